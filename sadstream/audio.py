@@ -1,0 +1,135 @@
+"""The sample format inside the daemon: 16 kHz mono, 30 ms frames, segments of at most 3 s."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def exact_div(x: int, y: int) -> int:
+    """x / y where it is whole; a constant that does not divide cannot be imported."""
+    assert x % y == 0, f"{x} is not a multiple of {y}"
+    return x // y
+
+
+SAMPLE_RATE = 16_000
+FRAME_MS = 30
+SEGMENT_S = 3
+FRAME_SAMPLES = exact_div(SAMPLE_RATE * FRAME_MS, 1000)  # 480
+FRAME_BYTES = FRAME_SAMPLES * 2  # signed 16-bit
+SEGMENT_SAMPLES = SAMPLE_RATE * SEGMENT_S  # 48,000
+SEGMENT_FRAMES = exact_div(SEGMENT_SAMPLES, FRAME_SAMPLES)  # 100
+
+SILENCE_DBFS = -120.0  # what a frame of zeros is called
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFrame:
+    """30 ms of mono 16 kHz audio: signed 16-bit little-endian, exactly FRAME_BYTES long."""
+
+    pcm: bytes
+    index: int  # sample index of the first sample since the stream was opened
+    arrived_s: float  # monotonic time at which the last sample was in hand
+    gap: bool = False  # samples were lost before this frame
+
+    def __post_init__(self) -> None:
+        # webrtcvad answers 960 bytes of anything (float32 too), so the format is held here.
+        if len(self.pcm) != FRAME_BYTES:
+            raise ValueError(f"a frame has {FRAME_BYTES} bytes, not {len(self.pcm)}")
+
+
+def to_float(pcm: bytes) -> "NDArray[np.float32]":
+    """(n,) float32 in [-1, 1) from signed 16-bit little-endian bytes."""
+    import numpy as np
+
+    return np.frombuffer(pcm, dtype="<i2").astype(np.float32) / np.float32(32768)
+
+
+def to_pcm(samples: "NDArray[np.float32]") -> bytes:
+    """Signed 16-bit little-endian bytes, clipped, from (n,) floats in [-1, 1]."""
+    import numpy as np
+
+    scaled = np.rint(np.asarray(samples, dtype=np.float32) * 32768)
+    return np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
+
+
+def rms_dbfs(pcm: bytes) -> float:
+    """Root mean square level in dB of full scale; SILENCE_DBFS for digital silence."""
+    import numpy as np
+
+    x = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+    power = float(np.dot(x, x)) / max(1, x.size)
+    return SILENCE_DBFS if power == 0.0 else 10.0 * float(np.log10(power / 32768.0**2))
+
+
+class Framer:
+    """Bytes of any length in, frames of exactly 30 ms out; what is left over waits for more."""
+
+    __slots__ = ("_gap", "_index", "_rest")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._index = 0
+        self._gap = False
+
+    def feed(self, pcm: bytes, arrived_s: float) -> list[AudioFrame]:
+        """The frames completed by these 16 kHz mono signed 16-bit bytes."""
+        self._rest += pcm
+        whole = len(self._rest) // FRAME_BYTES * FRAME_BYTES
+        frames = [
+            AudioFrame(
+                pcm=self._rest[at : at + FRAME_BYTES],
+                index=self._index + at // 2,
+                arrived_s=arrived_s,
+                gap=self._gap and at == 0,
+            )
+            for at in range(0, whole, FRAME_BYTES)
+        ]
+        self._rest = self._rest[whole:]
+        self._index += whole // 2
+        self._gap = self._gap and not frames
+        return frames
+
+    def skip(self, samples: int) -> None:
+        """Mark that this many samples were lost here: the index moves on and the next frame says `gap`."""
+        self._index += len(self._rest) // 2 + samples
+        self._rest = b""
+        self._gap = True
+
+    def flush(self, arrived_s: float) -> list[AudioFrame]:
+        """The last frame, filled up with zeros, if anything is left."""
+        missing = -len(self._rest) % FRAME_BYTES
+        return self.feed(bytes(missing), arrived_s) if self._rest else []
+
+
+class Resampler:
+    """Signed 16-bit audio of any rate and channel count in, 16 kHz mono out, with constant memory."""
+
+    __slots__ = ("_channels", "_rest", "_stream")
+
+    def __init__(self, rate: int, channels: int) -> None:
+        self._channels = channels
+        self._rest = b""
+        self._stream = None
+        if rate != SAMPLE_RATE:
+            import soxr
+
+            self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+
+    def feed(self, samples: "NDArray[np.float32]", last: bool = False) -> bytes:
+        """Signed 16-bit bytes from (n, channels) or (n,) floats in [-1, 1]; `last` empties the filter."""
+        mono = samples if samples.ndim == 1 else samples.mean(axis=1)
+        if self._stream is not None:
+            mono = self._stream.resample_chunk(mono, last=last)
+        return to_pcm(mono)
+
+    def feed_pcm(self, pcm: bytes, last: bool = False) -> bytes:
+        """The same from signed 16-bit little-endian bytes, channels interleaved."""
+        if self._stream is None and self._channels == 1:
+            return pcm
+        pcm = self._rest + pcm
+        whole = len(pcm) // (2 * self._channels) * 2 * self._channels
+        self._rest = pcm[whole:]
+        return self.feed(to_float(pcm[:whole]).reshape(-1, self._channels), last)

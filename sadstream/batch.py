@@ -1,0 +1,121 @@
+"""`sadstream score`: many recordings, events on standard output, trouble and progress on standard error."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from sadstream.analyze import Analyzer
+from sadstream.config import Config
+from sadstream.errors import DataError, MissingFileError, SadstreamError, UsageError
+from sadstream.events import Score, to_json
+from sadstream.run import configured
+from sadstream.score import Scored, score_recording
+from sadstream.sources import Recording
+
+COLUMNS = (
+    "file", "segment", "t_start", "t_end", "p_sad", "threshold", "sad", "bias_logit", "audio_logit", "text_logit",
+    "offset_logit", "text_used", "text_reason", "voiced", "model",
+)  # fmt: skip
+
+
+def score_files(paths: Sequence[Path], output: str, plot: Path | None, config: Path | None, compute: str | None) -> int:
+    """Print every good recording's scores; 65 if any was bad, 66 if all that was wrong is missing files."""
+    settings = configured(config, {"compute": {"device": compute}})
+    if plot is not None:
+        if len(paths) != 1:
+            raise UsageError(f"--plot {plot}: expected one recording, found {len(paths)}")
+        from sadstream.plot import require_matplotlib
+
+        require_matplotlib()
+    good, bad = _opened(paths)
+    if good:
+        analyzer = Analyzer(settings)
+        if output == "csv":
+            print(",".join(COLUMNS))
+        with _progress() as progress:
+            for recording in good:
+                found = _score_one(recording, settings, analyzer, output, progress, bad)
+                if plot is not None and found:
+                    from sadstream.plot import plot_recording
+
+                    plot_recording(recording, found, plot)
+    return _verdict(bad)
+
+
+def _opened(paths: Sequence[Path]) -> tuple[list[Recording], list[SadstreamError]]:
+    """Bad files are known before the models load."""
+    good: list[Recording] = []
+    bad: list[SadstreamError] = []
+    for path in paths:
+        try:
+            good.append(Recording(path))
+        except (DataError, MissingFileError) as error:
+            _name(bad, error)
+    return good, bad
+
+
+def _score_one(
+    recording: Recording,
+    config: Config,
+    analyzer: Analyzer,
+    output: str,
+    progress: Progress,
+    bad: list[SadstreamError],
+) -> list[Scored]:
+    task = progress.add_task(recording.path.name, total=recording.duration_s)
+    found: list[Scored] = []
+    try:
+        for scored in _advancing(recording, config, analyzer, progress, task):
+            found.append(scored)
+            print(_row(recording.path, scored.score, output), flush=True)
+    except DataError as error:
+        _name(bad, error)
+        return found
+    if not found:
+        print(f"sadstream: {recording.path}: {recording.duration_s:.2f} s, no speech found", file=sys.stderr)
+    return found
+
+
+def _advancing(
+    recording: Recording, config: Config, analyzer: Analyzer, progress: Progress, task: TaskID
+) -> Iterator[Scored]:
+    yield from score_recording(recording, config, analyzer, lambda seconds: progress.update(task, completed=seconds))
+    progress.update(task, completed=recording.duration_s)
+
+
+def _row(path: Path, score: Score, output: str) -> str:
+    event = {"file": str(path)} | json.loads(to_json(score))
+    if output == "jsonl":
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([event[column] for column in COLUMNS])
+    return line.getvalue()
+
+
+def _name(bad: list[SadstreamError], error: SadstreamError) -> None:
+    bad.append(error)
+    print(f"sadstream: {error}", file=sys.stderr, flush=True)
+
+
+def _verdict(bad: Sequence[SadstreamError]) -> int:
+    if not bad:
+        return 0
+    return 66 if all(isinstance(error, MissingFileError) for error in bad) else 65
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} s"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )

@@ -1,0 +1,254 @@
+"""The `sadstream` command; the only place that prints and exits."""
+
+import json
+import logging
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sadstream import __version__
+from sadstream.errors import SadstreamError, UsageError
+from sadstream.events import DEFAULT_ENDPOINT
+
+app = typer.Typer(
+    name="sadstream",
+    help="A daemon that hears sadness: live speech in, calibrated sad scores out over ZeroMQ.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+models_app = typer.Typer(help="Pretrained models on this machine.", no_args_is_help=True)
+config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(config_app, name="config")
+
+
+class Pace(StrEnum):
+    """How fast a recording is fed."""
+
+    realtime = "realtime"
+    fast = "fast"
+
+
+class Compute(StrEnum):
+    """Where the models run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Format(StrEnum):
+    """How scores are printed."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; without it the defaults.")]
+ComputeOption = Annotated[Compute | None, typer.Option("--compute", help="Where the models run.")]
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    source: Annotated[
+        str | None, typer.Option(help="mic, a recording's path, or - for raw signed 16-bit PCM on standard input.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Part of a capture device's name, in any case.")] = None,
+    compute: ComputeOption = None,
+    pace: Annotated[Pace, typer.Option(help="fast: a recording waits for the analyser and nothing is lost.")] = (
+        Pace.realtime
+    ),
+    publish: Annotated[str | None, typer.Option(help="ZeroMQ endpoint to bind.")] = None,
+    wait_subscriber: Annotated[
+        float, typer.Option(min=0.0, max=3600.0, help="Seconds to wait for a first subscriber before listening.")
+    ] = 0.0,
+    require_device: Annotated[bool, typer.Option("--require-device", help="End with 69 without a device.")] = False,
+    rate: Annotated[int | None, typer.Option(help="Hz, of raw PCM.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Channels of raw PCM, interleaved.")] = None,
+    stream: Annotated[str | None, typer.Option(help="The stream's name; default mic, or the file's stem.")] = None,
+) -> None:
+    """The daemon: hear, score, publish."""
+    from sadstream.run import run_daemon
+
+    _log_to_stderr()
+    changes: dict[str, dict[str, Any]] = {
+        "stream": {"source": source, "device": device, "rate": rate, "channels": channels, "name": stream},
+        "compute": {"device": compute.value if compute else None},
+        "publish": {"endpoint": publish},
+    }
+    run_daemon(config, changes, pace is Pace.realtime, wait_subscriber, require_device)
+
+
+@app.command()
+def listen(
+    endpoint: Annotated[str, typer.Argument(help="ZeroMQ endpoint of the daemon.")] = DEFAULT_ENDPOINT,
+    as_json: Annotated[bool, typer.Option("--json", help="Events as they are, one a line.")] = False,
+    count: Annotated[int | None, typer.Option(min=1, help="End after this many score events.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.0, help="End with 1 after this many seconds.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
+) -> None:
+    """Print what a daemon says."""
+    from sadstream.client import subscribe
+    from sadstream.events import STREAM_NAME, Score, to_json
+    from sadstream.render import line
+
+    if stream is not None and STREAM_NAME.fullmatch(stream) is None:
+        raise UsageError(f"--stream {stream}: expected lower case letters, digits and dashes, at most 32")
+    scores = 0
+    for event in subscribe(endpoint, stream=stream, timeout_s=timeout):
+        print(to_json(event) if as_json else line(event), flush=True)
+        scores += isinstance(event, Score)
+        if count is not None and scores >= count:
+            return
+    wanted = "" if count is None else f" of {count} expected"
+    print(
+        f"sadstream listen: {endpoint}: {scores} scores{wanted} in {timeout:g} s; is a daemon publishing there?",
+        file=sys.stderr,
+    )
+    raise typer.Exit(1)
+
+
+@app.command()
+def score(
+    recordings: Annotated[list[Path], typer.Argument(metavar="FILE...", help="WAV, FLAC or Ogg recordings.")],
+    output: Annotated[Format, typer.Option("--format", help="How scores are printed.")] = Format.jsonl,
+    plot: Annotated[Path | None, typer.Option(help="Waveform, segments and scores as one PNG.")] = None,
+    config: ConfigOption = None,
+    compute: ComputeOption = None,
+) -> None:
+    """Score recordings; bad ones are named and the rest is scored."""
+    from sadstream.batch import score_files
+
+    code = score_files(recordings, output.value, plot, config, compute.value if compute else None)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def demo(
+    pace: Annotated[Pace, typer.Option(help="fast: as quick as this machine can.")] = Pace.realtime,
+) -> None:
+    """Play the bundled scene through the daemon into a subscriber in another process."""
+    from sadstream.demo import play
+
+    code = play(pace.value)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def devices() -> None:
+    """List the capture devices."""
+    from sadstream.capture import devices as capture_devices
+
+    for found in capture_devices():
+        mark = "*" if found.default else " "
+        print(f"{mark} {found.name}  ({found.api}, {found.channels} channel(s), {found.rate:g} Hz)")
+
+
+@app.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what sadstream can mend itself.")] = False,
+) -> None:
+    """Test each part and say how to mend what is broken."""
+    from sadstream.doctor import examine
+
+    code = examine(fix)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the events."""
+    from sadstream.schema import event_schema
+
+    print(json.dumps(event_schema(), indent=2))
+
+
+@config_app.command("show")
+def config_show(path: Annotated[Path | None, typer.Argument(metavar="[FILE]")] = None) -> None:
+    """Print the configuration in force, every key, as TOML."""
+    from sadstream.config import load
+    from sadstream.toml import to_toml
+
+    print(to_toml(load(path)), end="")
+
+
+@config_app.command("check")
+def config_check(path: Annotated[Path | None, typer.Argument(metavar="[FILE]")] = None) -> None:
+    """Check a configuration file without starting anything."""
+    from sadstream.config import load
+
+    load(path)
+    print(f"{path or 'the defaults'}: valid")
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Say which models are here, under which licence, and what may be fetched."""
+    from sadstream.inventory import list_models
+
+    list_models()
+
+
+@models_app.command("fetch")
+def models_fetch(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: what is needed.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Another folder, for instance an offline bundle.")] = None,
+    from_dir: Annotated[Path | None, typer.Option("--from", help="Take them from this folder only.")] = None,
+) -> None:
+    """Fetch, verify and convert models once; at run time nothing is downloaded."""
+    from sadstream.inventory import fetch_models
+
+    fetch_models(names or [], to, from_dir)
+
+
+@models_app.command("verify")
+def models_verify() -> None:
+    """Check every byte of the models on this machine."""
+    from sadstream.inventory import verify_models
+
+    verify_models()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"sadstream {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+def _log_to_stderr() -> None:
+    logging.raiseExceptions = False  # a full disk under standard error must not stop the scoring
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="sadstream: %(levelname)s: %(message)s")
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command; every failure is one line on standard error and a documented exit code."""
+    try:
+        app(arguments, standalone_mode=True)
+    except SadstreamError as error:
+        print(f"sadstream: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # `sadstream listen | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

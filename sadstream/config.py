@@ -1,0 +1,185 @@
+"""The configuration: one frozen record a stage, every key checked before anything starts."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sadstream.audio import FRAME_MS, SEGMENT_FRAMES
+from sadstream.errors import ConfigError, MissingFileError
+from sadstream.events import DEFAULT_ENDPOINT
+
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+StreamName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+Dbfs = Annotated[float, Field(ge=-80.0, le=0.0)]
+
+
+class Table(BaseModel):
+    """A TOML table: frozen, no unknown key, no NaN, no silent conversion from text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StreamConfig(Table):
+    """One thing to listen to."""
+
+    name: StreamName = "mic"
+    source: str = Field(default="mic", min_length=1, description="mic, a recording's path, or - for raw PCM")
+    device: str | None = Field(default=None, description="part of a capture device's name, in any case")
+    rate: int = Field(default=16_000, ge=8_000, le=192_000, description="Hz, of raw PCM")
+    channels: int = Field(default=1, ge=1, le=32, description="of raw PCM")
+
+
+class ComputeConfig(Table):
+    """Where the models run."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=0, ge=0, le=256, description="0: PyTorch's own choice")
+
+
+class VadConfig(Table):
+    """Voice activity detection on a level-normalised copy of the audio."""
+
+    aggressiveness: int = Field(default=2, ge=0, le=3, description="0 keeps most, 3 drops most")
+    target_dbfs: Dbfs = Field(default=-20.0, description="level that the loudest speech is brought to")
+    noise_dbfs: Dbfs = Field(default=-40.0, description="level above which the noise floor is not lifted")
+    max_gain_db: float = Field(default=30.0, ge=0.0, le=60.0)
+    decay_db_s: float = Field(default=4.0, gt=0.0, le=100.0, description="how fast loudness is forgotten")
+    rise_db_s: float = Field(default=5.0, gt=0.0, le=100.0, description="how fast the noise floor may rise")
+
+
+class SegmentConfig(Table):
+    """Where a segment opens and closes."""
+
+    open_voiced: int = Field(default=6, ge=1, le=50, description="voiced frames of the window that open it")
+    open_window: int = Field(default=10, ge=1, le=50, description="frames of 30 ms")
+    pre_roll_ms: int = Field(default=150, ge=0, le=900, description="kept before the first voiced frame")
+    hold_ms: int = Field(default=300, ge=FRAME_MS, le=1500, description="pause that closes it")
+    min_voiced_ms: int = Field(default=180, ge=0, le=1500, description="less speech than this is no segment")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SegmentConfig":
+        if self.open_voiced > self.open_window:
+            raise ValueError(f"open_voiced = {self.open_voiced}: expected at most open_window = {self.open_window}")
+        if self.open_window + self.pre_roll_ms // FRAME_MS >= SEGMENT_FRAMES:
+            raise ValueError("open_window and pre_roll_ms: expected less than 3 s together")
+        return self
+
+
+class WhisperConfig(Table):
+    """Who hears the words."""
+
+    model: str = Field(
+        default="auto", min_length=1, description="auto: tiny.en on a CPU, base with CUDA; or name, or path"
+    )
+    language: str = Field(default="en", pattern=r"^[a-z]{2,3}$")
+
+
+class TextConfig(Table):
+    """Whether words count, and who embeds them."""
+
+    encoder: str = Field(default="auto", min_length=1, description="auto: the checkpoint's; off: audio only; or a path")
+
+
+class ModelConfig(Table):
+    """The fusion model and its operating point."""
+
+    checkpoint: str = Field(default="default", min_length=1, description="default: the one that ships; or a path")
+    prior: Probability | None = Field(default=None, description="share of sad segments expected; none: the header's")
+    threshold: Probability | None = Field(
+        default=None, description="p_sad from which a segment is sad; none: the header's"
+    )
+
+
+class PublishConfig(Table):
+    """Where the events go, and whether words go with them."""
+
+    endpoint: str = DEFAULT_ENDPOINT
+    text: bool = Field(default=False, description="the words go to every subscriber; off unless you say so")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _local(cls, endpoint: str) -> str:
+        if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
+            return endpoint
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        local = endpoint.startswith("tcp://") and host in ("127.0.0.1", "localhost", "[::1]")
+        if local and port.isdigit() and 0 < int(port) < 65_536:
+            return endpoint
+        raise ValueError("expected ipc:///path or tcp://127.0.0.1:PORT (only this machine may listen)")
+
+
+class ServiceConfig(Table):
+    """How the daemon lives."""
+
+    heartbeat_s: float = Field(default=5.0, ge=0.1, le=5.0, description="status at least this often")
+    retry_s: float = Field(default=1.0, ge=0.1, le=60.0, description="between tries to open a lost microphone")
+    stall_s: float = Field(default=1.5, ge=0.5, le=60.0, description="no audio for this long is a fault")
+
+
+class Config(Table):
+    """Everything the daemon can be told."""
+
+    stream: tuple[StreamConfig, ...] = Field(default=(StreamConfig(),), min_length=1, strict=False)
+    compute: ComputeConfig = ComputeConfig()
+    vad: VadConfig = VadConfig()
+    segment: SegmentConfig = SegmentConfig()
+    whisper: WhisperConfig = WhisperConfig()
+    text: TextConfig = TextConfig()
+    model: ModelConfig = ModelConfig()
+    publish: PublishConfig = PublishConfig()
+    service: ServiceConfig = ServiceConfig()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Config":
+        names = [stream.name for stream in self.stream]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stream.name: expected different names, found {', '.join(names)}")
+        return self
+
+
+def load(path: Path | None) -> Config:
+    """The configuration in a TOML file, or the defaults; ConfigError names key, value and what was expected."""
+    if path is None:
+        return Config()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such configuration file; `sadstream config show` prints one") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+    return parse(table, str(path))
+
+
+def parse(table: dict[str, Any], where: str) -> Config:
+    """The configuration in a parsed TOML table; `where` opens the line of a ConfigError."""
+    try:
+        return Config.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {'; '.join(_line(detail) for detail in error.errors()[:3])}") from None
+
+
+def with_changes(
+    config: Config,
+    changes: dict[str, dict[str, Any]],
+    streams: list[dict[str, Any]] | None = None,
+    where: str = "command line",
+) -> Config:
+    """The configuration with some keys of its tables, or all its streams, replaced, and checked again."""
+    table = config.model_dump()
+    for name, keys in changes.items():
+        table[name] = table[name] | keys
+    if streams is not None:
+        table["stream"] = streams
+    return parse(table, where)
+
+
+def _line(detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: unknown key; `sadstream config show` lists the known ones"
+    if detail["type"] == "value_error" and not key:
+        return str(message)
+    return f"{key} = {detail['input']!r}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,61 @@
+"""`sadstream demo`: the bundled scene through the daemon into a subscriber in another process."""
+
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+
+from sadstream import checkpoint, models
+from sadstream.inventory import NOT_COMMERCIAL, needed
+
+SAYS = (
+    "Eight utterances by three actors (RAVDESS, CC BY-NC-SA 4.0), a fan in between. The voices are acted:\n"
+    "what a score is worth on real sadness is not measured here."
+)
+START_S = 120  # models load within seconds; a slow disk may need more
+SCENE_S = 60  # the scene is half as long
+STOP_S = 5
+
+
+def scene_path() -> Path:
+    """The recording that ships with the package."""
+    return Path(str(files("sadstream") / "scene" / "scene.flac"))
+
+
+def play(pace: str) -> int:
+    """Print every score as it comes; the daemon's exit code."""
+    header = checkpoint.read_header(checkpoint.default_path())
+    kinds = {spec.name: spec.kind for spec in models.KNOWN}
+    for name in needed(header):
+        models.locate(name, kinds[name])
+    print(SAYS)
+    if not header.commercial_use:
+        print(NOT_COMMERCIAL.format(licence=header.licence))
+    with tempfile.TemporaryDirectory(prefix="sadstream-") as folder:
+        return _play(f"ipc://{folder}/pub", pace)
+
+
+def _play(endpoint: str, pace: str) -> int:
+    from sadstream.client import subscribe
+    from sadstream.events import Status
+    from sadstream.render import line
+
+    command = [sys.executable, "-m", "sadstream.cli", "run", "--source", str(scene_path()), "--pace", pace]
+    daemon = subprocess.Popen([*command, "--publish", endpoint, "--wait-subscriber", str(START_S)])
+    try:
+        state = ""
+        for event in subscribe(endpoint, timeout_s=START_S + SCENE_S):
+            if isinstance(event, Status) and event.state == state:
+                continue  # a heartbeat
+            print(line(event), flush=True)
+            state = event.state if isinstance(event, Status) else state
+            if state == "stopping":
+                break
+        return daemon.wait(STOP_S)
+    finally:
+        daemon.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            daemon.wait(STOP_S)
+        daemon.kill()

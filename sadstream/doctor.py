@@ -1,0 +1,115 @@
+"""`sadstream doctor`: test each part for real, and one line a fault that says how to mend it."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+from sadstream.errors import SadstreamError, UnavailableError
+
+DISABLED = ".disabled"  # appended to a native library that does not fit this torch
+
+
+def examine(fix: bool) -> int:
+    """Print a line a part; 69 if something that the daemon needs is broken. A missing microphone or GPU is no fault."""
+    if fix:
+        mend_torchaudio()
+    faults = 0
+    for name, check, required in CHECKS:
+        try:
+            print(f"ok       {name}: {check()}")
+        except SadstreamError as error:
+            faults += required
+            print(f"{'FAULT' if required else 'absent'}    {name}: {error}"[:400])
+    return 69 if faults else 0
+
+
+def mend_torchaudio() -> bool:
+    """Put aside torchaudio's native library where torch has no CUDA; True if it was put aside.
+
+    torchaudio 2.11's library is linked with CUDA and its import fails without; what sadstream uses of torchaudio is
+    pure Python, and torchaudio takes a missing library for an extension that is not there.
+    """
+    import torch
+
+    spec = importlib.util.find_spec("torchaudio")
+    if spec is None or spec.origin is None:
+        raise UnavailableError("torchaudio: not installed; pip install torchaudio")
+    library = Path(spec.origin).parent / "lib" / "_torchaudio.abi3.so"
+    if torch.version.cuda is not None or not library.exists():
+        return False
+    try:
+        library.rename(library.with_name(library.name + DISABLED))
+    except OSError as error:
+        raise UnavailableError(
+            f"{library}: cannot be put aside: {error.strerror}; run sadstream doctor --fix as its owner"
+        ) from None
+    return True
+
+
+def _portaudio() -> str:
+    from sadstream.capture import devices
+
+    found = devices()
+    return f"{len(found)} capture device(s)" if found else "works; no capture device (recordings need none)"
+
+
+def _vad() -> str:
+    from sadstream.audio import FRAME_BYTES, SAMPLE_RATE
+    from sadstream.segment import webrtc_detector
+
+    if webrtc_detector(2).is_speech(bytes(FRAME_BYTES), SAMPLE_RATE):
+        raise UnavailableError("webrtcvad calls digital silence speech; pip install --force-reinstall webrtcvad-wheels")
+    return "webrtcvad"
+
+
+def _torch() -> str:
+    import torch
+
+    return f"{torch.__version__}, {torch.get_num_threads()} thread(s)"
+
+
+def _torchaudio() -> str:
+    import torch
+
+    from sadstream.features import log_mel
+    from sadstream.header import LogMelConfig
+
+    frames, bands = log_mel(torch.zeros(48_000), LogMelConfig()).shape
+    return f"log-Mel ({frames}, {bands})"
+
+
+def _cuda() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UnavailableError("none found: the models run on the CPU")
+    return torch.cuda.get_device_name()
+
+
+def _models() -> str:
+    from sadstream import checkpoint, models
+    from sadstream.inventory import needed
+
+    header = checkpoint.load(checkpoint.default_path()).header
+    kinds = {spec.name: spec.kind for spec in models.KNOWN}
+    found = [models.verify(models.locate(name, kinds[name])).name for name in needed(header)]
+    return f"{header.system} with {', '.join(found)}"
+
+
+def _bind() -> str:
+    from sadstream.events import DEFAULT_ENDPOINT
+    from sadstream.publish import Publisher
+
+    with Publisher(DEFAULT_ENDPOINT):
+        return DEFAULT_ENDPOINT
+
+
+CHECKS: tuple[tuple[str, Callable[[], str], bool], ...] = (
+    ("microphone", _portaudio, False),
+    ("voice activity detection", _vad, True),
+    ("torch", _torch, True),
+    ("torchaudio", _torchaudio, True),
+    ("CUDA", _cuda, False),
+    ("models", _models, True),
+    ("endpoint", _bind, True),
+)

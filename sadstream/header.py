@@ -1,0 +1,134 @@
+"""What a checkpoint says of itself: features, architecture, encoders, calibration, licence (no torch)."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sadstream.audio import SEGMENT_SAMPLES
+
+FORMAT: Literal["sadstream-checkpoint"] = "sadstream-checkpoint"
+
+
+class Record(BaseModel):
+    """Frozen, no unknown key, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class LogMelConfig(Record):
+    """Constants of a log-Mel front end; the defaults are the thesis's (94, 128) matrix."""
+
+    kind: Literal["log-mel"] = "log-mel"
+    n_fft: int = Field(default=1024, ge=64, le=8192)
+    window: int = Field(default=400, ge=16, le=8192)  # samples: 25 ms
+    hop: int = Field(default=512, ge=16, le=4096)  # 32 ms: 48,000 samples give 94 centred frames
+    n_mels: int = Field(default=128, ge=8, le=256)
+    offset: float = 1e-6  # added before the logarithm
+    level_dbfs: float | None = None  # None: the recording's own level, as in the thesis
+
+    @property
+    def n_frames(self) -> int:
+        """Time frames of a 3-second segment."""
+        return SEGMENT_SAMPLES // self.hop + 1
+
+
+class WhisperStatesConfig(Record):
+    """Whose encoder states a checkpoint reads; the daemon computes exactly these or refuses."""
+
+    kind: Literal["whisper"] = "whisper"
+    model: str  # tiny.en, base, ...
+    identity: str  # SHA-256 over its tensors
+    layers: tuple[int, ...]  # 0: after the convolutions, then after each block
+    positions: Literal[150] = 150  # 3 s at 20 ms, in a pass of their own without padding to 30 s
+    pool: int = Field(default=3, ge=1, le=10)  # positions averaged into one
+    precision: Literal["float32"] = "float32"
+    level_dbfs: float | None = -20.0
+
+    @property
+    def n_frames(self) -> int:
+        """Time frames of a 3-second segment after pooling."""
+        return self.positions // self.pool
+
+
+AudioConfig = Annotated[LogMelConfig | WhisperStatesConfig, Field(discriminator="kind")]
+
+
+class FusionConfig(Record):
+    """Shape of one system."""
+
+    front_end: Literal["none", "cnn", "states"] = "cnn"
+    sequence: Literal["none", "bilstm"] = "bilstm"
+    pooling: Literal["flatten", "mean", "attention"] = "attention"
+    n_frames: int = Field(default=94, ge=4)  # time frames in
+    n_bands: int = Field(default=128, ge=4)  # Mel bands, or width of the encoder states
+    n_layers: int = Field(default=1, ge=1)  # of encoder states, mixed by learned weights
+    channels: tuple[int, int] = (32, 64)
+    hidden: int = Field(default=128, ge=1)  # of the LSTM, each way
+    text_dim: int = Field(default=0, ge=0)  # 0: no text branch
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "FusionConfig":
+        if self.front_end == "none" and self.text_dim == 0:
+            raise ValueError("a system without audio and without text")
+        if self.front_end == "states" and self.pooling == "flatten":
+            raise ValueError("encoder states are pooled by mean or attention")
+        return self
+
+
+class TextEncoderConfig(Record):
+    """Whose embedding the text branch reads."""
+
+    name: str
+    identity: str  # SHA-256 over its tensors
+    pooling: Literal["cls", "mean"]
+    dim: int
+
+
+class Calibration(Record):
+    """Turns raw parts into log-likelihood ratios: clip(scale * part + shift, -cap, cap)."""
+
+    audio_scale: float = 1.0
+    audio_shift: float = 0.0
+    audio_cap: float = Field(default=20.0, gt=0.0)
+    text_scale: float = 1.0
+    text_shift: float = 0.0
+    text_cap: float = Field(default=20.0, gt=0.0)
+
+
+class Metric(Record):
+    """One measured figure with its protocol."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    protocol: str
+
+
+class Header(Record):
+    """What a checkpoint is, needs and may be used for."""
+
+    format: Literal["sadstream-checkpoint"] = FORMAT
+    version: Literal[1] = 1
+    system: str
+    provisional: bool
+    fusion: FusionConfig
+    masked: bool  # attention leaves out the zeros that fill a segment up
+    audio: AudioConfig | None
+    text: TextEncoderConfig | None
+    calibration: Calibration
+    prior: float = Field(gt=0.0, lt=1.0)  # share of sad segments that the bias stands for
+    threshold: float = Field(gt=0.0, lt=1.0)
+    trained_on: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    licence: str
+    commercial_use: bool
+    created_with: str
+
+    @property
+    def bias_logit(self) -> float:
+        """The logit of the prior."""
+        return math.log(self.prior / (1.0 - self.prior))

@@ -1,0 +1,76 @@
+"""`sadstream models`: what is here, what is missing, and under which licence it may be used."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sadstream import checkpoint, models
+from sadstream.errors import SadstreamError, UnavailableError
+from sadstream.fetch import fetch, progress_bar
+from sadstream.header import Header, WhisperStatesConfig
+
+NOT_COMMERCIAL = (
+    "The default checkpoint's weights are {licence}: no commercial use, because its training data forbid it. "
+    "Train one that may with `sadstream-train` on data of your own (docs/training.md)."
+)
+
+
+def needed(header: Header) -> tuple[str, ...]:
+    """The models that a checkpoint and the default configuration need on this machine."""
+    names = []
+    if header.text is not None:
+        from sadstream.analyze import compute_device, whisper_model
+
+        names += [whisper_model("auto", compute_device("auto")), header.text.name]
+    if isinstance(header.audio, WhisperStatesConfig):
+        names.append(header.audio.model)
+    return tuple(dict.fromkeys(names))
+
+
+def list_models() -> None:
+    """Print the models on this machine and the default checkpoint with its licence."""
+    console = Console()
+    table = Table("model", "kind", "identity", "MB", "licence", "from", box=None)
+    for found in models.installed():
+        table.add_row(
+            found.name, found.kind, found.identity[:12], f"{found.bytes / 1e6:.0f}", found.licence, found.source
+        )
+    console.print(f"Models in {models.models_dir()}", highlight=False, soft_wrap=True)
+    console.print(table)
+    header = checkpoint.read_header(checkpoint.default_path())
+    here = {found.name for found in models.installed()}
+    missing = [name for name in needed(header) if name not in here]
+    if missing:
+        console.print(f"Missing: {', '.join(missing)}; fetch with: sadstream models fetch", soft_wrap=True)
+    provisional = " (provisional)" if header.provisional else ""
+    console.print(f"Default checkpoint: {header.system}{provisional}, {header.licence}", soft_wrap=True)
+    if not header.commercial_use:
+        console.print(NOT_COMMERCIAL.format(licence=header.licence), soft_wrap=True)
+
+
+def fetch_models(names: Sequence[str], to: Path | None, from_dir: Path | None) -> None:
+    """Fetch what is named, or what the default checkpoint needs, and say what came."""
+    wanted = tuple(names) or needed(checkpoint.read_header(checkpoint.default_path()))
+    with progress_bar() as progress:
+        found = fetch(wanted, to, from_dir, progress)
+    for model in found:
+        print(f"{model.name}: {model.bytes / 1e6:.0f} MB, verified, {model.licence}, in {model.directory}")
+
+
+def verify_models() -> None:
+    """Check every model; raises at the end, in one line, if any is not what it claims."""
+    folders = models.folders()
+    if not folders:
+        raise UnavailableError(f"{models.models_dir()}: no models; fetch them with: sadstream models fetch")
+    bad = []
+    for folder in folders:
+        try:
+            model = models.verify(folder)
+            print(f"{model.name}: sound, {model.identity[:12]}")
+        except SadstreamError as error:
+            bad.append(error)
+            print(f"{folder.name}: {error}")
+    if bad:
+        raise UnavailableError(f"{len(bad)} of {len(folders)} models are not what they claim; fetch them again")

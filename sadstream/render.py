@@ -1,0 +1,39 @@
+"""Events as a line for people."""
+
+from sadstream.events import Event, Score, Status
+
+BAR_CELLS = 20
+
+
+def line(event: Event) -> str:
+    """One line of plain text: a bar for a score, the state for a status."""
+    return score_line(event) if isinstance(event, Score) else status_line(event)
+
+
+def score_line(score: Score) -> str:
+    """When, how sad as a number and as a bar with its threshold, the two parts, and how long it took."""
+    words = "" if score.text is None else f"  {score.text!r}"
+    parts = ""
+    if score.audio_logit is not None and score.text_logit is not None:
+        text = f"{score.text_logit:+.2f}" if score.text_used else f"  ({score.text_reason})"
+        parts = f"  voice {score.audio_logit:+.2f}  words {text}"
+    mark = "sad" if score.sad else "   "
+    return (
+        f"{score.stream}  {score.t_start:7.2f} to {score.t_end:7.2f} s  {score.p_sad:.2f} "
+        f"{bar(score.p_sad, score.threshold)} {mark}{parts}  {score.latency_ms.total:.0f} ms{words}"
+    )
+
+
+def status_line(status: Status) -> str:
+    """What the stream is doing, and what it lost."""
+    why = "" if status.reason == "none" else f" ({status.reason})"
+    lost = f", {status.dropped} segments dropped" if status.dropped else ""
+    return f"{status.stream}  {status.state}{why}{lost}"
+
+
+def bar(p: float, threshold: float) -> str:
+    """A probability as cells, with a mark at the threshold."""
+    filled = round(p * BAR_CELLS)
+    cells = ["█" if cell < filled else "·" for cell in range(BAR_CELLS)]
+    cells.insert(min(BAR_CELLS, round(threshold * BAR_CELLS)), "|")
+    return "".join(cells)

@@ -1,0 +1,73 @@
+"""A recording in, its score events out: the daemon's own path without the daemon."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sadstream.analyze import Analysis
+from sadstream.audio import AudioFrame
+from sadstream.config import Config
+from sadstream.events import Score
+from sadstream.pipeline import Analyze
+from sadstream.publish import Timing, envelope, make_score
+from sadstream.segment import Segment, Segmenter
+from sadstream.sources import Recording, SourceChange
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """One segment of a recording with all that is known of it."""
+
+    segment: Segment
+    analysis: Analysis
+    score: Score
+
+
+def stream_name(path: Path) -> str:
+    """A stream's name made of a file's stem: lower case letters, digits and dashes, at most 32."""
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in path.stem.lower())
+    return name[:32].strip("-") or "recording"
+
+
+def score_recording(
+    recording: Recording,
+    config: Config,
+    analyze: Analyze,
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> Iterator[Scored]:
+    """Its segments in order, each with its score; `on_progress` hears the seconds of audio done.
+
+    Raises DataError in the middle where the recording turns out to be broken: what came before stands.
+    """
+    session, name = secrets.token_hex(8), stream_name(recording.path)
+    segmenter = Segmenter(config.vad, config.segment)
+    for segment, vad_ms in _segments(recording, segmenter, on_progress):
+        start = time.monotonic()
+        analysis = analyze(segment)
+        timing = Timing(
+            queue_ms=0.0, vad_ms=vad_ms, arrived_s=min(segment.arrived_s, start), analyzed_s=time.monotonic()
+        )
+        opening = envelope(name, session, segment.number)
+        yield Scored(
+            segment, analysis, make_score(opening, segment, analysis, timing, dropped=0, with_text=config.publish.text)
+        )
+
+
+def _segments(
+    recording: Recording, segmenter: Segmenter, on_progress: Callable[[float], None]
+) -> Iterator[tuple[Segment, float]]:
+    for item in recording.listen(lambda: False):
+        if isinstance(item, SourceChange):
+            continue
+        assert isinstance(item, AudioFrame)
+        start = time.perf_counter()
+        segments = segmenter.feed(item)
+        vad_ms = 1000 * (time.perf_counter() - start)
+        for segment in segments:
+            yield segment, vad_ms
+        if segments or item.index % 480_000 == 0:
+            on_progress(item.index / 16_000)
+    for segment in segmenter.flush():
+        yield segment, 0.0

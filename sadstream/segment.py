@@ -1,0 +1,162 @@
+"""Segments of speech, at most 3 s long, cut from a stream of frames: pure, no clock, no thread."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from sadstream.audio import (
+    FRAME_MS,
+    FRAME_SAMPLES,
+    SAMPLE_RATE,
+    SEGMENT_FRAMES,
+    SEGMENT_SAMPLES,
+    AudioFrame,
+    rms_dbfs,
+    to_float,
+    to_pcm,
+)
+from sadstream.config import SegmentConfig, VadConfig
+from sadstream.errors import UnavailableError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """Up to 3 s of one stream's speech, zero-padded to (48000,) float32."""
+
+    number: int  # from 0, without a hole, per session and stream
+    samples: "NDArray[np.float32]"
+    t_start: float  # seconds of audio since the stream was opened
+    t_end: float
+    voiced: float  # share of voiced frames, 0..1
+    arrived_s: float  # monotonic time at which the last sample was in hand
+
+
+class SpeechDetector(Protocol):
+    """Anything that tells speech in 30 ms of signed 16-bit audio."""
+
+    def is_speech(self, pcm: bytes, sample_rate: int) -> bool: ...
+
+
+def webrtc_detector(aggressiveness: int) -> SpeechDetector:
+    """WebRTC's voice activity detector in mode 0 (keeps most) to 3; without it nothing starts."""
+    try:
+        import webrtcvad
+    except ImportError as error:
+        raise UnavailableError(
+            f"voice activity detection: cannot import webrtcvad ({error}); pip install webrtcvad-wheels"
+        ) from None
+    detector: SpeechDetector = webrtcvad.Vad(aggressiveness)
+    return detector
+
+
+class LevelNormalizer:
+    """A copy of each frame in which speech is near `target_dbfs` and steady noise near `noise_dbfs`.
+
+    webrtcvad decides by absolute level: it misses quiet speakers and calls steady noise at -20 dBFS
+    speech. Loudness follows peaks and decays; the noise floor follows dips and rises.
+    """
+
+    __slots__ = ("_config", "_floor_dbfs", "_level_dbfs")
+
+    def __init__(self, config: VadConfig) -> None:
+        self._config = config
+        self._level_dbfs = config.target_dbfs - config.max_gain_db
+        self._floor_dbfs = config.noise_dbfs - config.max_gain_db
+
+    def feed(self, pcm: bytes) -> bytes:
+        """The same 30 ms at the level that the detector expects."""
+        config = self._config
+        level = max(rms_dbfs(pcm), config.noise_dbfs - 2 * config.max_gain_db)
+        self._level_dbfs = max(level, self._level_dbfs - config.decay_db_s * FRAME_MS / 1000)
+        self._floor_dbfs = min(level, self._floor_dbfs + config.rise_db_s * FRAME_MS / 1000)
+        gain_db = min(
+            config.max_gain_db,
+            config.target_dbfs - self._level_dbfs,
+            config.noise_dbfs - self._floor_dbfs,
+        )
+        return to_pcm(to_float(pcm) * float(10.0 ** (gain_db / 20.0)))
+
+
+class Segmenter:
+    """Frames in, segments out; the same audio gives the same segments however it arrives.
+
+    A segment opens when `open_voiced` of the last `open_window` frames are voiced, starts `pre_roll_ms`
+    before the first of them, and closes at 3 s or when `hold_ms` passed without a voiced frame.
+    """
+
+    def __init__(self, vad: VadConfig, segment: SegmentConfig, detector: SpeechDetector | None = None) -> None:
+        self._detector = detector or webrtc_detector(vad.aggressiveness)
+        self._normalizer = LevelNormalizer(vad)
+        self._config = segment
+        self._pre_roll = segment.pre_roll_ms // FRAME_MS
+        self._hold = segment.hold_ms // FRAME_MS
+        self._recent: deque[tuple[AudioFrame, bool]] = deque(maxlen=segment.open_window + self._pre_roll)
+        self._frames: list[tuple[AudioFrame, bool]] = []  # of the open segment
+        self._quiet = 0  # unvoiced frames at its end
+        self._open = False
+        self._number = 0
+
+    def feed(self, frame: AudioFrame) -> list[Segment]:
+        """The segments that this frame completes: none, one, or after a gap up to two."""
+        segments = self.flush() if frame.gap else []
+        voiced = self._detector.is_speech(self._normalizer.feed(frame.pcm), SAMPLE_RATE)
+        self._recent.append((frame, voiced))
+        if self._open:
+            self._frames.append((frame, voiced))
+            self._quiet = 0 if voiced else self._quiet + 1
+        elif self._opens():
+            self._open = True
+            self._frames = self._onset()
+            self._quiet = 0
+        if len(self._frames) == SEGMENT_FRAMES:
+            segments += self._close(still_open=True)
+        elif self._open and self._quiet >= self._hold:
+            segments += self._close(still_open=False)
+        return segments
+
+    def flush(self) -> list[Segment]:
+        """The segment that is still open, as at the end of a recording."""
+        segments = self._close(still_open=False)
+        self._recent.clear()
+        return segments
+
+    def _opens(self) -> bool:
+        window = list(self._recent)[-self._config.open_window :]
+        return sum(voiced for _, voiced in window) >= self._config.open_voiced
+
+    def _onset(self) -> list[tuple[AudioFrame, bool]]:
+        recent = list(self._recent)
+        window_start = max(0, len(recent) - self._config.open_window)
+        first = next(i for i in range(window_start, len(recent)) if recent[i][1])
+        return recent[max(0, first - self._pre_roll) :]
+
+    def _close(self, still_open: bool) -> list[Segment]:
+        frames, self._frames = self._frames, []
+        self._open = still_open
+        self._recent.clear()  # audio of a closed segment is never the pre-roll of the next
+        voiced = sum(is_voiced for _, is_voiced in frames)
+        if not frames or voiced * FRAME_MS < self._config.min_voiced_ms:
+            return []
+        segment = Segment(
+            number=self._number,
+            samples=_padded(b"".join(frame.pcm for frame, _ in frames)),
+            t_start=frames[0][0].index / SAMPLE_RATE,
+            t_end=(frames[-1][0].index + FRAME_SAMPLES) / SAMPLE_RATE,
+            voiced=voiced / len(frames),
+            arrived_s=frames[-1][0].arrived_s,
+        )
+        self._number += 1
+        return [segment]
+
+
+def _padded(pcm: bytes) -> "NDArray[np.float32]":
+    import numpy as np
+
+    samples = np.zeros(SEGMENT_SAMPLES, dtype=np.float32)
+    heard = to_float(pcm)
+    samples[: heard.size] = heard
+    return samples
