@@ -155,11 +155,12 @@ def devices() -> None:
 @app.command()
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Mend what sadstream can mend itself.")] = False,
+    only: Annotated[str | None, typer.Option(help="Test this part alone.")] = None,
 ) -> None:
     """Test each part and say how to mend what is broken."""
     from sadstream.doctor import examine
 
-    code = examine(fix)
+    code = examine(fix, only)
     if code:
         raise typer.Exit(code)
 

@@ -4,17 +4,20 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-from sadstream.errors import SadstreamError, UnavailableError
+from sadstream.errors import SadstreamError, UnavailableError, UsageError
 
 DISABLED = ".disabled"  # appended to a native library that does not fit this torch
 
 
-def examine(fix: bool) -> int:
+def examine(fix: bool, only: str | None = None) -> int:
     """Print a line a part; 69 if something that the daemon needs is broken. A missing microphone or GPU is no fault."""
+    chosen = [check for check in CHECKS if only in (None, check[0])]
+    if not chosen:
+        raise UsageError(f"doctor --only {only}: expected one of {', '.join(name for name, _, _ in CHECKS)}")
     if fix:
         mend_torchaudio()
     faults = 0
-    for name, check, required in CHECKS:
+    for name, check, required in chosen:
         try:
             print(f"ok       {name}: {check()}")
         except SadstreamError as error:

@@ -1,0 +1,50 @@
+# make demo   a bundled scene through the daemon, scores as they come
+# make test   the tests, from a bare clone
+# Both make .venv, install the packages and fetch the models first; a second run starts at once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng
+
+.PHONY: demo test test-slow check setup system models clean
+
+demo: setup models
+	$(BIN)/sadstream demo
+
+test: setup system models
+	$(BIN)/python -m pytest
+
+test-slow: setup system models
+	$(BIN)/python -m pytest -m slow
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[plot,train]' --group dev
+	$(BIN)/sadstream doctor --fix --only torchaudio
+	touch $@
+
+# What needs root is installed when it can be; a recording needs none of it.
+system:
+	@missing=''; for package in $(SYSTEM); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null \
+	    || echo "could not install:$$missing; the microphone tests are skipped"; \
+	  else echo "the microphone and its tests need: sudo apt-get install$$missing"; fi; \
+	fi
+
+models: setup
+	$(BIN)/sadstream models fetch
+
+clean:
+	rm -rf .venv build dist *.egg-info
