@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sadstream.model import Fusion
 
 MAX_BYTES = 10_000_000
+SEAL = "sha256"  # of everything else in the file: one flipped bit and it is refused
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +39,9 @@ def save(path: Path, fusion: "Fusion", header: Header) -> str:
     from safetensors.torch import save as to_bytes
 
     tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in fusion.state_dict().items()}
-    content = to_bytes(tensors, metadata={FORMAT: header.model_dump_json()})
+    said = header.model_dump(mode="json")
+    sealed = {SEAL: _seal(to_bytes(tensors), said), "header": said}
+    content = to_bytes(tensors, metadata={str(FORMAT): json.dumps(sealed)})
     if len(content) > MAX_BYTES:
         raise ValueError(f"{path}: {len(content)} bytes: a checkpoint has at most {MAX_BYTES}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -89,14 +92,32 @@ def _read(path: Path) -> bytes:
 
 
 def _parse(path: Path, content: bytes) -> Header:
-    # safetensors: 8 bytes little-endian length, then that many bytes of JSON.
-    size = int.from_bytes(content[:8], "little")
     try:
-        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
-        return Header.model_validate_json(metadata[FORMAT])
+        metadata = json.loads(_table(content)["__metadata__"][FORMAT])
+        header = Header.model_validate_json(json.dumps(metadata["header"]))
+        sealed, found = metadata[SEAL], _seal(content, metadata["header"])
     except ValidationError as error:
         detail = error.errors()[0]
         key = ".".join(str(part) for part in detail["loc"])
         raise UnavailableError(f"{path}: header: {key}: {detail['msg']}; export the checkpoint again") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UnavailableError(f"{path}: not a sadstream checkpoint: expected safetensors with its header") from None
+    if sealed != found:
+        raise UnavailableError(f"{path}: damaged: sealed with {sealed[:12]}, found {found[:12]}; copy it again")
+    return header
+
+
+def _table(content: bytes) -> Any:
+    # safetensors: 8 bytes little-endian length, then that many bytes of JSON, then the tensors.
+    size = int.from_bytes(content[:8], "little")
+    table: Any = json.loads(content[8 : 8 + size])
+    return table
+
+
+def _seal(content: bytes, header: Any) -> str:
+    """SHA-256 over header, tensor table and tensors."""
+    table = _table(content)
+    table["__metadata__"] = header
+    digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode())
+    digest.update(content[8 + int.from_bytes(content[:8], "little") :])
+    return digest.hexdigest()

@@ -1,0 +1,36 @@
+"""What the tests share: the bundled scene, the fetched models, real speech."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import sadstream  # noqa: F401  sets the environment that torch reads when it is imported
+from sadstream import checkpoint, demo, models
+from sadstream.errors import SadstreamError
+from sadstream.inventory import needed
+
+# Two BLAS threads on two cores leave nothing for the daemon under test.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def scene() -> Path:
+    """Eight acted utterances, pauses, and a fan."""
+    return demo.scene_path()
+
+
+@pytest.fixture(scope="session")
+def real_models() -> None:
+    """Skips, visibly, where the default models have not been fetched."""
+    try:
+        for name in needed(checkpoint.read_header(checkpoint.default_path())):
+            models.verify(models.locate(name, models.spec(name).kind))
+    except SadstreamError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> str:
+    """A ZeroMQ endpoint of the test's own."""
+    return f"ipc://{tmp_path}/pub"

@@ -1,0 +1,86 @@
+"""A configuration is valid as a whole or refused in one line that names key, value and what was expected."""
+
+from pathlib import Path
+
+import pytest
+
+from sadstream import config
+from sadstream.errors import ConfigError, MissingFileError
+from sadstream.toml import to_toml
+
+
+def parsed(tmp_path: Path, text: str) -> config.Config:
+    path = tmp_path / "sadstream.toml"
+    path.write_text(text)
+    return config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[vad]\naggressiveness = 7", "vad.aggressiveness = 7"),
+        ("[vad]\naggresiveness = 2", "vad.aggresiveness: unknown key"),
+        ("[vda]\nx = 1", "vda: unknown key"),
+        ("[vad]\naggressiveness = '2'", "vad.aggressiveness = '2'"),
+        ("[model]\nthreshold = nan", "model.threshold = nan"),
+        ("[model]\nprior = 0.0", "model.prior = 0.0"),
+        ("[model]\nprior = 1.0", "model.prior = 1.0"),
+        ("[segment]\nhold_ms = inf", "segment.hold_ms = inf"),
+        ("[segment]\nopen_voiced = 11", "open_voiced = 11"),
+        ("[publish]\ntext = 'yes'", "publish.text = 'yes'"),
+        ("[[stream]]\nname = 'Kitchen'", "stream.0.name = 'Kitchen'"),
+        ("[[stream]]\nname = 'a'\n[[stream]]\nname = 'a'", "different names"),
+        ("[whisper]\nlanguage = 'english'", "whisper.language = 'english'"),
+        ("[compute]\ndevice = 'tpu'", "compute.device = 'tpu'"),
+        ("this is not TOML", "cannot be read as TOML"),
+        ("stream = []", "stream"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parsed(tmp_path, text)
+
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_binary_junk_is_not_a_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "junk.toml"
+    path.write_bytes(bytes(range(256)))
+
+    with pytest.raises(ConfigError):
+        config.load(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match="no such configuration file"):
+        config.load(tmp_path / "none.toml")
+
+
+def test_without_a_file_there_are_defaults() -> None:
+    assert config.load(None) == config.Config()
+
+
+def test_what_is_printed_reads_back_as_the_same(tmp_path: Path) -> None:
+    given = parsed(
+        tmp_path, "[[stream]]\nname = 'room1'\nsource = 'x.flac'\n[vad]\naggressiveness = 1\n[model]\nprior = 0.05"
+    )
+
+    assert parsed(tmp_path, to_toml(given)) == given
+
+
+def test_the_commented_file_that_ships_holds_every_default() -> None:
+    shipped = config.load(Path("configs/sadstream.toml"))
+
+    assert shipped == config.Config()
+    text = Path("configs/sadstream.toml").read_text()
+    for name in config.Config.model_fields:
+        assert f"[{name}]" in text or f"[[{name}]]" in text, name
+        annotation = getattr(config.Config(), name)
+        for key in type(annotation[0] if isinstance(annotation, tuple) else annotation).model_fields:
+            assert f"{key} = " in text, f"{name}.{key}"
+
+
+def test_a_record_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        config.Config().vad.aggressiveness = 3  # type: ignore[misc]
