@@ -2,6 +2,7 @@
 
 import json
 import mmap
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,10 @@ def from_pt(path: Path, source: str) -> Payload:
     import torch
 
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # What torch finds odd in a file it also refuses; the refusal is the one line.
+            warnings.simplefilter("ignore")
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         dims = Dims(**{str(key): int(value) for key, value in checkpoint["dims"].items()})
         state = dict(checkpoint["model_state_dict"])
     except (
