@@ -1,0 +1,107 @@
+"""The daemon's checkpoint from its two parts: one state dict, one header, one file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sadstream import __version__, checkpoint
+from sadstream.header import (
+    Calibration,
+    FusionConfig,
+    Header,
+    Metric,
+    TextEncoderConfig,
+    WhisperStatesConfig,
+)
+from train.calibration import Line
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sadstream.model import Fusion
+
+SYSTEM = "whisper-attention"
+LICENCE = "CC BY-NC-SA 4.0"  # of RAVDESS and nEMO, which ask the same of what is made from them
+TRAINED_ON = (
+    "RAVDESS (Livingstone and Russo 2018), actors 01-15, CC BY-NC-SA 4.0",
+    "nEMO (Christop 2024), 7 of 9 speakers, CC BY-NC-SA 4.0",
+    "GoEmotions (Demszky et al. 2020), train, CC BY 4.0",
+    "MELD (Poria et al. 2019), train, text, GPL-3.0",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VoicePart:
+    """The trained audio part, whose states it reads, and its calibration."""
+
+    fusion: "Fusion"
+    audio: WhisperStatesConfig
+    line: Line
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextPart:
+    """The trained weights on a text embedding, whose it is, and their calibration."""
+
+    weights: "NDArray[np.float64]"
+    encoder: TextEncoderConfig
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is decided and measured, not trained."""
+
+    prior: float
+    threshold: float
+    metrics: tuple[Metric, ...]
+    provisional: bool
+    trained_on: Sequence[str] = TRAINED_ON
+
+
+def joined(voice: VoicePart, text: TextPart) -> "Fusion":
+    """One fusion model that holds both parts; each part's logit is what it was alone."""
+    import torch
+
+    from sadstream.model import Fusion
+
+    config: FusionConfig = voice.fusion.config.model_copy(update={"text_dim": text.encoder.dim, "dropout": 0.0})
+    fusion = Fusion(config)
+    tensors = dict(voice.fusion.state_dict())
+    tensors["text_out.weight"] = torch.from_numpy(text.weights).float().unsqueeze(0)
+    fusion.load_state_dict(tensors)
+    return fusion.eval()
+
+
+def header(voice: VoicePart, text: TextPart, terms: Terms) -> Header:
+    """What the file says of itself."""
+    return Header(
+        system=SYSTEM,
+        provisional=terms.provisional,
+        fusion=joined(voice, text).config,
+        masked=True,
+        audio=voice.audio,
+        text=text.encoder,
+        calibration=Calibration(
+            audio_scale=voice.line.scale,
+            audio_shift=voice.line.shift,
+            audio_cap=voice.line.cap,
+            text_scale=text.line.scale,
+            text_shift=text.line.shift,
+            text_cap=text.line.cap,
+        ),
+        prior=terms.prior,
+        threshold=terms.threshold,
+        trained_on=tuple(terms.trained_on),
+        metrics=terms.metrics,
+        licence=LICENCE,
+        commercial_use=False,
+        created_with=f"sadstream {__version__}",
+    )
+
+
+def write(path: Path, voice: VoicePart, text: TextPart, terms: Terms) -> str:
+    """Write the checkpoint whole or not at all; returns its SHA-256."""
+    return checkpoint.save(path, joined(voice, text), header(voice, text, terms))

@@ -1,0 +1,146 @@
+"""Encoder states of segments, computed once and kept outside the repository, a file for each speaker and view."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sadstream.config import SegmentConfig, VadConfig
+from sadstream.features import at_level, heard_frames
+from sadstream.header import WhisperStatesConfig
+from sadstream.segment import Segment
+from sadstream.whisper import Whisper, samples_heard
+from train.augment import AugmentConfig, augmented
+from train.clips import Clip, by_speaker, read_audio, segments_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.progress import Progress
+
+BATCH = 16
+CLEAN = 0  # the view without augmentation, on which everything is measured
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """Segments with their states: the row `i` of every array is one segment."""
+
+    states: "NDArray[np.float16]"  # (n, layers, frames, width)
+    frames: "NDArray[np.int64]"  # (n,) that hold audio
+    clips: tuple[Clip, ...]  # (n,) the clip that each was cut from
+    view: "NDArray[np.int64]"  # (n,)
+    seconds: "NDArray[np.float64]"  # (n,)
+
+
+def read_noises(folder: Path) -> "list[NDArray[np.float32]]":
+    """The noises of a folder with a manifest.csv that hold no human voice."""
+    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        return [read_audio(folder / row["path"]) for row in csv.DictReader(file) if row["human_voice"] == "0"]
+
+
+class StateCache:
+    """Segments of clips through a frozen Whisper encoder; interrupted work goes on where it stopped."""
+
+    def __init__(
+        self,
+        folder: Path,
+        whisper: Whisper,
+        audio: WhisperStatesConfig,
+        augment: AugmentConfig,
+        noises: "Sequence[NDArray[np.float32]]",
+    ) -> None:
+        self._folder = folder
+        self._whisper = whisper
+        self._audio = audio
+        self._augment = augment
+        self._noises = noises
+
+    def __call__(self, clips: Sequence[Clip], views: int, progress: "Progress | None" = None) -> Heard:
+        """All segments of all clips in views 0 (clean) to `views` - 1."""
+        import numpy as np
+
+        groups = by_speaker(clips)
+        task = progress.add_task("encoder states", total=len(clips) * views) if progress else None
+        parts = []
+        for view in range(views):
+            for group in groups.values():
+                parts.append((group, view, self._cached(group, view)))
+                if progress and task is not None:
+                    progress.advance(task, len(group))
+        return Heard(
+            states=np.concatenate([stored["states"] for _, _, stored in parts]),
+            frames=np.concatenate([stored["frames"] for _, _, stored in parts]),
+            clips=tuple(group[i] for group, _, stored in parts for i in stored["clip"]),
+            view=np.concatenate([np.full(stored["clip"].size, view) for _, view, stored in parts]),
+            seconds=np.concatenate([stored["seconds"] for _, _, stored in parts]),
+        )
+
+    def _cached(self, group: Sequence[Clip], view: int) -> "dict[str, NDArray[np.generic]]":
+        import numpy as np
+
+        path = self._folder / f"{group[0].speaker}-{view}-{self._key(group, view)}.npz"
+        if path.is_file():
+            try:
+                with np.load(path) as stored:
+                    return dict(stored)
+            except (OSError, ValueError, EOFError):
+                path.unlink()  # cut off by a full disk or worse: computed again
+        computed = self._compute(group, view)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with partial.open("wb") as file:
+                np.savez(file, **computed)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return computed
+
+    def _key(self, group: Sequence[Clip], view: int) -> str:
+        digest = hashlib.sha256()
+        settings: list[str] = [
+            self._audio.model_dump_json(),
+            VadConfig().model_dump_json() + SegmentConfig().model_dump_json(),
+            "" if view == CLEAN else f"{self._augment.model_dump_json()} {len(self._noises)}",
+        ]
+        files = [f"{clip.path.name} {clip.path.stat().st_size}" for clip in group]
+        for line in settings + files:
+            digest.update(f"{line}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def _compute(self, group: Sequence[Clip], view: int) -> "dict[str, NDArray[np.generic]]":
+        import numpy as np
+
+        cut = [(i, segment) for i, clip in enumerate(group) for segment in self._segments(clip, view)]
+        states = [self._states([s for _, s in cut[at : at + BATCH]]) for at in range(0, len(cut), BATCH)]
+        seconds = np.array([s.t_end - s.t_start for _, s in cut])
+        lengths = [heard_frames(samples_heard(s.t_start, s.t_end), self._audio.n_frames) for _, s in cut]
+        shape = (0, len(self._audio.layers), self._audio.n_frames, 1)
+        return {
+            "states": np.concatenate(states) if states else np.zeros(shape, np.float16),
+            "frames": np.array(lengths, dtype=np.int64),
+            "clip": np.array([i for i, _ in cut], dtype=np.int64),
+            "seconds": seconds,
+        }
+
+    def _segments(self, clip: Clip, view: int) -> list[Segment]:
+        import numpy as np
+
+        seed = int.from_bytes(hashlib.sha256(f"{clip.speaker}/{clip.path.name}/{view}".encode()).digest()[:6])
+        samples = read_audio(clip.path)
+        if view != CLEAN:
+            samples = augmented(samples, self._augment, self._noises, np.random.default_rng(seed))
+        return segments_of(samples, seed)
+
+    def _states(self, segments: Sequence[Segment]) -> "NDArray[np.float16]":
+        import numpy as np
+        import torch
+
+        batch = torch.from_numpy(np.stack([at_level(s.samples, self._audio.level_dbfs) for s in segments]))
+        with torch.inference_mode():
+            states: NDArray[np.float16] = self._whisper.states(batch, self._audio).half().cpu().numpy()
+        return states
