@@ -1,7 +1,6 @@
 """The `sadstream` command; the only place that prints and exits."""
 
 import json
-import logging
 import os
 import sys
 from enum import StrEnum
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sadstream import __version__
-from sadstream.errors import SadstreamError, UsageError
+from sadstream.errors import SadstreamError
 from sadstream.events import DEFAULT_ENDPOINT
 
 app = typer.Typer(
@@ -74,9 +73,10 @@ def run(
     stream: Annotated[str | None, typer.Option(help="The stream's name; default mic, or the file's stem.")] = None,
 ) -> None:
     """The daemon: hear, score, publish."""
+    from sadstream import logs
     from sadstream.run import run_daemon
 
-    _log_to_stderr()
+    logs.set_up()
     changes: dict[str, dict[str, Any]] = {
         "stream": {"source": source, "device": device, "rate": rate, "channels": channels, "name": stream},
         "compute": {"device": compute.value if compute else None},
@@ -92,16 +92,30 @@ def listen(
     count: Annotated[int | None, typer.Option(min=1, help="End after this many score events.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0.0, help="End with 1 after this many seconds.")] = None,
     stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="Skip what is no longer new; for slow readers.")] = False,
+    replay: Annotated[int, typer.Option(min=0, help="First the last so many events that the daemon remembers.")] = 0,
+    server_key: Annotated[str | None, typer.Option(help="The daemon's public key, on a network.")] = None,
+    key: Annotated[Path | None, typer.Option(help="File with our secret key, on a network.")] = None,
 ) -> None:
-    """Print what a daemon says."""
+    """Print what a daemon says; what was lost, restarted or silent goes to standard error."""
     from sadstream.client import subscribe
-    from sadstream.events import STREAM_NAME, Score, to_json
-    from sadstream.render import line
+    from sadstream.events import Event, Score, to_json
+    from sadstream.render import finding_line, line
 
-    if stream is not None and STREAM_NAME.fullmatch(stream) is None:
-        raise UsageError(f"--stream {stream}: expected lower case letters, digits and dashes, at most 32")
     scores = 0
-    for event in subscribe(endpoint, stream=stream, timeout_s=timeout):
+    said = subscribe(
+        endpoint,
+        stream=stream,
+        timeout_s=timeout,
+        latest=latest,
+        replay=replay,
+        server_key=server_key,
+        secret_key=key,
+    )
+    for event in said:
+        if not isinstance(event, Event):
+            print(f"sadstream listen: {finding_line(event)}", file=sys.stderr, flush=True)
+            continue
         print(to_json(event) if as_json else line(event), flush=True)
         scores += isinstance(event, Score)
         if count is not None and scores >= count:
@@ -230,11 +244,6 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
     pass
-
-
-def _log_to_stderr() -> None:
-    logging.raiseExceptions = False  # a full disk under standard error must not stop the scoring
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="sadstream: %(levelname)s: %(message)s")
 
 
 def main(arguments: list[str] | None = None) -> Any:

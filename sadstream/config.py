@@ -4,11 +4,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from sadstream import address
 from sadstream.audio import FRAME_MS, SEGMENT_FRAMES
 from sadstream.errors import ConfigError, MissingFileError
 from sadstream.events import DEFAULT_ENDPOINT
+from sadstream.keys import NEEDS_KEYS, has_credentials
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 StreamName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
@@ -97,17 +99,32 @@ class PublishConfig(Table):
 
     endpoint: str = DEFAULT_ENDPOINT
     text: bool = Field(default=False, description="the words go to every subscriber; off unless you say so")
+    replay: str = Field(default="auto", description="where the last events can be asked for: auto, off, or an endpoint")
+    replay_events: int = Field(default=500, ge=0, le=100_000, description="kept in memory, of each topic")
+    secret_key: str | None = Field(default=None, min_length=1, description="file of the daemon's CURVE key")
+    allow: str | None = Field(default=None, min_length=1, description="file with the public keys that may listen")
 
-    @field_validator("endpoint")
+    @field_validator("endpoint", "replay")
     @classmethod
-    def _local(cls, endpoint: str) -> str:
-        if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
-            return endpoint
-        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-        local = endpoint.startswith("tcp://") and host in ("127.0.0.1", "localhost", "[::1]")
-        if local and port.isdigit() and 0 < int(port) < 65_536:
-            return endpoint
-        raise ValueError("expected ipc:///path or tcp://127.0.0.1:PORT (only this machine may listen)")
+    def _bindable(cls, endpoint: str, info: ValidationInfo) -> str:
+        return endpoint if info.field_name == "replay" and endpoint in ("auto", "off") else address.check(endpoint)
+
+    @model_validator(mode="after")
+    def _not_for_everybody(self) -> "PublishConfig":
+        if (self.secret_key is None) != (self.allow is None):
+            raise ValueError("secret_key and allow: expected both or none")
+        for name, endpoint in (("endpoint", self.endpoint), ("replay", self.replay)):
+            local = endpoint in ("auto", "off") or address.is_local(endpoint)
+            if not local and self.secret_key is None and not has_credentials():
+                raise ValueError(f"{name} = {endpoint!r}: {NEEDS_KEYS}")
+        return self
+
+
+class JournalConfig(Table):
+    """Scores on disk, never the words; off unless it has a path."""
+
+    path: str | None = Field(default=None, min_length=1, description="SQLite file; its folder must be there")
+    keep_days: float = Field(default=30.0, gt=0.0, le=36_500.0, description="older scores are deleted")
 
 
 class ServiceConfig(Table):
@@ -116,6 +133,8 @@ class ServiceConfig(Table):
     heartbeat_s: float = Field(default=5.0, ge=0.1, le=5.0, description="status at least this often")
     retry_s: float = Field(default=1.0, ge=0.1, le=60.0, description="between tries to open a lost microphone")
     stall_s: float = Field(default=1.5, ge=0.5, le=60.0, description="no audio for this long is a fault")
+    hang_s: float = Field(default=20.0, ge=1.0, le=600.0, description="no progress for this long ends with 75")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Config(Table):
@@ -130,6 +149,7 @@ class Config(Table):
     model: ModelConfig = ModelConfig()
     publish: PublishConfig = PublishConfig()
     service: ServiceConfig = ServiceConfig()
+    journal: JournalConfig = JournalConfig()
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Config":
@@ -180,6 +200,6 @@ def _line(detail: Any) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         return f"{key}: unknown key; `sadstream config show` lists the known ones"
-    if detail["type"] == "value_error" and not key:
-        return str(message)
+    if detail["type"] == "value_error" and not isinstance(detail["input"], str | int | float):
+        return f"{key}.{message}" if key else str(message)
     return f"{key} = {detail['input']!r}: {message[0].lower()}{message[1:]}"

@@ -39,15 +39,15 @@ def play(pace: str) -> int:
 
 def _play(endpoint: str, pace: str) -> int:
     from sadstream.client import subscribe
-    from sadstream.events import Status
+    from sadstream.events import EVENT_TYPES, Event, Status
     from sadstream.render import line
 
     command = [sys.executable, "-m", "sadstream.cli", "run", "--source", str(scene_path()), "--pace", pace]
     daemon = subprocess.Popen([*command, "--publish", endpoint, "--wait-subscriber", str(START_S)])
     try:
         state = ""
-        for event in subscribe(endpoint, timeout_s=START_S + SCENE_S):
-            if isinstance(event, Status) and event.state == state:
+        for event in subscribe(endpoint, types=EVENT_TYPES, timeout_s=START_S + SCENE_S):
+            if not isinstance(event, Event) or (isinstance(event, Status) and event.state == state):
                 continue  # a heartbeat
             print(line(event), flush=True)
             state = event.state if isinstance(event, Status) else state

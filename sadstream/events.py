@@ -3,12 +3,16 @@
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Literal, get_args
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 VERSION = 1
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
 HEARTBEAT_S = 5.0  # a status at least this often
+STALE_S = 12.0  # two heartbeats may be late; after this the daemon is dead or unreachable
 STREAM_NAME = re.compile(r"[a-z0-9-]{1,32}")
 
 State = Literal["starting", "listening", "no-device", "overloaded", "degraded", "paused", "stopping"]
@@ -27,17 +31,31 @@ Reason = Literal[
     "signal",
 ]
 TextReason = Literal["none", "silence", "language", "loop", "low-confidence", "off"]
+Phase = Literal["start", "update", "end"]
+EventName = Literal["score", "status", "episode"]
 
-_STATES = get_args(State)
-_REASONS = get_args(Reason)
-_TEXT_REASONS = get_args(TextReason)
-
-# The logit parts sum to the logit of p_sad this closely on the wire (six decimals each leave room to spare).
+# The logit parts sum to the logit of p_sad this closely: six decimals each, p_sad itself in full.
 PARTS_TOLERANCE = 1e-4
+_CERTAIN_LOGIT = 30.0  # beyond it 1 - p is lost in a double
 
 
 class WireError(ValueError):
     """A message that is not an event of this contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The least and the greatest value of a field, both allowed."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+Probability = Annotated[float, Range(0.0, 1.0)]
+Count = Annotated[int, Range(0, 2**53 - 1)]  # what every JSON reader holds exactly
+NotNegative = Annotated[float, Range(0.0)]
+Name = Annotated[str, STREAM_NAME]
+Utc = Annotated[str, re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?Z")]  # RFC 3339
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,24 +75,25 @@ class Latency:
 class Envelope:
     """Who said it, and the how-manieth it is of its topic in this session."""
 
-    stream: str
+    stream: Name
     session: str
-    seq: int
-    time: str
+    seq: Count
+    time: Utc
     monotonic_s: float
 
 
+# A field with a default is left out of the JSON when it is None; one without is null there.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score(Envelope):
     """How sad one segment of speech sounded, and why."""
 
-    type: ClassVar[str] = "score"
+    type: ClassVar[Literal["score"]] = "score"
 
-    segment: int
-    t_start: float
-    t_end: float
-    p_sad: float
-    threshold: float
+    segment: Count
+    t_start: NotNegative
+    t_end: NotNegative
+    p_sad: Probability
+    threshold: Probability
     sad: bool
     bias_logit: float | None
     audio_logit: float | None
@@ -82,10 +101,13 @@ class Score(Envelope):
     offset_logit: float | None
     text_used: bool
     text_reason: TextReason
-    voiced: float
+    voiced: Probability
     latency_ms: Latency
-    dropped: int
+    dropped: Count
     model: str
+    mood: Probability | None = None  # the scores so far, smoothed
+    uncertain: bool | None = None  # too close to call at the coverage asked for
+    provisional: bool | None = None  # audio alone; the final score follows under the same `segment`
     text: str | None = None
 
 
@@ -93,17 +115,41 @@ class Score(Envelope):
 class Status(Envelope):
     """What a stream is doing now; sent at every change and as a heartbeat."""
 
-    type: ClassVar[str] = "status"
+    type: ClassVar[Literal["status"]] = "status"
 
     state: State
     reason: Reason
-    last_score_seq: int | None
-    dropped: int
-    rtf: float
+    last_score_seq: Count | None
+    dropped: Count
+    rtf: NotNegative
+    replay: str | None = None  # where the last events can be asked for again
 
 
-Event = Score | Status
-_TYPES: dict[str, type[Score] | type[Status]] = {"score": Score, "status": Status}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode(Envelope):
+    """A stretch of sad talk: its start, what became of it, its end, each with the evidence."""
+
+    type: ClassVar[Literal["episode"]] = "episode"
+
+    episode: Count  # from 0 per session and stream
+    phase: Phase
+    t_start: NotNegative  # s of audio where it is held to have begun
+    t_end: NotNegative  # s of audio at the end of the last segment that counted
+    segments: Count  # heard in it so far
+    sad_segments: Count  # of these, decided sad on their own
+    evidence: float  # of the filter over calibrated log-odds, now, in natural logarithm units
+    mood: Probability
+    first_score_seq: Count  # the scores that are the evidence
+    last_score_seq: Count
+    false_alarms_h: NotNegative  # the operating point in force
+    model: str
+
+
+Event = Score | Status | Episode
+EventType = type[Score] | type[Status] | type[Episode]
+EVENT_TYPES: tuple[EventName, ...] = ("score", "status", "episode")
+EVENT_KINDS: Mapping[str, EventType] = {kind.type: kind for kind in (Score, Status, Episode)}
+E = TypeVar("E", Score, Status, Episode)
 
 
 def topic(event_type: str, stream: str) -> str:
@@ -113,10 +159,8 @@ def topic(event_type: str, stream: str) -> str:
 
 def to_json(event: Event) -> str:
     """The event as one line of JSON; raises ValueError for a number that JSON cannot carry."""
-    body = {"v": VERSION, "type": event.type} | asdict(event)
-    if body.get("text", "") is None:
-        del body["text"]
-    return json.dumps(_rounded(body), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    body = {"v": VERSION, "type": event.type} | _body(event)
+    return json.dumps(body, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
 
 
 def to_wire(event: Event) -> bytes:
@@ -129,54 +173,136 @@ def from_wire(frame: bytes) -> Event | None:
 
     Raises WireError for anything that is not an event.
     """
-    _, _, payload = frame.partition(b" ")
-    try:
-        body = json.loads(payload, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise WireError(f"not JSON: {error}") from None
-    if not isinstance(body, dict) or not isinstance(body.get("type"), str):
-        raise WireError("not an object with a type")
-    kind = _TYPES.get(body["type"])
-    if kind is None or body.get("v") != VERSION:
-        return None
-    return _checked(kind, body)
-
-
-def _refuse_constant(name: str) -> float:
-    raise WireError(f"{name} is not a number that an event can carry")
-
-
-def _checked(kind: type[Score] | type[Status], body: dict[str, Any]) -> Event:
-    known = {field.name for field in fields(kind)}
-    values = {name: value for name, value in body.items() if name in known}
-    try:
-        if kind is Score:
-            latency = {field.name for field in fields(Latency)}
-            parts = values["latency_ms"]
-            values["latency_ms"] = Latency(**{name: float(parts[name]) for name in latency})
-        event: Event = kind(**values)
-        _validate(event)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise WireError(f"{kind.type}: {error}") from None
+    head, _, payload = frame.partition(b" ")
+    event = from_json(payload)
+    if event is not None and head + b" " != topic(event.type, event.stream).encode():
+        raise WireError(f"{event.type}: topic and content differ")
     return event
 
 
-def _validate(event: Event) -> None:
-    if STREAM_NAME.fullmatch(event.stream) is None or type(event.seq) is not int or event.seq < 0:
-        raise WireError(f"{event.type}: stream or seq out of range")
-    if isinstance(event, Status):
-        if event.state not in _STATES or event.reason not in _REASONS:
-            raise WireError("status: unknown state or reason")
-    elif not (0.0 <= event.p_sad <= 1.0 and event.t_end > event.t_start >= 0.0):
-        raise WireError("score: probability or times out of range")
-    elif event.text_reason not in _TEXT_REASONS:
-        raise WireError("score: unknown text_reason")
+def from_json(line: bytes | str) -> Event | None:
+    """The event in a line of JSON, without its topic; else as from_wire."""
+    try:
+        body = json.loads(line)
+    except (ValueError, RecursionError):
+        raise WireError("not JSON") from None  # what was found may be anything, so it is not repeated
+    if not isinstance(body, dict) or not isinstance(body.get("type"), str):
+        raise WireError("not an object with a type")
+    kind = EVENT_KINDS.get(body["type"])
+    if kind is None or body.get("v") != VERSION:
+        return None
+    event: Event = record(kind, body, kind.type)
+    _agree(event)
+    return event
 
 
-def _rounded(value: Any) -> Any:
-    # Six decimals: below every tolerance of the contract, and half the bytes of a full double.
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else value
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    return value
+def parts_agree(score: Score) -> bool:
+    """The logit parts sum to the logit of p_sad, or the model has none."""
+    parts = (score.bias_logit, score.audio_logit, score.text_logit, score.offset_logit)
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return not known
+    total = math.fsum(known)
+    if score.p_sad in (0.0, 1.0):
+        return abs(total) > _CERTAIN_LOGIT and (total > 0) == (score.p_sad == 1.0)
+    return abs(total - math.log(score.p_sad / (1.0 - score.p_sad))) <= PARTS_TOLERANCE
+
+
+def _agree(event: Event) -> None:
+    match event:
+        case Score():
+            if event.t_end <= event.t_start:
+                raise WireError("score: t_end is not after t_start")
+            if event.sad != (event.p_sad >= event.threshold):
+                raise WireError("score: p_sad, threshold and sad differ")
+            if not parts_agree(event):
+                raise WireError("score: the logit parts do not sum to the logit of p_sad")
+            if not event.text_used and event.text_logit:
+                raise WireError("score: text_logit without text_used")
+        case Episode():
+            if event.t_end < event.t_start or event.sad_segments > event.segments:
+                raise WireError("episode: times or segments out of order")
+            if event.last_score_seq < event.first_score_seq:
+                raise WireError("episode: scores out of order")
+        case Status():
+            pass
+
+
+def _body(record: Any) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if value is None and field.default is None:
+            continue
+        if isinstance(value, float) and field.name not in ("p_sad", "threshold"):
+            # Six decimals are below every tolerance, and half the bytes of a double. Of a probability near 0 or 1
+            # they would lose the logit, and beside the threshold the decision.
+            value = round(value, 6)
+        elif isinstance(value, Latency):
+            value = {name: round(ms, 3) for name, ms in _body(value).items()}
+        body[field.name] = value
+    return body
+
+
+@cache
+def hints(kind: Any) -> dict[str, tuple[Field[Any], Any]]:
+    """Each field of a record with its type, ranges included."""
+    found = get_type_hints(kind, include_extras=True)
+    return {field.name: (field, found[field.name]) for field in fields(kind)}
+
+
+def record(kind: Any, body: dict[str, Any], where: str) -> Any:
+    """A record of this kind out of a JSON object, every known field checked; WireError names the first bad one."""
+    values: dict[str, Any] = {}
+    for name, (field, hint) in hints(kind).items():
+        if name in body:
+            values[name] = _checked(body[name], hint, f"{where}.{name}")
+        elif field.default is MISSING:
+            raise WireError(f"{where}.{name}: missing")
+    return kind(**values)
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        value = _checked(value, arguments[0], where)
+        return _within(value, arguments[1], where)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        return _checked(value, next(one for one in arguments if one is not type(None)), where)
+    if origin is Literal:
+        if not isinstance(value, str) or value not in arguments:
+            raise WireError(f"{where}: not one of {', '.join(arguments)}")
+        return value
+    if hint is Latency:
+        if not isinstance(value, dict):
+            raise WireError(f"{where}: not an object")
+        return record(Latency, value, where)
+    return _plain(value, hint, where)
+
+
+def _plain(value: Any, hint: Any, where: str) -> Any:
+    if hint is float and type(value) in (int, float):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return number
+    elif type(value) is hint and not (hint is str and _has_surrogate(value)):
+        return value
+    raise WireError(f"{where}: not a {hint.__name__}")
+
+
+def _has_surrogate(value: str) -> bool:
+    return not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _within(value: Any, limit: Any, where: str) -> Any:
+    if isinstance(limit, Range):
+        if (limit.low is None or value >= limit.low) and (limit.high is None or value <= limit.high):
+            return value
+    elif limit.fullmatch(value):
+        return value
+    raise WireError(f"{where}: out of range")

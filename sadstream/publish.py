@@ -1,21 +1,41 @@
 """The publishing end of the wire: sequence numbers, last values for those who join, one owner of the socket."""
 
 import fcntl
+import logging
 import os
 import secrets
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sadstream.analyze import Analysis
+from sadstream.address import beside, is_local
+from sadstream.door import Door
 from sadstream.errors import BusyError, ConfigError
-from sadstream.events import Event, Latency, Reason, Score, State, Status, to_wire, topic
-from sadstream.segment import Segment
+from sadstream.events import E, Latency, Reason, Score, State, Status, to_wire, topic
+from sadstream.keys import NEEDS_KEYS, ServerKeys, server_keys
+from sadstream.replay import Memory
+
+if TYPE_CHECKING:
+    from sadstream.analyze import Analysis
+    from sadstream.config import PublishConfig
+    from sadstream.segment import Segment
+
+log = logging.getLogger("sadstream")
 
 LINGER_MS = 500  # measured: loses nothing to a healthy peer and bounds a stalled one
-SUBSCRIBE = 1  # first byte of what XPUB reads when somebody subscribes
+EVENTS_WAITING = 256  # for one slow subscriber: three topics of 64 streams at a join, and room to spare
+ANSWERS_WAITING = 2  # for one slow reader of the past
+SEND_BUFFER = 65_536  # bytes the kernel holds for a slow subscriber over tcp: a minute and a half of scores, not hours
+HEARTBEAT_MS = 2000  # ZeroMQ's own, over tcp: a peer that stops answering is cut and its memory freed
+HEARTBEAT_TIMEOUT_MS = 6000
+HANDSHAKE_MS = 3000  # for whoever connects and says nothing
+LONGEST_REQUEST = 4096  # bytes; a longer frame ends the connection that sends it
+LONGEST_TOPIC = 64  # "sad.episode." and 32 letters, and room to spare
+ANSWERS = 64  # joins and handshakes, and queries below, between two looks at the scores: a flood delays nothing
+QUERIES = 8
+SUBSCRIBE, UNSUBSCRIBE = b"\1", b"\0"  # first byte of what XPUB reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +58,24 @@ class _Last:
 
 
 class Publisher:
-    """A bound XPUB socket; made, used and closed by one thread, because sockets are not thread-safe."""
+    """A bound XPUB socket, and beside it the daemon's memory of what it sent; all sockets belong to one thread.
 
-    def __init__(self, endpoint: str) -> None:
+    endpoint: ipc:///path or tcp://HOST:PORT; other hosts than this machine's need `keys`.
+    replay: endpoint of the memory, `auto` for one beside `endpoint`, or `off`; replay_events: kept of each topic.
+    """
+
+    def __init__(
+        self, endpoint: str, keys: ServerKeys | None = None, replay: str = "auto", replay_events: int = 500
+    ) -> None:
+        for one in (endpoint, replay):
+            if keys is None and one not in ("auto", "off") and not is_local(one):
+                raise ConfigError(f"{one}: {NEEDS_KEYS}")
         self.endpoint = endpoint
         self.session = secrets.token_hex(8)
+        self.replay: str | None = None  # where it can be asked for, once bound
+        self._keys = keys
+        self._replay_wanted = replay if replay_events else "off"
+        self._memory = Memory(replay_events)
         self._streams: dict[str, _Last] = {}
         self._lock: int | None = None
         self._topics: set[bytes] = set()
@@ -56,83 +89,159 @@ class Publisher:
         import zmq
 
         self._zmq: Any = zmq
-        if self.endpoint.startswith("ipc://"):
+        if self.endpoint.startswith("ipc://") and not self.endpoint.startswith("ipc://@"):
             self._lock = _exclusive(self.endpoint.removeprefix("ipc://"))
-        self._context = zmq.Context()
-        self._socket: Any = self._context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.LINGER, LINGER_MS)
-        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # every join is seen, also the second of the same topic
+        self._context: Any = zmq.Context()
+        self._poller: Any = zmq.Poller()
         try:
-            self._socket.bind(self.endpoint)
-        except zmq.ZMQError as error:
+            self._door = Door(self._context, self._keys)
+            self._socket: Any = self._bound(zmq.XPUB, self.endpoint)
+            self._replay_socket: Any = self._bound_replay()
+        except BaseException:
             self.__exit__(None, None, None)
-            if error.errno == zmq.EADDRINUSE:
-                raise BusyError(f"{self.endpoint}: in use by another program; stop it or choose --publish") from None
-            raise ConfigError(f"{self.endpoint}: cannot be bound: {error.strerror}; choose --publish") from None
+            raise
+        for socket in (self._socket, self._replay_socket, self._door.socket):
+            if socket is not None:
+                self._poller.register(socket, zmq.POLLIN)
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        self._socket.close()
-        self._context.term()
+        self._context.destroy(linger=LINGER_MS)  # every socket, then the context
         if self._lock is not None:
             os.close(self._lock)
+            self._lock = None
 
-    def wait(self, timeout_ms: int, wake_fd: int) -> None:
-        """Sleep until the time is up or `wake_fd` is readable, answering whoever joins meanwhile."""
-        poller = self._zmq.Poller()
-        poller.register(self._socket, self._zmq.POLLIN)
-        poller.register(wake_fd, self._zmq.POLLIN)
-        poller.poll(timeout_ms)
+    def wait(self, timeout_ms: int, *wake_fds: int) -> None:
+        """Sleep until the time is up or a `wake_fd` is readable, answering whoever joins or asks meanwhile."""
+        for wake_fd in wake_fds:
+            self._poller.register(wake_fd, self._zmq.POLLIN)
+        self._poller.poll(timeout_ms)
+        self._door.answer(ANSWERS)
         self.answer_joins()
+        self.answer_queries()
 
     def answer_joins(self) -> None:
-        """Send the current status and last score to every subscription that came in: nobody starts blind."""
-        while self._socket.poll(0):
-            message: bytes = self._socket.recv()
-            prefix = message[1:]
-            if message[:1] != bytes([SUBSCRIBE]):
-                self._topics.discard(prefix)
+        """Send the current status and last events to every subscription that came in: nobody starts blind."""
+        joined = set()
+        for _ in range(ANSWERS):
+            message = _received(self._socket)
+            if message is None:
+                break
+            prefix = message[0][1:]
+            if len(message) != 1 or len(prefix) > LONGEST_TOPIC:
                 continue
-            self._topics.add(prefix)
-            for last in self._streams.values():
-                for frame in last.frames.values():
-                    if frame.startswith(prefix):
-                        self._socket.send(frame)
+            if message[0][:1] == SUBSCRIBE:
+                joined.add(prefix)
+                self._topics.add(prefix)
+            elif message[0][:1] == UNSUBSCRIBE:
+                self._topics.discard(prefix)
+        for last in self._streams.values() if joined else ():
+            for _, frame in sorted(last.frames.items()):  # the status comes last, since it speaks of the score
+                if frame.startswith(tuple(joined)):
+                    self._socket.send(frame)
+
+    def answer_queries(self) -> None:
+        """Give those who ask what they missed, as far as it is remembered; at most QUERIES at a time."""
+        for _ in range(QUERIES if self._replay_socket is not None else 0):
+            message = _received(self._replay_socket)
+            if message is None:
+                return
+            if len(message) == 3 and not message[1]:  # who asks, an empty frame, the request
+                self._replay_socket.send_multipart([*message[:2], *self._memory.answer(message[2])])
 
     def send_status(self, stream: str, state: State, reason: Reason, dropped: int, rtf: float) -> Status:
         """Say what a stream is doing."""
-        status = Status(
-            **self._envelope(stream, "status"),
-            state=state,
-            reason=reason,
-            last_score_seq=self._last(stream).score_seq,
-            dropped=dropped,
-            rtf=rtf,
+        return self.send(
+            Status(
+                **self.opening(stream, Status.type),
+                state=state,
+                reason=reason,
+                last_score_seq=self._last(stream).score_seq,
+                dropped=dropped,
+                rtf=rtf,
+                replay=self.replay,
+            )
         )
-        self._send(status)
-        return status
 
     def send_score(
-        self, stream: str, segment: Segment, analysis: Analysis, timing: Timing, dropped: int, with_text: bool
+        self, stream: str, segment: "Segment", analysis: "Analysis", timing: Timing, dropped: int, with_text: bool
     ) -> Score:
         """Say how sad a segment sounded; the words go along only if `with_text`."""
-        score = make_score(self._envelope(stream, "score"), segment, analysis, timing, dropped, with_text)
-        self._last(stream).score_seq = score.seq
-        self._send(score)
-        return score
+        return self.send(make_score(self.opening(stream, "score"), segment, analysis, timing, dropped, with_text))
 
-    def _last(self, stream: str) -> _Last:
-        return self._streams.setdefault(stream, _Last())
-
-    def _envelope(self, stream: str, event_type: str) -> dict[str, Any]:
+    def opening(self, stream: str, event_type: str) -> dict[str, Any]:
+        """The fields that the next event of a topic opens with; its number is used up."""
         sequence = self._last(stream).sequence
         seq = sequence[event_type] = sequence.get(event_type, -1) + 1
         return envelope(stream, self.session, seq)
 
-    def _send(self, event: Event) -> None:
+    def send(self, event: E, lost: bool = False) -> E:
+        """Send an event that begins with an `opening`; one that is `lost` is remembered but goes to nobody."""
         frame = to_wire(event)
-        self._last(event.stream).frames[topic(event.type, event.stream)] = frame
-        self._socket.send(frame)
+        self._memory.keep(event, frame)
+        last = self._last(event.stream)
+        last.frames[topic(event.type, event.stream)] = frame
+        if isinstance(event, Score):
+            last.score_seq = event.seq
+        if not lost:
+            self._socket.send(frame)
+        return event
+
+    def _last(self, stream: str) -> _Last:
+        return self._streams.setdefault(stream, _Last())
+
+    def _bound(self, kind: int, endpoint: str) -> Any:
+        zmq = self._zmq
+        socket = self._context.socket(kind)
+        socket.setsockopt(zmq.LINGER, LINGER_MS)
+        socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        if kind == zmq.XPUB:
+            socket.setsockopt(zmq.SNDHWM, EVENTS_WAITING)
+            socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # every join is seen, also the second of the same topic
+        else:
+            socket.setsockopt(zmq.SNDHWM, ANSWERS_WAITING)
+        if endpoint.startswith("tcp://"):
+            socket.setsockopt(zmq.SNDBUF, SEND_BUFFER)
+            socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+            socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        self._door.guard(socket)
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EADDRINUSE:
+                raise BusyError(f"{endpoint}: in use by another program; stop it or choose --publish") from None
+            raise ConfigError(f"{endpoint}: cannot be bound: {error.strerror}; choose --publish") from None
+        return socket
+
+    def _bound_replay(self) -> Any:
+        if self._replay_wanted == "off":
+            return None
+        automatic = self._replay_wanted == "auto"
+        try:
+            socket = self._bound(self._zmq.ROUTER, beside(self.endpoint) if automatic else self._replay_wanted)
+        except (BusyError, ConfigError) as error:
+            if not automatic:
+                raise
+            log.warning("no replay: %s", error)
+            return None
+        self.replay = socket.getsockopt(self._zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        return socket
+
+
+def configured(config: "PublishConfig") -> Publisher:
+    """The publisher that a configuration describes, not bound yet; ConfigError for keys that cannot be used."""
+    keys = server_keys(config.secret_key, config.allow)
+    return Publisher(config.endpoint, keys, config.replay, config.replay_events)
+
+
+def _received(socket: Any) -> list[bytes] | None:
+    """The next message's frames, None if none waits."""
+    if not socket.poll(0):
+        return None
+    frames: list[bytes] = socket.recv_multipart()
+    return frames
 
 
 def envelope(stream: str, session: str, seq: int) -> dict[str, Any]:
@@ -142,7 +251,7 @@ def envelope(stream: str, session: str, seq: int) -> dict[str, Any]:
 
 
 def make_score(
-    opening: dict[str, Any], segment: Segment, analysis: Analysis, timing: Timing, dropped: int, with_text: bool
+    opening: dict[str, Any], segment: "Segment", analysis: "Analysis", timing: Timing, dropped: int, with_text: bool
 ) -> Score:
     """The score event of an analysed segment."""
     now = time.monotonic()

@@ -1,13 +1,35 @@
 """Events as a line for people."""
 
-from sadstream.events import Event, Score, Status
+from sadstream.events import Episode, Event, Score, Status
+from sadstream.follow import Finding, Gap, Restart, Stale
 
 BAR_CELLS = 20
 
 
 def line(event: Event) -> str:
-    """One line of plain text: a bar for a score, the state for a status."""
-    return score_line(event) if isinstance(event, Score) else status_line(event)
+    """One line of plain text: a bar for a score, the state for a status, what an episode came to."""
+    match event:
+        case Score():
+            return score_line(event)
+        case Status():
+            return status_line(event)
+        case Episode():
+            return episode_line(event)
+
+
+def finding_line(finding: Finding) -> str:
+    """What a listener should know beside the events."""
+    match finding:
+        case Gap():
+            numbers = f"{finding.first_seq} to {finding.last_seq}"
+            return f"{finding.stream}: {finding.missed} {finding.event_type} events lost (seq {numbers})"
+        case Restart():
+            return f"{finding.stream}: the daemon is a new one (session {finding.session})"
+        case Stale(stream=None):
+            return f"nothing heard for {finding.silent_s:.0f} s; is a daemon publishing there, and may we listen?"
+        case Stale():
+            last = "it had ended" if finding.last_state == "stopping" else "the daemon is dead or cannot be reached"
+            return f"{finding.stream}: silent for {finding.silent_s:.0f} s; {last}"
 
 
 def score_line(score: Score) -> str:
@@ -29,6 +51,15 @@ def status_line(status: Status) -> str:
     why = "" if status.reason == "none" else f" ({status.reason})"
     lost = f", {status.dropped} segments dropped" if status.dropped else ""
     return f"{status.stream}  {status.state}{why}{lost}"
+
+
+def episode_line(episode: Episode) -> str:
+    """Where in an episode we are, and on what evidence."""
+    return (
+        f"{episode.stream}  {episode.t_start:7.2f} to {episode.t_end:7.2f} s  "
+        f"episode {episode.episode} {episode.phase}: "
+        f"{episode.sad_segments} of {episode.segments} segments sad, evidence {episode.evidence:+.1f}"
+    )
 
 
 def bar(p: float, threshold: float) -> str:

@@ -1,26 +1,59 @@
 """The JSON Schema of the events, made of the records themselves."""
 
-from typing import Any
+import re
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from sadstream.events import Score, Status
+from sadstream.events import EVENT_KINDS, VERSION, Latency, Range, hints
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def event_schema() -> dict[str, Any]:
-    """One schema for every event; readers ignore fields they do not know, so more are allowed."""
-    definitions: dict[str, Any] = {}
-    for kind in (Score, Status):
-        one = TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
-        definitions |= one.pop("$defs", {})
-        one["properties"] |= {"v": {"const": 1}, "type": {"const": kind.type}}
-        one["required"] = ["v", "type", *one["required"]]
-        definitions[kind.__name__] = one
+    """One schema for every event; readers ignore fields they do not know, so more are allowed.
+
+    What a schema cannot say stands in its descriptions: the logit parts of a score sum to the logit of `p_sad`.
+    """
     return {
         "$schema": DRAFT,
-        "title": "sadstream event, version 1",
-        "oneOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in (Score, Status)],
-        "$defs": definitions,
+        "title": f"sadstream event, version {VERSION}",
+        "oneOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in EVENT_KINDS.values()],
+        "$defs": {kind.__name__: _definition(kind) for kind in (*EVENT_KINDS.values(), Latency)},
     }
+
+
+def _definition(kind: Any) -> dict[str, Any]:
+    whole = TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
+    definition = {key: value for key, value in whole.items() if key != "$defs"}
+    for name, (field, hint) in hints(kind).items():
+        definition["properties"][name] = _property(definition["properties"][name], hint, field.default is None)
+    if kind is not Latency:
+        definition["properties"] |= {"v": {"const": VERSION}, "type": {"const": kind.type}}
+        definition["required"] = ["v", "type", *definition["required"]]
+    return definition
+
+
+def _property(made: dict[str, Any], hint: Any, left_out: bool) -> dict[str, Any]:
+    limits = _limits(hint)
+    if "anyOf" not in made:
+        return made | limits
+    kinds = [one | ({} if one == {"type": "null"} else limits) for one in made["anyOf"]]
+    if left_out:  # absent rather than null
+        only: dict[str, Any] = next(one for one in kinds if one != {"type": "null"})
+        return only | {key: value for key, value in made.items() if key not in ("anyOf", "default")}
+    return made | {"anyOf": kinds}
+
+
+def _limits(hint: Any) -> dict[str, Any]:
+    """The range or pattern that a field's type carries, in the words of JSON Schema."""
+    for part in get_args(hint):
+        nested = _limits(part)
+        if isinstance(part, Range):
+            found = {"minimum": part.low, "maximum": part.high}
+            return {word: limit for word, limit in found.items() if limit is not None}
+        if isinstance(part, re.Pattern):
+            return {"pattern": f"^{part.pattern}$"}
+        if nested:
+            return nested
+    return {}

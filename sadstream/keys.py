@@ -1,0 +1,196 @@
+"""CURVE keys: files with safe modes, the list of those who may listen, and the answer to each who asks (ZAP)."""
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from sadstream.errors import ConfigError, MissingFileError, UsageError
+
+# Z85: 40 printable letters for 32 bytes. A key may begin with #, so a comment is a # and a space.
+KEY = re.compile(r"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
+COMMENT = "# "
+SECRET_CREDENTIAL = "curve.key"  # noqa: S105  names of files that systemd's LoadCredential= provides
+ALLOWED_CREDENTIAL = "allowed.keys"
+MECHANISM = b"CURVE"
+NEEDS_KEYS = (
+    "other machines could listen; set publish.secret_key and publish.allow (`sadstream keys`), "
+    "or publish on ipc:///path or tcp://127.0.0.1:PORT"
+)
+
+
+class Curve(NamedTuple):
+    """What a subscriber needs: the daemon's public key and a pair of its own."""
+
+    server: bytes
+    public: bytes
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeys:
+    """What the daemon needs: its secret key and the file that says who may listen."""
+
+    secret: bytes
+    allowed: Path
+
+
+class Allowed:
+    """The public keys of an allow-list; a changed file counts from the next handshake on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._changed: tuple[int, int] | None = None
+        self._keys: frozenset[str] = frozenset()
+
+    def __contains__(self, key: str) -> bool:
+        try:
+            found = self.path.stat()
+            if self._changed != (found.st_mtime_ns, found.st_size):
+                self._keys = frozenset(read_allowed(self.path))
+                self._changed = (found.st_mtime_ns, found.st_size)
+        except (OSError, ConfigError, MissingFileError):
+            return False  # a list that cannot be read lets nobody in
+        return key in self._keys
+
+
+def new_key(path: Path) -> str:
+    """Write a new secret key, readable by its owner alone, and give the public one."""
+    import zmq
+
+    public, secret = zmq.curve_keypair()
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{path}: there already; a key is not replaced, name another file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}; name a file in a folder of yours") from None
+    with os.fdopen(file, "wb") as out:
+        out.write(secret + b"\n")
+    return public.decode()
+
+
+def public_key(path: Path) -> str:
+    """The public key that belongs to a secret key's file."""
+    import zmq
+
+    return bytes(zmq.curve_public(read_secret(path))).decode()
+
+
+def allow(path: Path, key: str, name: str) -> bool:
+    """Add a public key to an allow-list; False if it was there."""
+    if KEY.fullmatch(key) is None:
+        raise UsageError("key: expected the 40 letters that `sadstream keys show` prints")
+    if not name.isprintable():
+        raise UsageError("--name: expected printable letters")
+    if path.exists() and key in read_allowed(path):
+        return False
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+    with os.fdopen(file, "w") as out:
+        out.write(f"{key} {name}".rstrip() + "\n")
+    return True
+
+
+def read_secret(path: Path) -> bytes:
+    """The secret key in a file; ConfigError if others can read it or it is no key (its content is never repeated)."""
+    try:
+        with path.open(encoding="ascii", errors="replace") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read(4096).strip()
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such key; `sadstream keys new {path}` makes one") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: secret key cannot be read: {error.strerror}") from None
+    # systemd gives a credential to a service's user by an access list, whose mask shows as the group's bit.
+    forbidden = 0o037 if credential(path.name) == path else 0o077
+    if mode & forbidden:
+        raise ConfigError(f"{path}: mode {mode:04o} lets others read the secret key; chmod 600 {path}")
+    if KEY.fullmatch(text) is None:
+        raise ConfigError(f"{path}: expected a secret key of 40 letters; `sadstream keys new` makes one")
+    return text.encode()
+
+
+def read_allowed(path: Path) -> list[str]:
+    """The public keys in an allow-list: one a line, then a name; ConfigError names the first bad line."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such allow-list; `sadstream keys allow KEY --to {path}`") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: allow-list cannot be read: {error.strerror}") from None
+    if mode & 0o022 and credential(path.name) != path:
+        raise ConfigError(f"{path}: mode {mode:04o} lets others add keys; chmod 644 {path}")
+    keys = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(COMMENT):
+            continue
+        key = line.split(maxsplit=1)[0]
+        if KEY.fullmatch(key) is None:
+            raise ConfigError(f"{path}:{number}: expected a public key of 40 letters, then a name")
+        keys.append(key)
+    return keys
+
+
+def credential(name: str) -> Path | None:
+    """The file of a systemd credential, if the service was given it."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(folder) / name if folder else None
+    return path if path is not None and path.exists() else None
+
+
+def has_credentials() -> bool:
+    """The service manager gave us a key and an allow-list."""
+    return credential(SECRET_CREDENTIAL) is not None and credential(ALLOWED_CREDENTIAL) is not None
+
+
+def server_keys(secret_key: str | None, allowed: str | None) -> ServerKeys | None:
+    """The daemon's keys: those configured, else the service's credentials, else none."""
+    secret_path = Path(secret_key) if secret_key else credential(SECRET_CREDENTIAL)
+    allowed_path = Path(allowed) if allowed else credential(ALLOWED_CREDENTIAL)
+    if secret_path is None and allowed_path is None:
+        return None
+    if secret_path is None or allowed_path is None:
+        missing = "secret_key" if secret_path is None else "allow"
+        raise ConfigError(f"publish.{missing}: missing; a key without an allow-list lets anybody in")
+    try:
+        secret = read_secret(secret_path)
+        if not read_allowed(allowed_path):
+            raise ConfigError(f"{allowed_path}: allows nobody; `sadstream keys allow KEY --to {allowed_path}`")
+    except MissingFileError as error:
+        raise ConfigError(str(error)) from None
+    return ServerKeys(secret, allowed_path)
+
+
+def client_curve(server_key: str | None, secret_key: str | Path | None) -> Curve | None:
+    """A subscriber's keys, or None for an endpoint of this machine."""
+    if server_key is None and secret_key is None:
+        return None
+    if server_key is None or secret_key is None:
+        raise UsageError("server_key and secret_key: expected both; the daemon's public key and a file with ours")
+    if KEY.fullmatch(server_key) is None:
+        raise UsageError("server_key: expected the 40 letters that `sadstream keys show` prints on the daemon's side")
+    path = Path(secret_key)
+    return Curve(server_key.encode(), public_key(path).encode(), read_secret(path))
+
+
+def zap_answer(request: list[bytes], allowed: Allowed) -> list[bytes] | None:
+    """The answer to a ZAP request (RFC 27): 200 for a key on the list, 400 for any other; None for no request."""
+    import zmq.utils.z85
+
+    if len(request) < 6 or request[0] != b"1.0":
+        return None
+    request_id, mechanism, credentials = request[1], request[5], request[6:]
+    known = (
+        mechanism == MECHANISM
+        and len(credentials) == 1
+        and len(credentials[0]) == 32
+        and zmq.utils.z85.encode(credentials[0]).decode() in allowed
+    )
+    code, text, user = (b"200", b"OK", b"allowed") if known else (b"400", b"key not allowed", b"")
+    return [b"1.0", request_id, code, text, user, b""]
