@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sadstream import __version__
-from sadstream.errors import SadstreamError
+from sadstream.errors import SadstreamError, UsageError
 from sadstream.events import DEFAULT_ENDPOINT
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Pretrained models on this machine.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
+keys_app = typer.Typer(help="CURVE keys, for subscribers on other machines.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
 
@@ -185,6 +187,83 @@ def schema() -> None:
     from sadstream.schema import event_schema
 
     print(json.dumps(event_schema(), indent=2))
+
+
+@app.command()
+def history(
+    since: Annotated[str, typer.Option(help="An age such as 30m, 1h, 2d, or a time such as 2030-01-31T12:00.")] = "1h",
+    until: Annotated[str | None, typer.Option(help="The same; default now.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Score events, one a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A table.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="A picture as PNG.")] = None,
+    journal: Annotated[Path | None, typer.Option(help="The file; default the configuration's.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Scores of the past, out of the journal."""
+    from sadstream.config import load
+    from sadstream.history import print_history, scores
+
+    path = journal or load(config).journal.path
+    if path is None:
+        raise UsageError("history: no journal; name one with --journal, or [journal] path in --config")
+    if as_json and as_csv:
+        raise UsageError("history: expected one of --json and --csv")
+    if plot is not None:
+        from sadstream.plot import plot_history
+
+        found = len(past := list(scores(Path(path), since, until, stream)))
+        if past:
+            plot_history(past, plot)
+    else:
+        found = print_history(Path(path), since, until, stream, "json" if as_json else "csv" if as_csv else "text")
+    if not found:
+        print(f"sadstream history: {path}: no scores in that time", file=sys.stderr)
+
+
+@app.command()
+def fake(
+    publish: Annotated[str, typer.Option(help="ZeroMQ endpoint to bind.")] = DEFAULT_ENDPOINT,
+    seed: Annotated[int, typer.Option(help="The same seed, the same numbers.")] = 0,
+    stream: Annotated[str, typer.Option(help="The stream's name.")] = "mic",
+    speed: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Times as fast as people talk.")] = 1.0,
+    rounds: Annotated[int | None, typer.Option(min=1, help="End after so many restarts; default never.")] = None,
+) -> None:
+    """Publish made-up events: scores, episodes, a gap, no-device, a restart; to build and test apps against."""
+    from sadstream.events import STREAM_NAME
+    from sadstream.fake import Fake
+
+    if STREAM_NAME.fullmatch(stream) is None:
+        raise UsageError(f"--stream {stream}: expected lower case letters, digits and dashes, at most 32")
+    Fake(publish, stream, seed, speed).play(rounds)
+
+
+@keys_app.command("new")
+def keys_new(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Make a secret key in FILE and print its public key."""
+    from sadstream.keys import new_key
+
+    print(new_key(path))
+
+
+@keys_app.command("show")
+def keys_show(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Print the public key that belongs to the secret key in FILE."""
+    from sadstream.keys import public_key
+
+    print(public_key(path))
+
+
+@keys_app.command("allow")
+def keys_allow(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A subscriber's public key.")],
+    to: Annotated[Path, typer.Option(help="The daemon's allow-list, [publish] allow.")],
+    name: Annotated[str, typer.Option(help="Whose it is.")] = "",
+) -> None:
+    """Let a subscriber in, from its next attempt on."""
+    from sadstream.keys import allow
+
+    print(f"{to}: {'added' if allow(to, key, name) else 'there already'}")
 
 
 @config_app.command("show")

@@ -61,6 +61,8 @@ def new_key(path: Path) -> str:
     import zmq
 
     public, secret = zmq.curve_keypair()
+    while public[:1] in (b"-", b"#"):  # a command line would take it for an option or a comment
+        public, secret = zmq.curve_keypair()
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:

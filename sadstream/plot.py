@@ -1,11 +1,13 @@
 """Pictures of a recording: waveform, segments and scores in one PNG."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sadstream.audio import SAMPLE_RATE, AudioFrame, to_float
 from sadstream.errors import UnavailableError
+from sadstream.events import Score
 from sadstream.score import Scored
 from sadstream.sources import Recording
 
@@ -83,3 +85,28 @@ def _draw_scores(axes: Any, found: Sequence[Scored]) -> None:
     axes.set_ylim(0.0, 1.0)
     axes.set_ylabel("p_sad")
     axes.set_xlabel("seconds")
+
+
+def plot_history(scores: Sequence[Score], path: Path) -> None:
+    """Write the picture of a journal's scores over time, a row a stream."""
+    require_matplotlib()
+    import matplotlib.pyplot as plt
+
+    streams = sorted({score.stream for score in scores})
+    figure, rows = plt.subplots(
+        len(streams), 1, sharex=True, squeeze=False, figsize=(12, 1 + 2.5 * len(streams)), layout="constrained"
+    )
+    for (axes,), stream in zip(rows, streams, strict=True):
+        own = [score for score in scores if score.stream == stream]
+        times = [datetime.fromisoformat(score.time) for score in own]
+        axes.scatter(times, [s.p_sad for s in own], s=10, c=[SAD if s.sad else OTHER for s in own])
+        axes.step(times, [s.threshold for s in own], where="post", color="black", linestyle="--", linewidth=1)
+        axes.set_ylim(0.0, 1.0)
+        axes.set_ylabel(f"{stream}\np_sad")
+    figure.suptitle(f"{len(scores)} scores, {sum(score.sad for score in scores)} sad (UTC)")
+    try:
+        figure.savefig(path, dpi=120, format="png")
+    except OSError as error:
+        raise UnavailableError(f"{path}: cannot be written: {error.strerror}; choose another --plot") from None
+    finally:
+        plt.close(figure)

@@ -1,0 +1,139 @@
+"""Scores on disk: SQLite in WAL mode, never the words. A failing disk is announced and costs no score on the wire."""
+
+import logging
+import os
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sadstream.errors import ConfigError, DataError, MissingFileError
+from sadstream.events import Score, WireError, from_json, to_json
+
+log = logging.getLogger("sadstream")
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS score (
+    time_s REAL NOT NULL, stream TEXT NOT NULL, session TEXT NOT NULL, seq INTEGER NOT NULL, event TEXT NOT NULL,
+    PRIMARY KEY (session, stream, seq)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS score_time ON score (time_s);
+"""
+PENDING = 1000  # scores that wait for the disk to come back; at one per 3 s that is 50 minutes
+PRUNE_S = 600.0  # between two deletions of what is too old
+BUSY_S = 0.2  # for another program's lock
+DAY_S = 86_400.0
+
+
+class Journal:
+    """Written by one thread; `write` never raises for the disk's sake."""
+
+    def __init__(self, path: Path, keep_days: float) -> None:
+        self.path = path
+        self.lost = 0  # scores that will never be on the disk
+        self._keep_s = keep_days * DAY_S
+        self._pending: deque[Score] = deque()
+        self._connection: sqlite3.Connection | None = None
+        self._failing = False
+        self._pruned_s = -PRUNE_S
+
+    def write(self, scores: Sequence[Score]) -> None:
+        """Put these scores on the disk, after those that wait; while it fails, keep the newest and say so once."""
+        self._pending.extend(replace(score, text=None) for score in scores if not score.provisional)
+        while len(self._pending) > PENDING:
+            self._pending.popleft()
+            self.lost += 1
+        try:
+            self._store()
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            if not self._failing:
+                log.error("journal: %s: %s; the scoring goes on, scores wait in memory", self.path, error)
+            self._failing = True
+        else:
+            self._pending.clear()
+            if self._failing:
+                log.warning("journal: %s: written again; %d scores lost in all", self.path, self.lost)
+            self._failing = False
+
+    def close(self) -> None:
+        """Let the file go; a later `write` opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _store(self) -> None:
+        if self._connection is not None and not self.path.exists():
+            self.close()  # somebody deleted it: what is written to it is gone
+        if self._connection is None:
+            self._connection = _opened(self.path)
+        with self._connection as transaction:
+            transaction.executemany(
+                "INSERT OR IGNORE INTO score VALUES (?, ?, ?, ?, ?)",
+                [(unix_s(s.time), s.stream, s.session, s.seq, to_json(s)) for s in self._pending],
+            )
+            if time.monotonic() - self._pruned_s > PRUNE_S:
+                transaction.execute("DELETE FROM score WHERE time_s < ?", (time.time() - self._keep_s,))
+                self._pruned_s = time.monotonic()
+
+
+def check_path(path: Path) -> Path:
+    """The path; ConfigError if its folder is not there or cannot be written, so that it is known at the start."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"journal.path = {path}: no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK) or path.is_dir():
+        raise ConfigError(f"journal.path = {path}: cannot be written; expected a file in a folder of the daemon's")
+    return path
+
+
+def read(path: Path, since_s: float, until_s: float, stream: str | None = None) -> Iterator[Score]:
+    """The scores of a journal between two Unix times, oldest first, while a daemon may be writing.
+
+    Raises MissingFileError, and DataError for a file that is no journal.
+    """
+    if not path.exists():
+        raise MissingFileError(f"{path}: no such journal; `[journal] path` makes the daemon write one")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            rows = connection.execute(
+                "SELECT event FROM score WHERE time_s >= ? AND time_s <= ? AND (? IS NULL OR stream = ?) "
+                "ORDER BY time_s, stream, seq",
+                (since_s, until_s, stream, stream),
+            )
+            for (event,) in rows:
+                score = from_json(event)
+                if isinstance(score, Score):
+                    yield score
+    except (sqlite3.Error, WireError) as error:
+        raise DataError(f"{path}: cannot be read as a journal: {error}") from None
+
+
+def unix_s(time_utc: str) -> float:
+    """An event's time as seconds since 1970."""
+    return datetime.fromisoformat(time_utc).replace(tzinfo=UTC).timestamp()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """The file, made if need be, readable by its owner alone; SQLite gives its side files the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")  # whole after kill -9; the last scores may go with the power
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version not in (0, SCHEMA_VERSION):
+            raise sqlite3.DatabaseError(f"version {version}, expected {SCHEMA_VERSION}")
+        connection.executescript(SCHEMA)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.commit()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
