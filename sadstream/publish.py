@@ -80,6 +80,11 @@ class Publisher:
         self._lock: int | None = None
         self._topics: set[bytes] = set()
 
+    @classmethod
+    def configured(cls, config: "PublishConfig") -> "Publisher":
+        """What a configuration describes, not bound yet; ConfigError for keys that cannot be used."""
+        return cls(config.endpoint, server_keys(config.secret_key, config.allow), config.replay, config.replay_events)
+
     @property
     def has_score_subscriber(self) -> bool:
         """Somebody listens to scores now."""
@@ -228,12 +233,6 @@ class Publisher:
             return None
         self.replay = socket.getsockopt(self._zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
         return socket
-
-
-def configured(config: "PublishConfig") -> Publisher:
-    """The publisher that a configuration describes, not bound yet; ConfigError for keys that cannot be used."""
-    keys = server_keys(config.secret_key, config.allow)
-    return Publisher(config.endpoint, keys, config.replay, config.replay_events)
 
 
 def _received(socket: Any) -> list[bytes] | None:
