@@ -14,83 +14,42 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 
-from sadstream.analyze import Analysis
-from sadstream.audio import AudioFrame
+from sadstream.audio import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
+from sadstream.errors import SadstreamError
+from sadstream.events import Score
+from sadstream.health import SignalHealth
+from sadstream.liveness import boottime
 from sadstream.publish import Timing
+from sadstream.reports import (
+    Analyze,
+    Analyzed,
+    Changed,
+    Degraded,
+    Dropped,
+    Ended,
+    Failed,
+    Felt,
+    Gap,
+    Load,
+    Queued,
+    Ready,
+    Report,
+)
 from sadstream.segment import Segment, Segmenter
-from sadstream.sources import Item, Source, SourceChange, paced
+from sadstream.sources import POLL_S, Item, Source, paced
+
+__all__ = ["QUEUE_SEGMENTS", "Analyze", "Inbox", "Load", "Pipeline", "Ready"]
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Queued:
-    """A segment that waits for the analyser."""
-
-    stream: str
-    segment: Segment
-    vad_ms: float
-    put_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The models are loaded and warm."""
-
-    whisper: str
-    device: str
-    licence: str
-    commercial_use: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A stream's source says how it is."""
-
-    stream: str
-    change: SourceChange
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Analyzed:
-    """A segment, what the models made of it, and when."""
-
-    stream: str
-    segment: Segment
-    analysis: Analysis
-    timing: Timing
-    busy_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A live stream's oldest waiting segment made room for a newer one."""
-
-    stream: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A stream's source came to its end and all its segments are analysed."""
-
-    stream: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A thread could not go on."""
-
-    error: Exception
-
-
-Report = Ready | Changed | Analyzed | Dropped | Ended | Failed
-Analyze = Callable[[Segment], Analysis]
-Load = Callable[[], tuple[Analyze, Ready]]
+MAX_AGE_S = 6.0  # a live segment that waited longer since its last sample is not scored as new
+ASIDE_ITEMS = 1000
+ASIDE_STOP_S = 0.2  # to finish at the end; a disk that hangs is not waited for
+RETRY_S = 5.0
+SUSPENDED_S = 1.0  # the boot clock runs ahead of the monotonic one by this much only in a suspend
 
 
 class Inbox:
@@ -104,12 +63,16 @@ class Inbox:
         self._changed = threading.Condition()
         self._closed = False
 
-    def put(self, item: Queued | Ended, lossless: bool) -> bool:
+    def wait_for_room(self, stream: str, timeout_s: float) -> bool:
+        """True as soon as a segment of this stream would push no other out (or never will again)."""
+        with self._changed:
+            queue = self._waiting[stream]
+            return self._changed.wait_for(lambda: self._closed or len(queue) < QUEUE_SEGMENTS, timeout_s)
+
+    def put(self, item: Queued | Ended) -> bool:
         """Add a segment; True if an older one of its stream was dropped for it."""
         with self._changed:
             queue = self._waiting[item.stream]
-            while lossless and len(queue) >= QUEUE_SEGMENTS and not self._closed:
-                self._changed.wait()
             full = isinstance(item, Queued) and len(queue) >= QUEUE_SEGMENTS
             if full:
                 queue.popleft()
@@ -123,12 +86,16 @@ class Inbox:
             while not self._closed:
                 heads = [queue for queue in self._waiting.values() if queue]
                 if heads:
-                    oldest = min(heads, key=_put_s)
-                    item = oldest.popleft()
+                    item = min(heads, key=_put_s).popleft()
                     self._changed.notify_all()
                     return item
                 self._changed.wait()
             return None
+
+    def waiting(self, stream: str) -> int:
+        """How many segments of this stream wait."""
+        with self._changed:
+            return sum(isinstance(item, Queued) for item in self._waiting[stream])
 
     def close(self) -> None:
         """Let every reader and the analyser go."""
@@ -153,7 +120,12 @@ class Pipeline:
         self._inbox = Inbox(list(self._sources))
         self._reports: SimpleQueue[Report] = SimpleQueue()
         self._stopped = threading.Event()
+        self._resumed = threading.Event()
+        self._resumed.set()
         self._threads: list[threading.Thread] = []
+        self._heard_s: dict[str, float] = {}  # when a reader last had a frame
+        self._alive_s: dict[str, float] = {}  # when it last gave a sign of life
+        self._busy_since_s: float | None = None
         self.wake_fd, self._wake_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     @property
@@ -163,12 +135,32 @@ class Pipeline:
 
     def start_analyzer(self) -> None:
         """Load the models in the thread that will own them; `Ready` follows."""
-        self._start("analyser", self._analyze_all)
+        self._start("analyser", self._analyze_all, private=True)
 
     def start_readers(self) -> None:
         """Begin to listen to every stream."""
         for name, source in self._sources.items():
-            self._start(f"reader {name}", partial(self._read, name, source))
+            self._heard_s[name] = self._alive_s[name] = time.monotonic()
+            self._start(f"reader {name}", partial(self._read, name, source), private=False)
+
+    def pause(self) -> None:
+        """Close every microphone; what is said until `resume` is not heard, also not later."""
+        self._resumed.clear()
+
+    def resume(self) -> None:
+        """Listen again."""
+        self._heard_s = dict.fromkeys(self._heard_s, time.monotonic())
+        self._resumed.set()
+
+    def busy_s(self) -> float:
+        """How long the analyser has been at one segment; 0 while it waits for one."""
+        since_s = self._busy_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
+    def silent_s(self, stream: str, frames_due: bool) -> float:
+        """How long a stream's reader has given no frame, or where none is due, no sign of life."""
+        times = self._heard_s if frames_due else self._alive_s
+        return time.monotonic() - times[stream] if stream in times else 0.0
 
     def reports(self) -> Iterator[Report]:
         """What the threads have said since the last look."""
@@ -189,12 +181,17 @@ class Pipeline:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _start(self, name: str, target: Callable[[], None]) -> None:
+    def close(self) -> None:
+        """Give the wake-up pipe back, once no thread and no signal can write to it."""
+        os.close(self.wake_fd)
+        os.close(self._wake_write_fd)
+
+    def _start(self, name: str, target: Callable[[], None], private: bool) -> None:
         def run() -> None:
             try:
                 target()
             except Exception as error:
-                self._report(Failed(error))
+                self._report(Failed(error, private))
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append(thread)
@@ -207,40 +204,131 @@ class Pipeline:
 
     def _read(self, stream: str, source: Source) -> None:
         segmenter = Segmenter(self._config.vad, self._config.segment)
-        items: Iterator[Item] = source.listen(self._stopped.is_set)
-        if self._pace_realtime and not source.live:
-            items = paced(items, self._stopped.is_set)
+        failure = None
+        try:
+            self._hear(stream, source, segmenter)
+            while not self._resumed.is_set() and not self._stopped.is_set():
+                self._put(stream, source, segmenter.flush(), 0.0)
+                self._hold(stream)
+                self._hear(stream, source, segmenter)
+        except SadstreamError as error:  # is said when all that came before it is analysed
+            failure = error
+        self._put(stream, source, segmenter.flush(), 0.0)
+        self._inbox.put(Ended(stream, failure))
+
+    def _hear(self, stream: str, source: Source, segmenter: Segmenter) -> None:
+        """Take what the source gives until its end, or until a pause where it is live."""
+
+        def stopped() -> bool:
+            self._alive_s[stream] = time.monotonic()
+            return self._stopped.is_set() or (source.live and not self._resumed.is_set())
+
+        items: Iterator[Item] = source.listen(stopped)
+        if self._pace_realtime and source.speed is not None:
+            items = paced(items, stopped, source.speed)
+        health = SignalHealth()
         for item in items:
             if isinstance(item, AudioFrame):
+                self._heard_s[stream] = self._alive_s[stream] = time.monotonic()
+                if item.gap:
+                    self._report(Gap(stream, item.index / SAMPLE_RATE))
+                felt = health.reason
+                if source.live and health.feed(item) != felt:
+                    self._report(Felt(stream, health.reason))
                 start = time.perf_counter()
                 segments = segmenter.feed(item)
-                self._put(stream, segments, 1000 * (time.perf_counter() - start))
+                self._put(stream, source, segments, 1000 * (time.perf_counter() - start))
+                if not source.live:
+                    self._hold(stream)
             else:
-                self._put(stream, segmenter.flush() if item.state == "no-device" else [], 0.0)
+                self._put(stream, source, segmenter.flush() if item.state == "no-device" else [], 0.0)
                 self._report(Changed(stream, item))
-        self._put(stream, segmenter.flush(), 0.0)
-        self._inbox.put(Ended(stream), lossless=False)
 
-    def _put(self, stream: str, segments: list[Segment], vad_ms: float) -> None:
+    def _hold(self, stream: str) -> None:
+        """Wait until the end of a pause."""
+        while not self._resumed.wait(POLL_S) and not self._stopped.is_set():
+            self._alive_s[stream] = time.monotonic()
+
+    def _put(self, stream: str, source: Source, segments: list[Segment], vad_ms: float) -> None:
         for segment in segments:
-            item = Queued(stream, segment, vad_ms, time.monotonic())
-            if self._inbox.put(item, lossless=not self._pace_realtime):
-                self._report(Dropped(stream))
+            while not self._pace_realtime and not self._inbox.wait_for_room(stream, POLL_S):
+                self._heard_s[stream] = self._alive_s[stream] = time.monotonic()  # it is the analyser that is slow
+            late_s = max(0.0, time.monotonic() - segment.arrived_s)
+            if self._inbox.put(Queued(stream, segment, vad_ms, boottime(), late_s, source.live)):
+                self._report(Dropped(stream, stale=False))
 
     def _analyze_all(self) -> None:
-        analyze, ready = self._load()
+        analyze, ready = self._load(self._degraded)
         self._report(ready)
         while (item := self._inbox.get()) is not None:
             if isinstance(item, Ended):
                 self._report(item)
-                continue
-            start = time.monotonic()
-            analysis = analyze(item.segment)
-            end = time.monotonic()
-            timing = Timing(
-                queue_ms=1000 * (start - item.put_s),
-                vad_ms=item.vad_ms,
-                arrived_s=item.segment.arrived_s,
-                analyzed_s=end,
-            )
-            self._report(Analyzed(item.stream, item.segment, analysis, timing, end - start))
+            elif item.live and self._pace_realtime and boottime() - item.put_s + item.late_s > MAX_AGE_S:
+                self._report(Dropped(item.stream, stale=True))
+            else:
+                self._busy_since_s = time.monotonic()
+                self._analyze(analyze, item)
+                self._busy_since_s = None
+
+    def _analyze(self, analyze: Analyze, item: Queued) -> None:
+        start, start_boot_s = time.monotonic(), boottime()
+        analysis = analyze(item.segment)
+        end = time.monotonic()
+        if item.live and (boottime() - start_boot_s) - (end - start) > SUSPENDED_S:
+            self._report(Dropped(item.stream, stale=True))
+            return
+        timing = Timing(
+            queue_ms=1000 * (start_boot_s - item.put_s),
+            vad_ms=item.vad_ms,
+            arrived_s=item.segment.arrived_s,
+            analyzed_s=end,
+        )
+        waiting = self._inbox.waiting(item.stream)
+        self._report(Analyzed(item.stream, item.segment, analysis, timing, end - start, waiting))
+
+    def _degraded(self, report: Degraded) -> None:
+        if self._busy_since_s is not None:
+            self._busy_since_s = time.monotonic()  # other models are loaded now: that is progress
+        self._report(report)
+
+
+class Aside:
+    """A thread for work that may be slow and must delay nobody, such as writing to a disk.
+
+    What is put is handed to `work` in order, as many as wait at a time, and every RETRY_S at least; then `done` is
+    called. More than ASIDE_ITEMS push the oldest out.
+    """
+
+    def __init__(self, name: str, work: Callable[[Sequence[Score]], None], done: Callable[[], None]) -> None:
+        self._work = work
+        self._done = done
+        self._waiting: deque[Score] = deque(maxlen=ASIDE_ITEMS)
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def __enter__(self) -> "Aside":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(ASIDE_STOP_S)
+
+    def put(self, item: Score) -> None:
+        """Leave an item for the thread; never waits."""
+        with self._changed:
+            self._waiting.append(item)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        closed = False
+        while not closed:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed, RETRY_S)
+                items, closed = list(self._waiting), self._closed
+                self._waiting.clear()
+            self._work(items)
+        self._done()

@@ -2,17 +2,29 @@
 
 import logging
 import os
+import resource
+import signal
 import sys
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from sadstream import logs
 from sadstream.analyze import Analyzer
-from sadstream.config import Config, StreamConfig, load, with_changes
-from sadstream.errors import SadstreamError
-from sadstream.pipeline import Analyze, Ready
+from sadstream.config import Config, JournalConfig, StreamConfig, load, with_changes
+from sadstream.errors import MissingFileError, SadstreamError
+from sadstream.events import Score, Status
+from sadstream.fallback import Fallback, Rung
+from sadstream.journal import Journal, check_path
+from sadstream.microphone import Microphone
+from sadstream.pipeline import Aside
+from sadstream.publish import Publisher
+from sadstream.reports import Analyze, Gap, Load, Ready, Say
 from sadstream.score import stream_name
-from sadstream.service import RunOptions, Service
-from sadstream.sources import open_source
+from sadstream.service import BugError, RunOptions, Service
+from sadstream.sources import PcmPipe, Recording, Source
 
 log = logging.getLogger("sadstream")
 
@@ -23,24 +35,75 @@ def run_daemon(
     pace_realtime: bool,
     wait_subscriber_s: float,
     require_device: bool,
+    loader: Callable[[Config], Load] = lambda config: lambda say: load_models(config, say),
 ) -> None:
     """Serve until the end; leaves the process at once if a thread hangs, so that a stop is never waited for."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the service knows better
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the last seconds of speech
     config = configured(path, changes)
-    sources = [open_source(stream, config.service) for stream in config.stream]
+    logs.set_up(config.service.log_level)
+    sources = [open_source(stream, config) for stream in config.stream]
     log.info("%s", promise(config))
-    service = Service(
-        config, sources, lambda: load_models(config), RunOptions(pace_realtime, wait_subscriber_s, require_device)
+    if config.publish.text:
+        log.warning("publish.text is on: every word that is heard goes to every subscriber of this endpoint")
+    beside = ExitStack()
+    options = RunOptions(
+        pace_realtime,
+        wait_subscriber_s,
+        require_device,
+        read_again=None if path is None else lambda: configured(path, changes),
+        observers=journaling(config.journal, beside),
     )
-    code = 0
+    service = Service(config, sources, loader(config), options, Publisher.configured(config.publish))
+    code, ended = 0, False
     try:
         ended = service.run()
     except SadstreamError as error:
-        ended, code = False, error.exit_code
+        code = error.exit_code
         print(f"sadstream: {error}", file=sys.stderr)
+    except BugError as bug:
+        code = 1
+        print(f"sadstream: a bug: {described(bug)}", file=sys.stderr)
+    except Exception:
+        code = 1
+        traceback.print_exc()
+    beside.close()
     if not ended:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Score | Status | Gap], None], ...]:
+    """Who writes the scores to the disk, if anybody does; ConfigError for a place that cannot be written."""
+    if config.path is None:
+        return ()
+    journal = Journal(check_path(Path(config.path)), config.keep_days)
+    aside = beside.enter_context(Aside("journal", journal.write, journal.close))
+
+    def keep(event: Score | Status | Gap) -> None:
+        if isinstance(event, Score):
+            aside.put(event)
+
+    return (keep,)
+
+
+def described(bug: BugError) -> str:
+    """Where it happened, line by line, without the exception's message, which may hold words."""
+    (error,) = bug.args
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{type(error).__name__} (its message is left out: it may hold words)\n{frames}"
+
+
+def open_source(stream: StreamConfig, config: Config) -> Source:
+    """The source that a stream's configuration names, opened far enough to know that it can be read."""
+    if stream.source == "mic":
+        return Microphone(stream.device, config.service)
+    if stream.source == "-":
+        if sys.stdin is None:  # number 0 may be another file by now
+            raise MissingFileError("standard input: closed: expected raw PCM; use a pipe or < FILE")
+        return PcmPipe(sys.stdin.fileno(), stream.rate, stream.channels, config.service.stall_s)
+    return Recording(Path(stream.source))
 
 
 def configured(path: Path | None, changes: dict[str, dict[str, Any]]) -> Config:
@@ -68,11 +131,27 @@ def promise(config: Config) -> str:
     """One line: what is heard, kept and sent."""
     heard = ", ".join(stream.source if stream.source != "-" else "standard input" for stream in config.stream)
     words = "with the WORDS, to every subscriber" if config.publish.text else "numbers only, no words"
-    return f"hears {heard}; keeps nothing; sends {words}, to {config.publish.endpoint}"
+    kept = "nothing" if config.journal.path is None else f"scores, no words, in {config.journal.path}"
+    return f"hears {heard}; keeps {kept}; sends {words}, to {config.publish.endpoint}"
 
 
-def load_models(config: Config) -> tuple[Analyze, Ready]:
-    """The models, warm, and what to say of them."""
-    analyzer = Analyzer(config)
+def load_models(config: Config, say: Say) -> tuple[Analyze, Ready]:
+    """The models, warm, and what to say of them; where they do not fit, smaller ones."""
+    first: list[Analyzer] = []
+
+    def load_one(changes: dict[str, dict[str, Any]]) -> Analyzer:
+        analyzer = Analyzer(with_changes(config, changes))
+        first.append(analyzer)
+        return analyzer
+
+    rungs = [
+        Rung("as configured", lambda: load_one({})),
+        Rung("the smallest Whisper", lambda: load_one({"whisper": {"model": "tiny.en"}})),
+        Rung("on the CPU", lambda: load_one({"compute": {"device": "cpu"}, "whisper": {"model": "tiny.en"}})),
+        Rung("audio only, on the CPU", lambda: load_one({"compute": {"device": "cpu"}, "text": {"encoder": "off"}})),
+    ]
+    fallback = Fallback(rungs, say)
+    analyzer = first[-1]
     header = analyzer.header
-    return analyzer, Ready(analyzer.whisper_name, analyzer.device, header.licence, header.commercial_use)
+    first.clear()
+    return fallback, Ready(analyzer.whisper_name, analyzer.device, header.licence, header.commercial_use)

@@ -1,36 +1,31 @@
-"""The daemon's life: bind, load, listen, publish, stop. One thread, the main one, owns the socket and the signals."""
+"""The daemon's life: bind, load, listen, publish, stop. One thread, the main one, owns sockets and signals."""
 
 import logging
+import os
+import select
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
 from sadstream.config import Config
-from sadstream.errors import UnavailableError
-from sadstream.events import Reason, State
-from sadstream.pipeline import Analyzed, Changed, Dropped, Ended, Failed, Load, Pipeline, Ready, Report
+from sadstream.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
+from sadstream.errors import BusyError, SadstreamError, StalledError, UnavailableError
+from sadstream.events import Reason, Score, State, Status
+from sadstream.notify import Notifier
+from sadstream.pipeline import Pipeline
 from sadstream.publish import Publisher
+from sadstream.reload import reload
+from sadstream.reports import Analyzed, Changed, Degraded, Dropped, Ended, Failed, Felt, Gap, Load, Ready, Report
 from sadstream.sources import Source
+from sadstream.state import StreamState
 
 log = logging.getLogger("sadstream")
 
 TICK_MS = 200  # the longest the loop sleeps
 STOP_S = 1.2  # for the segment in hand; with 0.5 s of linger a stop takes less than 2 s
-RTF_WEIGHT = 0.2  # of the newest segment in the running real-time factor
-
-
-@dataclass(slots=True)
-class StreamState:
-    """What the daemon knows of one stream."""
-
-    state: State = "starting"
-    reason: Reason = "none"
-    dropped: int = 0
-    rtf: float = 0.0
-    said_s: float = 0.0
-    ended: bool = False
+ABSENCE_S = 1.0  # a loop that was away for longer (SIGSTOP, suspend) first lets the others catch up
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,128 +35,269 @@ class RunOptions:
     pace_realtime: bool = True
     wait_subscriber_s: float = 0.0
     require_device: bool = False
+    read_again: Callable[[], Config] | None = None  # the configuration, at SIGHUP
+    observers: tuple[Callable[[Score | Status | Gap], None], ...] = ()  # of all that is said
+
+
+class BugError(Exception):
+    """An exception in a thread of which the message must not be shown, because it may hold words."""
 
 
 class Service:
     """One run of the daemon, from bound socket to last status."""
 
-    def __init__(self, config: Config, sources: Sequence[Source], load: Load, options: RunOptions) -> None:
+    def __init__(
+        self, config: Config, sources: Sequence[Source], load: Load, options: RunOptions, publisher: Publisher
+    ) -> None:
         self._config = config
         self._options = options
         self._streams = {stream.name: StreamState() for stream in config.stream}
+        self._live = {stream.name: source.live for stream, source in zip(config.stream, sources, strict=True)}
+        self._said: dict[str, tuple[State, Reason]] = {}
+        self._said_s: dict[str, float] = {}
         self._pipeline = Pipeline(config, sources, load, options.pace_realtime)
-        self._publisher = Publisher(config.publish.endpoint)
+        self._publisher = publisher
+        self._control = ControlSocket(control_path(publisher.endpoint), self._answer)
+        self._control_open = True
+        self._notifier = Notifier()
         self._stopping: Reason | None = None
+        self._reload_wanted = False
         self._failure: Exception | None = None
         self._wait_until_s: float | None = None  # set when the models are ready
         self._listening = False
+        self._ready = False
+        self._ticked_s = self._judges_from_s = time.monotonic()
 
     def run(self) -> bool:
         """Serve until the sources end or a signal comes; True if every thread ended. Raises what went wrong."""
-        with self._publisher, self._signals():
+        with ExitStack() as open_things:
+            open_things.enter_context(self._publisher)
+            open_things.enter_context(self._signals())
+            wake = open_things.enter_context(select.epoll())
+            wake.register(self._pipeline.wake_fd, select.EPOLLIN)
+            self._open_control(open_things, wake)
             self._say_all()
             self._pipeline.start_analyzer()
             while self._stopping is None and self._failure is None and not self._finished():
-                self._publisher.wait(TICK_MS, self._pipeline.wake_fd)
-                for report in self._pipeline.reports():
-                    self._take(report)
-                self._maybe_listen()
-                self._heartbeat()
+                self._publisher.wait(TICK_MS, wake.fileno())
+                self._tick()
             ended = self._shut_down()
+        if ended:
+            self._pipeline.close()
         if self._failure is not None:
             raise self._failure
         return ended
 
+    def _open_control(self, open_things: ExitStack, wake: select.epoll) -> None:
+        try:
+            open_things.enter_context(self._control)
+            wake.register(self._control.fileno(), select.EPOLLIN)
+        except BusyError as error:
+            log.warning("no pause, resume and status: %s", error)
+            self._control_open = False
+
     def _finished(self) -> bool:
         return all(stream.ended for stream in self._streams.values())
+
+    def _tick(self) -> None:
+        for report in self._pipeline.reports():
+            self._take(report)
+        if self._control_open:
+            self._control.serve()
+        if self._reload_wanted:
+            self._reload_wanted = False
+            self._reload()
+        self._maybe_listen()
+        self._heartbeat()
+        self._check_progress()
 
     def _take(self, report: Report) -> None:
         match report:
             case Ready():
                 log.info("ready: Whisper %s on %s", report.whisper, report.device)
                 self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
-            case Changed(stream, change):
-                log.log(
-                    logging.INFO if change.state == "listening" else logging.WARNING,
-                    "%s: %s (%s) %s",
-                    stream,
-                    change.state,
-                    change.reason,
-                    change.detail,
-                )
-                self._change(stream, change.state, change.reason)
-                if change.reason == "device-absent" and self._options.require_device:
-                    self._failure = UnavailableError(f"{stream}: {change.detail} (--require-device)")
+            case Degraded(reason, detail):
+                log.warning("models: %s (%s)", detail, reason)
+                for name, stream in self._streams.items():
+                    stream.short_of = reason
+                    self._update(name)
+            case Failed(error, private):
+                self._failure = BugError(error) if private and not isinstance(error, SadstreamError) else error
             case Analyzed():
                 self._publish(report)
-            case Dropped(stream):
-                self._streams[stream].dropped += 1
-                self._change(stream, "overloaded", "slow")
-            case Ended(stream):
+            case Ended(stream, failure):
                 self._streams[stream].ended = True
-            case Failed(error):
-                self._failure = error
+                self._failure = failure or self._failure
+            case _:
+                self._take_fault(report)
+
+    def _take_fault(self, report: Changed | Felt | Gap | Dropped) -> None:
+        stream = self._streams[report.stream]
+        match report:
+            case Changed(name, change):
+                level = logging.INFO if change.state == "listening" else logging.WARNING
+                log.log(level, "%s: %s (%s) %s", name, change.state, change.reason, change.detail)
+                stream.source = change
+                if change.reason == "device-absent" and self._options.require_device:
+                    self._failure = UnavailableError(f"{name}: {change.detail} (--require-device)")
+            case Felt(name, reason):
+                log.warning("%s: signal: %s", name, reason)
+                stream.felt = reason
+            case Gap(name, t):
+                stream.gaps += 1
+                log.warning("%s: audio was lost before t = %.2f s", name, t)
+                self._observe(report)
+            case Dropped(name, stale):
+                stream.dropped += 1
+                log.warning(
+                    "%s: segment dropped, %s: real-time factor %.2f (allowed 1.00), dropped %d",
+                    name, "too old" if stale else "overload", stream.rtf, stream.dropped,
+                )  # fmt: skip
+                stream.overloaded = True
+        self._update(report.stream)
 
     def _publish(self, report: Analyzed) -> None:
         stream = self._streams[report.stream]
-        self._publisher.send_score(
-            report.stream, report.segment, report.analysis, report.timing, stream.dropped, self._config.publish.text
+        analysis = report.analysis
+        if self._config.model.threshold is not None:  # it may be newer than the models
+            analysis = replace(analysis, threshold=self._config.model.threshold)
+        segment = report.segment
+        self._observe(
+            self._publisher.send_score(
+                report.stream, segment, analysis, report.timing, stream.dropped, self._config.publish.text
+            )
         )
-        rtf = report.busy_s / (report.segment.t_end - report.segment.t_start)
-        stream.rtf = rtf if stream.rtf == 0.0 else (1 - RTF_WEIGHT) * stream.rtf + RTF_WEIGHT * rtf
-        if stream.state == "overloaded" and report.timing.queue_ms < 1000 * report.busy_s:
-            self._change(report.stream, "listening", "none")
+        stream.analyzed(report.busy_s, segment.t_end - segment.t_start, report.waiting)
+        self._update(report.stream)
 
-    def _change(self, name: str, state: State, reason: Reason) -> None:
-        stream = self._streams[name]
-        if (stream.state, stream.reason) != (state, reason):
-            stream.state, stream.reason = state, reason
+    def _update(self, name: str) -> None:
+        """Say a stream's state if it is another than what was said last."""
+        if self._streams[name].state != self._said.get(name):
             self._say(name)
-
-    def _maybe_listen(self) -> None:
-        if self._listening or self._wait_until_s is None:
-            return
-        if self._publisher.has_score_subscriber or time.monotonic() >= self._wait_until_s:
-            self._listening = True
-            self._pipeline.start_readers()
-
-    def _heartbeat(self) -> None:
-        now = time.monotonic()
-        for name, stream in self._streams.items():
-            if now - stream.said_s >= self._config.service.heartbeat_s - TICK_MS / 1000:
-                self._say(name)
 
     def _say(self, name: str) -> None:
         stream = self._streams[name]
-        self._publisher.send_status(name, stream.state, stream.reason, stream.dropped, stream.rtf)
-        stream.said_s = time.monotonic()
+        state, reason = self._said[name] = stream.state
+        self._said_s[name] = time.monotonic()
+        self._observe(self._publisher.send_status(name, state, reason, stream.dropped, stream.rtf))
 
     def _say_all(self) -> None:
         for name in self._streams:
             self._say(name)
 
+    def _observe(self, event: Score | Status | Gap) -> None:
+        for observer in self._options.observers:
+            observer(event)
+
+    def _maybe_listen(self) -> None:
+        if self._wait_until_s is None:
+            return
+        if not self._listening and (self._publisher.has_score_subscriber or time.monotonic() >= self._wait_until_s):
+            self._listening = True
+            self._pipeline.start_readers()
+        if not self._ready and all(s.source.state != "starting" or s.ended or s.paused for s in self._streams.values()):
+            self._ready = True
+            self._notifier.ready()
+
+    def _heartbeat(self) -> None:
+        due_s = time.monotonic() - self._config.service.heartbeat_s + TICK_MS / 1000
+        for name, said_s in self._said_s.items():
+            if said_s <= due_s:
+                self._say(name)
+        self._notifier.status(
+            "; ".join(
+                f"{name}: {s.state[0]} ({s.state[1]}), real-time factor {s.rtf:.2f}, {s.segments} scored, "
+                f"{s.dropped} dropped"
+                for name, s in self._streams.items()
+            )
+        )
+
+    def _check_progress(self) -> None:
+        """Feed the watchdog while capture and analysis get on; end with 75 when one of them hangs."""
+        now_s, limit_s = time.monotonic(), self._config.service.hang_s
+        if now_s - self._ticked_s > ABSENCE_S:
+            self._judges_from_s = now_s + limit_s
+        self._ticked_s = now_s
+        if now_s < self._judges_from_s:
+            self._notifier.progress()
+            return
+        hung = f"the analyser has been at one segment for {limit_s:g} s" if self._pipeline.busy_s() > limit_s else None
+        for name, stream in self._streams.items():
+            frames_due = stream.state[0] in ("listening", "overloaded", "degraded")
+            if not stream.ended and self._pipeline.silent_s(name, frames_due) > limit_s:
+                hung = f"{name}: its reader has hung for {limit_s:g} s"
+        if hung is not None:
+            self._failure = StalledError(f"{hung}: expected progress (service.hang_s); start sadstream again")
+        else:
+            self._notifier.progress()
+
+    def _answer(self, word: Word) -> DaemonReport:
+        if word != "status":
+            log.info("%s, by its user", word)
+            (self._pipeline.pause if word == "pause" else self._pipeline.resume)()
+            for name, stream in self._streams.items():
+                if word == "pause":
+                    stream.paused = True
+                elif stream.paused:
+                    stream.resumed(self._live[name])
+                self._update(name)
+        return DaemonReport(
+            pid=os.getpid(),
+            endpoint=self._publisher.endpoint,
+            words=self._config.publish.text,
+            streams=tuple(
+                StreamReport(
+                    stream=name, state=s.state[0], reason=s.state[1], flows=s.flows,
+                    dropped=s.dropped, gaps=s.gaps, segments=s.segments, rtf=round(s.rtf, 4),
+                )
+                for name, s in self._streams.items()
+            ),
+        )  # fmt: skip
+
+    def _reload(self) -> None:
+        """Take over the configuration as it is now, all of it that can be, or nothing of it."""
+        if self._options.read_again is None:
+            log.warning("nothing to read again: started without a configuration file")
+            return
+        self._notifier.reloading()
+        try:
+            change = reload(self._config, self._options.read_again())
+        except SadstreamError as error:
+            log.error("the configuration stays as it was: %s", error)
+        else:
+            self._config = change.config
+            log.info("configuration read again; changed: %s", ", ".join(change.changed) or "nothing")
+            if change.waiting:
+                log.warning("waiting for a restart: %s", ", ".join(change.waiting))
+        self._notifier.ready()
+
     def _shut_down(self) -> bool:
+        self._notifier.stopping()
         ended = self._pipeline.stop(STOP_S)
         for report in self._pipeline.reports():
             if isinstance(report, Analyzed):
                 self._publish(report)
         for stream in self._streams.values():
-            stream.state, stream.reason = "stopping", self._stopping or "none"
+            stream.stopping = self._stopping or "none"
         self._say_all()
         return ended
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end the run at the next tick; what was installed before is put back."""
+        """SIGTERM and SIGINT end the run, SIGHUP reads the configuration again, all at the next tick."""
 
         def stop(_number: int, _frame: object) -> None:
             self._stopping = "signal"
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        def read_again(_number: int, _frame: object) -> None:
+            self._reload_wanted = True
+
+        wanted = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: read_again}
+        before = {number: signal.signal(number, action) for number, action in wanted.items()}
         wakeup = signal.set_wakeup_fd(self._pipeline.signal_fd, warn_on_full_buffer=False)
         try:
             yield
         finally:
             signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number, action in before.items():
+                signal.signal(number, action)

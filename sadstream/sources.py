@@ -1,17 +1,15 @@
-"""Where audio comes from: a recording, raw PCM on a pipe, or the microphone's own process."""
+"""Where audio comes from: what every source says, a recording, raw PCM on a file descriptor."""
 
 import os
 import select
-import subprocess
-import sys
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sadstream.audio import SAMPLE_RATE, AudioFrame, Framer, Resampler
-from sadstream.config import ServiceConfig, StreamConfig
+from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, Framer, Resampler
 from sadstream.errors import DataError, MissingFileError
 from sadstream.events import Reason, State
 
@@ -20,9 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK_S = 1  # recordings are read a second at a time: memory stays constant over ten hours
-PIPE_BYTES = 65_536  # 2 s of 16 kHz mono, what the kernel keeps between the capture process and us
+PIPE_BYTES = 65_536  # what the kernel keeps in a pipe: 2 s of 16 kHz mono
+DRAIN_READS = 64  # at most 4 MB of old audio are thrown away after a pause
 POLL_S = 0.1  # how soon a stop is noticed
-START_GRACE_S = 5.0  # the first block of a capture device can take 1.75 s
+LATE_S = 0.25  # a source later than this was paused: its clock moves on, it does not hurry
+HASTE = 1.02  # a pipe is played this much faster than real time, so that a live one never falls behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Source(Protocol):
     """Something to listen to."""
 
     live: bool  # cannot wait: what is not analysed in time is lost
+    speed: float | None  # how fast its frames are played at real-time pace; none: as they come
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
         """Frames, and changes of state, until the end or until `stopped()`."""
@@ -52,6 +53,7 @@ class Recording:
     """A WAV, FLAC or Ogg file of any rate and channel count."""
 
     live = False
+    speed: float | None = 1.0
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -99,131 +101,76 @@ class Recording:
 class PcmPipe:
     """Raw signed 16-bit little-endian PCM on a file descriptor, until its end."""
 
-    def __init__(self, fd: int, rate: int = SAMPLE_RATE, channels: int = 1, live: bool = True) -> None:
-        self.live = live
+    def __init__(self, fd: int, rate: int = SAMPLE_RATE, channels: int = 1, stall_s: float = 1.5) -> None:
+        try:
+            self.live = not stat.S_ISREG(os.fstat(fd).st_mode)  # a file can wait
+        except OSError:
+            raise MissingFileError("standard input: closed: expected raw PCM; use a pipe or < FILE") from None
+        if os.isatty(fd):
+            raise MissingFileError("standard input: a terminal: expected raw PCM; use a pipe or < FILE")
+        self.speed: float | None = HASTE if self.live else 1.0
         self._fd = fd
-        self._rate = rate
-        self._channels = channels
+        self._stall_s = stall_s
+        self._framer = Framer()
+        self._resampler = Resampler(rate, channels)
+        self._begun = False
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
         """Its frames as they come; an end in the middle of a frame is filled up with zeros."""
+        if self._begun and self.live:
+            self._drain()
+        self._begun = True
         yield SourceChange("listening", "none")
-        framer, resampler = Framer(), Resampler(self._rate, self._channels)
+        heard_s, stalled = time.monotonic(), False
         while not stopped():
-            if not _readable(self._fd, POLL_S):
+            if not readable(self._fd, POLL_S):
+                if not stalled and time.monotonic() - heard_s > self._stall_s:
+                    stalled = True
+                    self._framer.skip(0)
+                    yield SourceChange("no-device", "stalled", f"no audio for {self._stall_s:g} s")
                 continue
             pcm = os.read(self._fd, PIPE_BYTES)
-            yield from framer.feed(resampler.feed_pcm(pcm, last=not pcm), time.monotonic())
+            heard_s = time.monotonic()
+            if stalled and pcm:
+                stalled = False
+                yield SourceChange("listening", "none")
+            yield from self._framer.feed(self._resampler.feed_pcm(pcm, last=not pcm), heard_s)
             if not pcm:
-                yield from framer.flush(time.monotonic())
+                yield from self._framer.flush(heard_s)
                 return
 
-
-class Microphone:
-    """A capture device by name: opened again for ever when it is lost, killed when it hangs."""
-
-    live = True
-
-    def __init__(self, device: str | None, service: ServiceConfig) -> None:
-        self._device = device
-        self._service = service
-
-    def listen(self, stopped: Stopped) -> Iterator[Item]:
-        """Frames while the device gives any, and `no-device` with its reason while it does not."""
-        framer = Framer()
-        lost_s = None
-        while not stopped():
-            with _Capture(self._device) as process:
-                for item in self._frames(process, framer, stopped):
-                    if lost_s is not None and isinstance(item, AudioFrame):
-                        raise AssertionError("a frame before the stream said that it listens")
-                    if isinstance(item, SourceChange) and item.state == "listening" and lost_s is not None:
-                        framer.skip(int((time.monotonic() - lost_s) * SAMPLE_RATE))
-                        lost_s = None
-                    yield item
-            lost_s = lost_s or time.monotonic()
-            _sleep(self._service.retry_s, stopped)
-
-    def _frames(self, process: "_Capture", framer: Framer, stopped: Stopped) -> Iterator[Item]:
-        heard_s = time.monotonic()
-        listening = False
-        while not stopped():
-            if _readable(process.fd, POLL_S):
-                pcm = os.read(process.fd, PIPE_BYTES)
-                if not pcm:
-                    yield process.verdict()
-                    return
-                heard_s = time.monotonic()
-                if not listening:
-                    listening = True
-                    yield SourceChange("listening", "none", process.opened())
-                yield from framer.feed(pcm, heard_s)
-            elif time.monotonic() - heard_s > (self._service.stall_s if listening else START_GRACE_S):
-                yield SourceChange("no-device", "stalled", f"no audio for {time.monotonic() - heard_s:.1f} s")
-                return
+    def _drain(self) -> None:
+        """What was said during a pause is not heard after it."""
+        reads = 0
+        while reads < DRAIN_READS and readable(self._fd, 0.0) and os.read(self._fd, PIPE_BYTES):
+            reads += 1
+        self._framer.skip(0)
 
 
-class _Capture:
-    """The capture process and its two pipes; leaving the block kills it."""
-
-    def __init__(self, device: str | None) -> None:
-        command = [sys.executable, "-m", "sadstream.capture"]
-        self._command = command + (["--device", device] if device else [])
-
-    def __enter__(self) -> "_Capture":
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self.fd = self._process.stdout.fileno()
-        os.set_blocking(self._process.stderr.fileno(), False)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def opened(self) -> str:
-        """What the process said when it opened its device."""
-        assert self._process.stderr is not None
-        said = (self._process.stderr.read() or b"").decode(errors="replace")
-        lines = [line for line in said.splitlines() if line.startswith("capture: ")]
-        return lines[-1].removeprefix("capture: ") if lines else ""
-
-    def verdict(self) -> SourceChange:
-        """Why the process ended: no such device (exit 69), or the device was lost."""
-        code = self._process.wait()
-        reason: Reason = "device-absent" if code == 69 else "device-lost"
-        return SourceChange("no-device", reason, self.opened() or f"capture ended with {code}")
-
-
-def open_source(stream: StreamConfig, service: ServiceConfig) -> Source:
-    """The source that a stream's configuration names, opened far enough to know that it can be read."""
-    if stream.source == "mic":
-        return Microphone(stream.device, service)
-    if stream.source == "-":
-        return PcmPipe(sys.stdin.fileno(), stream.rate, stream.channels)
-    return Recording(Path(stream.source))
-
-
-def paced(items: Iterator[Item], stopped: Stopped) -> Iterator[Item]:
+def paced(items: Iterator[Item], stopped: Stopped, speed: float = 1.0) -> Iterator[Item]:
     """The same items, each frame held back until its last sample would have been spoken."""
     start = time.monotonic()
     for item in items:
         if isinstance(item, AudioFrame):
-            due = start + (item.index + len(item.pcm) // 2) / SAMPLE_RATE
-            _sleep(due - time.monotonic(), stopped)
+            due = start + (item.index + FRAME_SAMPLES) / SAMPLE_RATE / speed
+            late_s = time.monotonic() - due
+            if late_s > LATE_S:
+                start += late_s
+            sleep(-late_s, stopped)
             yield AudioFrame(item.pcm, item.index, time.monotonic(), item.gap)
         else:
             yield item
 
 
-def _readable(fd: int, timeout_s: float) -> bool:
-    return bool(select.select([fd], [], [], timeout_s)[0])
+def readable(fd: int, timeout_s: float) -> bool:
+    """True if a read would not wait: data, or the end. (`select` knows no descriptor beyond 1023.)"""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(1000 * timeout_s))
 
 
-def _sleep(seconds: float, stopped: Stopped) -> None:
+def sleep(seconds: float, stopped: Stopped) -> None:
+    """Sleep, but not beyond a stop."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and not stopped():
         time.sleep(min(left, POLL_S))

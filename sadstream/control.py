@@ -1,0 +1,163 @@
+"""The control socket beside the endpoint: `pause`, `resume` and `status`, for the daemon's own user alone."""
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sadstream.errors import BusyError, UnavailableError
+from sadstream.events import Reason, State
+
+Word = Literal["pause", "resume", "status"]
+REQUEST_BYTES = 64
+PATIENCE_S = 2.0  # for a client that says nothing
+CLIENTS = 16
+
+
+class StreamReport(BaseModel):
+    """One stream, as `sadstream status` shows it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stream: str
+    state: State
+    reason: Reason
+    flows: bool
+    dropped: int
+    gaps: int
+    segments: int
+    rtf: float
+
+
+class DaemonReport(BaseModel):
+    """The daemon's answer to every request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    endpoint: str
+    words: bool  # the words go to subscribers
+    streams: tuple[StreamReport, ...]
+
+    @property
+    def flows(self) -> bool:
+        """Every stream hears and is scored."""
+        return all(stream.flows for stream in self.streams)
+
+
+def control_path(endpoint: str) -> Path:
+    """Where the daemon that publishes there is controlled: beside an ipc socket, else in the user's runtime folder."""
+    if endpoint.startswith("ipc://"):
+        return Path(endpoint.removeprefix("ipc://") + ".control")
+    return platformdirs.user_runtime_path("sadstream") / f"tcp-{endpoint.rpartition(':')[2]}.control"
+
+
+def ask(endpoint: str, word: Word) -> DaemonReport:
+    """What the daemon says to it; UnavailableError where none answers."""
+    path = control_path(endpoint)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(PATIENCE_S)
+            client.connect(str(path))
+            client.sendall(f"{word}\n".encode())
+            answer = b"".join(iter(lambda: client.recv(4096), b""))
+        return DaemonReport.model_validate_json(answer)
+    except (OSError, ValidationError) as error:
+        raise UnavailableError(
+            f"{path}: no sadstream answers there ({error.__class__.__name__}); start one, or name its endpoint"
+        ) from None
+
+
+@dataclass(slots=True)
+class _Client:
+    connection: socket.socket
+    until_s: float
+    said: bytes = b""
+
+
+class ControlSocket:
+    """A listening socket that never makes its owner wait."""
+
+    def __init__(self, path: Path, answer: Callable[[Word], DaemonReport]) -> None:
+        self._path = path
+        self._answer = answer
+        self._clients: dict[int, _Client] = {}
+
+    def __enter__(self) -> "ControlSocket":
+        self._poll = select.epoll()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._path.unlink(missing_ok=True)  # of a daemon that was killed: the endpoint is ours, so is this
+            self._socket.bind(str(self._path))
+            self._path.chmod(0o600)
+        except OSError as error:
+            self._socket.close()
+            self._poll.close()
+            raise BusyError(f"{self._path}: cannot be bound: {error.strerror or error}; choose --publish") from None
+        self._socket.listen(CLIENTS)
+        self._poll.register(self._socket, select.EPOLLIN)
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        for client in list(self._clients.values()):
+            self._close(client)
+        self._socket.close()
+        self._poll.close()
+        self._path.unlink(missing_ok=True)
+
+    def fileno(self) -> int:
+        """Readable when `serve` has something to do."""
+        return self._poll.fileno()
+
+    def serve(self) -> None:
+        """Answer whoever has asked, let go whoever asks nothing."""
+        for fd, _ in self._poll.poll(0):
+            if fd == self._socket.fileno():
+                self._accept()
+            else:
+                self._hear(self._clients[fd])
+        now_s = time.monotonic()
+        for client in [client for client in self._clients.values() if client.until_s < now_s]:
+            self._close(client)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            connection, _ = self._socket.accept()
+            connection.setblocking(False)
+            client = _Client(connection, time.monotonic() + PATIENCE_S)
+            self._clients[connection.fileno()] = client
+            self._poll.register(connection, select.EPOLLIN)
+            if len(self._clients) > CLIENTS:
+                self._close(client)
+
+    def _hear(self, client: _Client) -> None:
+        try:
+            said = client.connection.recv(REQUEST_BYTES)
+        except OSError:
+            said = b""
+        client.said += said
+        line, end, _ = client.said.partition(b"\n")
+        if end:
+            with suppress(OSError):
+                client.connection.sendall(self._reply(line))
+        if end or not said or len(client.said) >= REQUEST_BYTES:
+            self._close(client)
+
+    def _reply(self, line: bytes) -> bytes:
+        for word in ("pause", "resume", "status"):
+            if line.strip() == word.encode():
+                return self._answer(word).model_dump_json().encode()
+        return b"expected pause, resume or status\n"
+
+    def _close(self, client: _Client) -> None:
+        self._clients.pop(client.connection.fileno(), None)
+        client.connection.close()

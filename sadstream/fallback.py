@@ -1,0 +1,100 @@
+"""Models that do not fit into memory give way to smaller ones, and come back; no segment is lost on the way."""
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sadstream.analyze import Analysis
+from sadstream.errors import UnavailableError
+from sadstream.reports import Analyze, Degraded, Say
+from sadstream.segment import Segment
+
+RETRY_S = 60.0  # until the configured models are tried again; twice as long after each failure
+RETRY_MAX_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A way to run the models: what it is called, and how it is loaded."""
+
+    name: str
+    load: Callable[[], Analyze]
+
+
+class Fallback:
+    """An analyser that steps down a ladder when memory runs out and tries the top again from time to time."""
+
+    def __init__(self, rungs: Sequence[Rung], say: Say, now: Callable[[], float] = time.monotonic) -> None:
+        self._rungs = rungs
+        self._say = say
+        self._now = now
+        self._at = 0
+        self._retry_s = RETRY_S
+        self._retry_at_s = 0.0
+        self.analyze: Analyze | None = None
+        self._load_from(0)
+
+    def __call__(self, segment: Segment) -> Analysis:
+        """The segment's score, on whichever rung holds."""
+        if self._at and self._now() >= self._retry_at_s:
+            self._climb()
+        while True:
+            assert self.analyze is not None
+            try:
+                return self.analyze(segment)
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+            self._load_from(self._at + 1)
+
+    def _load_from(self, rung: int) -> None:
+        """Load the first rung from here down that fits."""
+        for at in range(rung, len(self._rungs)):
+            if at:
+                self._say(Degraded("gpu-memory", self._rungs[at].name))
+            self.analyze = None  # its memory is needed
+            _free()
+            self._at = at
+            self._retry_at_s = self._now() + self._retry_s
+            try:
+                self.analyze = self._rungs[at].load()
+                return
+            except UnavailableError:
+                if at == 0:  # not a matter of memory: the configuration asks for what is not here
+                    raise
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+        raise UnavailableError("models: out of memory, on the CPU and without words too; free some and start again")
+
+    def _climb(self) -> None:
+        held, at = self.analyze, self._at
+        try:
+            self.analyze = self._rungs[0].load()
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            self.analyze, self._at = held, at
+            self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
+            self._retry_at_s = self._now() + self._retry_s
+            return
+        self._at, self._retry_s = 0, RETRY_S
+        self._say(Degraded("none", self._rungs[0].name))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Python's, PyTorch's (a RuntimeError of its own name) or a library's (a RuntimeError that says so)."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
+    )
+
+
+def _free() -> None:
+    gc.collect()
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,146 @@
+"""The daemon's end of the microphone: a capture process that is killed when it hangs and started again for ever."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+from sadstream.audio import SAMPLE_RATE, Framer
+from sadstream.config import ServiceConfig
+from sadstream.events import Reason
+from sadstream.liveness import SampleClock, boottime
+from sadstream.sources import PIPE_BYTES, POLL_S, Item, SourceChange, Stopped, readable, sleep
+
+START_SAID_S = 1.9  # without a first block (they take up to 1.75 s) the stream says that it has no device
+START_GRACE_S = 5.0  # and after this the capture process is given up
+REAP_S = 1.0  # a killed process that does not go is left behind
+SAID_LINES = 20  # of the capture process, kept for the verdict
+ABSENT = 69  # its exit code where there is no such device
+
+
+class Microphone:
+    """A capture device by name; its index follows the clock over every loss."""
+
+    live = True
+    speed: float | None = None
+
+    def __init__(
+        self,
+        device: str | None,
+        service: ServiceConfig,
+        command: Sequence[str] = (sys.executable, "-m", "sadstream.capture"),
+        now: Callable[[], float] = boottime,
+    ) -> None:
+        self._command = [*command, *(["--device", device] if device else [])]
+        self._service = service
+        self._now = now
+        self._framer = Framer()
+        self._count = 0  # samples given or skipped
+        self._opened_s: float | None = None
+
+    def listen(self, stopped: Stopped) -> Iterator[Item]:
+        """Frames while the device gives any, and `no-device` with its reason while it does not."""
+        while not stopped():
+            with _Capture(self._command) as capture:
+                yield from self._hear(capture, stopped)
+            sleep(self._service.retry_s, stopped)
+
+    def _hear(self, capture: "_Capture", stopped: Stopped) -> Iterator[Item]:
+        clock, heard_s, listening, said = SampleClock(), self._now(), False, False
+        while not stopped():
+            pcm = capture.read()
+            now_s = self._now()
+            if pcm == b"":
+                yield capture.verdict()
+                return
+            if pcm is not None:
+                if not listening:
+                    listening = True
+                    self._catch_up(now_s - len(pcm) / 2 / SAMPLE_RATE)
+                    yield SourceChange("listening", "none", capture.said())
+                heard_s = now_s
+                verdict = clock.feed(len(pcm) // 2, now_s)
+                if verdict.fault != "none":
+                    yield _lost(verdict.fault, f"audio is {verdict.late_s:.1f} s late")
+                    return
+                if verdict.lost:
+                    self._skip(verdict.lost)
+                self._count += len(pcm) // 2
+                yield from self._framer.feed(pcm, time.monotonic() - verdict.late_s)
+                continue
+            quiet_s = now_s - heard_s
+            if not listening and not said and quiet_s > START_SAID_S:
+                said = True
+                yield _lost("stalled", f"no audio {quiet_s:.1f} s after opening")
+            if quiet_s > (self._service.stall_s if listening else START_GRACE_S):
+                if listening:
+                    yield _lost("stalled", f"no audio for {quiet_s:.1f} s")
+                return
+
+    def _catch_up(self, spoken_s: float) -> None:
+        """Sample `_count` is spoken at this time: what the clock has ahead of it was not heard."""
+        if self._opened_s is None:
+            self._opened_s = spoken_s
+        else:
+            self._skip(max(0, int((spoken_s - self._opened_s) * SAMPLE_RATE) - self._count))
+
+    def _skip(self, samples: int) -> None:
+        self._framer.skip(samples)
+        self._count += samples
+
+
+class _Capture:
+    """The capture process and its two pipes; leaving the block kills it."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._lines: list[str] = []
+
+    def __enter__(self) -> "_Capture":
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._out, self._err = self._process.stdout, self._process.stderr
+        os.set_blocking(self._err.fileno(), False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):  # a process in the kernel's hands cannot be ended
+            self._process.wait(REAP_S)
+        self._out.close()
+        self._err.close()
+
+    def read(self) -> bytes | None:
+        """The next bytes, none at the end, None if there are none now."""
+        self._hear_errors()  # a process that nobody listens to blocks after 64 KiB of ALSA's complaints
+        return os.read(self._out.fileno(), PIPE_BYTES) if readable(self._out.fileno(), POLL_S) else None
+
+    def said(self) -> str:
+        """The last line in which the process speaks of its device."""
+        self._hear_errors()
+        return next((line.removeprefix("capture: ") for line in self._lines[::-1] if line.startswith("capture: ")), "")
+
+    def verdict(self) -> SourceChange:
+        """Why the process ended: no such device (exit 69), or the device was lost."""
+        try:
+            code = self._process.wait(REAP_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        return _lost(
+            "device-absent" if code == ABSENT else "device-lost",
+            self.said() or f"the capture process ended with {code}",
+        )
+
+    def _hear_errors(self) -> None:
+        said = self._err.read()
+        if said:
+            self._lines = [*self._lines, *said.decode(errors="replace").splitlines()][-SAID_LINES:]
+
+
+def _lost(reason: Reason, detail: str) -> SourceChange:
+    return SourceChange("no-device", reason, detail)

@@ -1,0 +1,38 @@
+"""A configuration read again while the daemon runs: what takes effect at once, and what needs a restart."""
+
+from dataclasses import dataclass
+
+from sadstream.config import Config
+
+LIVE = frozenset({"model.threshold", "publish.text"} | {f"service.{key}" for key in ("heartbeat_s", "hang_s")})
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The configuration in force from now on, the keys that changed, and those that wait for a restart."""
+
+    config: Config
+    changed: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+def reload(old: Config, new: Config) -> Reload:
+    """Take over what can change in a running daemon; the rest of the old configuration stays as it is."""
+    changed, waiting = [], []
+    tables = {name: getattr(old, name) for name in type(old).model_fields}
+    for name, table in tables.items():
+        if name == "stream":
+            waiting += [] if table == new.stream else ["stream"]
+            continue
+        wanted = getattr(new, name)
+        keys = [key for key in type(table).model_fields if getattr(table, key) != getattr(wanted, key)]
+        live = [key for key in keys if _is_live(name, key, getattr(wanted, key))]
+        changed += [f"{name}.{key}" for key in live]
+        waiting += [f"{name}.{key}" for key in keys if key not in live]
+        tables[name] = table.model_copy(update={key: getattr(wanted, key) for key in live})
+    return Reload(old.model_copy(update=tables), tuple(changed), tuple(waiting))
+
+
+def _is_live(table: str, key: str, value: object) -> bool:
+    # Without a threshold of its own the configuration means the checkpoint's, which is read with the models.
+    return f"{table}.{key}" in LIVE and not (key == "threshold" and value is None)

@@ -1,0 +1,107 @@
+"""What the threads say to the supervising loop, and what is in the queue between them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sadstream.analyze import Analysis
+from sadstream.errors import SadstreamError
+from sadstream.events import Reason
+from sadstream.publish import Timing
+from sadstream.segment import Segment
+from sadstream.sources import SourceChange
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Queued:
+    """A segment that waits for the analyser."""
+
+    stream: str
+    segment: Segment
+    vad_ms: float
+    put_s: float  # boot time: a segment from before a suspend is old after it
+    late_s: float  # its last sample's age then
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The models are loaded and warm."""
+
+    whisper: str
+    device: str
+    licence: str
+    commercial_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A stream's source says how it is."""
+
+    stream: str
+    change: SourceChange
+
+
+@dataclass(frozen=True, slots=True)
+class Felt:
+    """A stream's audio shows a fault, or `none` again."""
+
+    stream: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Audio was lost before the frame that starts at this second of the stream."""
+
+    stream: str
+    t: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analyzed:
+    """A segment, what the models made of it, and when."""
+
+    stream: str
+    segment: Segment
+    analysis: Analysis
+    timing: Timing
+    busy_s: float
+    waiting: int  # segments of the stream that still wait
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A live stream's segment was lost: it made room for a newer one, or (`stale`) was too old when its turn came."""
+
+    stream: str
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """The models run with less than configured (`gpu-memory`), or as configured again (`none`)."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A stream's source came to its end, or to the failure that ended it, and all its segments are analysed."""
+
+    stream: str
+    failure: SadstreamError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A thread could not go on; a `private` error's message may hold words."""
+
+    error: Exception
+    private: bool
+
+
+Report = Ready | Changed | Felt | Gap | Analyzed | Dropped | Degraded | Ended | Failed
+Analyze = Callable[[Segment], Analysis]
+Say = Callable[[Degraded], None]
+Load = Callable[[Say], tuple[Analyze, Ready]]

@@ -1,0 +1,258 @@
+"""The threads: what is lost and what is not, who waits for whom, and how all of it ends."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from fakes import FakeSource, analysis, config, fake_load, quiet, slow, spoken, talk, voice
+
+from sadstream.analyze import Analysis
+from sadstream.audio import Framer, to_pcm
+from sadstream.errors import DataError
+from sadstream.liveness import boottime
+from sadstream.pipeline import MAX_AGE_S, QUEUE_SEGMENTS, Inbox, Pipeline
+from sadstream.reports import Analyzed, Changed, Dropped, Ended, Failed, Felt, Gap, Load, Queued, Ready, Report
+from sadstream.segment import Segment
+from sadstream.sources import Item, SourceChange
+
+TALK = to_pcm(talk(6))
+T = TypeVar("T")
+
+
+@contextmanager
+def running(
+    folder: Path, sources: list[FakeSource], load: Load, pace_realtime: bool, names: tuple[str, ...] = ("mic",)
+) -> Iterator[tuple[Pipeline, list[Report]]]:
+    """A pipeline that listens, and everything that it has reported."""
+    reports: list[Report] = []
+    pipeline = Pipeline(config(folder, names), sources, load, pace_realtime)
+    pipeline.start_analyzer()
+    pipeline.start_readers()
+    yield pipeline, reports
+    assert pipeline.stop(5.0)
+
+
+def collect(pipeline: Pipeline, reports: list[Report], enough: Callable[[], bool], limit_s: float = 20.0) -> None:
+    until = time.monotonic() + limit_s
+    while not enough():
+        reports.extend(pipeline.reports())
+        assert time.monotonic() < until, [type(report).__name__ for report in reports]
+        time.sleep(0.01)
+
+
+def of(reports: list[Report], kind: type[T]) -> list[T]:
+    return [report for report in reports if isinstance(report, kind)]
+
+
+class TestInbox:
+    @staticmethod
+    def queued(stream: str, number: int, put_s: float = 0.0) -> Queued:
+        segment = Segment(number, np.zeros(0, dtype=np.float32), 0.0, 1.0, 1.0, 0.0)
+        return Queued(stream, segment, 0.0, put_s or boottime(), 0.0, live=True)
+
+    def test_it_holds_two_segments_and_the_oldest_makes_room(self) -> None:
+        inbox = Inbox(["mic"])
+
+        assert [inbox.put(self.queued("mic", n)) for n in range(4)] == [False, False, True, True]
+        assert inbox.waiting("mic") == QUEUE_SEGMENTS
+        first = inbox.get()
+        assert isinstance(first, Queued)
+        assert first.segment.number == 2
+
+    def test_the_stream_that_waits_longest_is_served_first(self) -> None:
+        inbox = Inbox(["a", "b"])
+        for stream, put_s in (("a", 2.0), ("b", 1.0), ("a", 3.0)):
+            inbox.put(self.queued(stream, 0, put_s))
+
+        assert [item.stream for item in (inbox.get(), inbox.get(), inbox.get()) if item] == ["b", "a", "a"]
+
+    def test_a_full_stream_takes_nothing_from_another(self) -> None:
+        inbox = Inbox(["a", "b"])
+        inbox.put(self.queued("a", 0))
+        inbox.put(self.queued("a", 1))
+
+        assert not inbox.put(self.queued("b", 0))
+
+    def test_when_closed_it_lets_everybody_go(self) -> None:
+        inbox = Inbox(["mic"])
+        for n in range(QUEUE_SEGMENTS):
+            inbox.put(self.queued("mic", n))
+        inbox.close()
+
+        assert inbox.wait_for_room("mic", 0.0)
+        assert inbox.get() is None
+
+
+class TestPipeline:
+    def test_a_recording_at_fast_pace_waits_for_the_analyser_and_loses_nothing(self, tmp_path: Path) -> None:
+        source = FakeSource(spoken(TALK), live=False)
+        with running(tmp_path, [source], fake_load(slow(0.05)), pace_realtime=False) as (pipeline, reports):
+            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+
+        assert list(range(6)) == [report.segment.number for report in of(reports, Analyzed)]
+        assert not of(reports, Dropped)
+
+    def test_a_live_source_loses_its_oldest_segments_and_each_is_counted(self, tmp_path: Path) -> None:
+        source = FakeSource(spoken(TALK))
+        with running(tmp_path, [source], fake_load(slow(0.4)), pace_realtime=True) as (pipeline, reports):
+            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+
+        scored = [report.segment.number for report in of(reports, Analyzed)]
+        assert len(scored) + len(of(reports, Dropped)) == 6
+        assert scored[-2:] == [4, 5]
+        assert max(report.waiting for report in of(reports, Analyzed)) <= QUEUE_SEGMENTS
+
+    def test_the_first_report_is_that_the_models_are_ready(self, tmp_path: Path) -> None:
+        pipeline = Pipeline(config(tmp_path), [FakeSource(spoken(b""))], fake_load(load_s=0.1), True)
+        reports: list[Report] = []
+        pipeline.start_analyzer()
+        collect(pipeline, reports, lambda: bool(reports))
+
+        assert isinstance(reports[0], Ready)
+        assert pipeline.stop(1.0)
+
+    def test_several_streams_are_told_apart(self, tmp_path: Path) -> None:
+        names = ("left", "right")
+        sources = [FakeSource(spoken(to_pcm(talk(turns))), live=False) for turns in (2, 3)]
+        with running(tmp_path, sources, fake_load(), False, names) as (pipeline, reports):
+            collect(pipeline, reports, lambda: len(of(reports, Ended)) == 2)
+
+        for name, turns in zip(names, (2, 3), strict=True):
+            numbers = [report.segment.number for report in of(reports, Analyzed) if report.stream == name]
+            assert list(range(turns)) == numbers
+
+    def test_an_old_segment_of_a_live_source_is_dropped_not_scored(self, tmp_path: Path) -> None:
+        """As after a SIGSTOP of the whole daemon."""
+
+        def stale() -> Iterator[Item]:
+            yield SourceChange("listening", "none")
+            yield from Framer().feed(to_pcm(talk(1)), time.monotonic() - MAX_AGE_S - 1)
+
+        with running(tmp_path, [FakeSource(stale)], fake_load(), pace_realtime=True) as (pipeline, reports):
+            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+
+        assert [report.stale for report in of(reports, Dropped)] == [True]
+        assert not of(reports, Analyzed)
+
+    def test_a_lost_device_closes_the_segment_in_hand(self, tmp_path: Path) -> None:
+        def lost() -> Iterator[Item]:
+            framer = Framer()
+            yield SourceChange("listening", "none")
+            yield from framer.feed(to_pcm(np.concatenate([quiet(0.5), voice(1.0)])), time.monotonic())
+            yield SourceChange("no-device", "device-lost")
+            framer.skip(160_000)
+            yield SourceChange("listening", "none")
+            yield from framer.feed(to_pcm(np.concatenate([voice(1.0), quiet(0.5)])), time.monotonic())
+
+        with running(tmp_path, [FakeSource(lost)], fake_load(), pace_realtime=True) as (pipeline, reports):
+            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+
+        before, after = (report.segment for report in of(reports, Analyzed))
+        assert before.t_end < 1.6
+        assert after.t_start > 11.0
+        assert after.t_end - after.t_start < 3.0
+        assert [pytest.approx(11.49, abs=0.05)] == [report.t for report in of(reports, Gap)]
+        assert [report.change.state for report in of(reports, Changed)] == ["listening", "no-device", "listening"]
+
+    def test_a_failure_in_a_source_is_said_after_all_that_came_before_it(self, tmp_path: Path) -> None:
+        def broken() -> Iterator[Item]:
+            yield from spoken(to_pcm(talk(2)))()
+            raise DataError("talk.wav: truncated")
+
+        source = FakeSource(broken, live=False)
+        with running(tmp_path, [source], fake_load(slow(0.1)), pace_realtime=False) as (pipeline, reports):
+            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+
+        assert len(of(reports, Analyzed)) == 2
+        assert isinstance(reports[-1], Ended)
+        assert str(reports[-1].failure) == "talk.wav: truncated"
+
+    @pytest.mark.parametrize("where", ["load", "analyse", "source"])
+    def test_an_exception_that_nobody_expected_is_reported(self, tmp_path: Path, where: str) -> None:
+        def raise_(*_: object) -> Analysis:
+            raise ZeroDivisionError
+
+        def broken() -> Iterator[Item]:
+            yield from spoken(TALK)()
+            raise_()
+
+        load: Load = fake_load(raise_) if where == "analyse" else fake_load()
+        source = FakeSource(broken if where == "source" else spoken(TALK), live=False)
+        with running(tmp_path, [source], raise_ if where == "load" else load, False) as (pipeline, reports):  # type: ignore[arg-type]
+            collect(pipeline, reports, lambda: bool(of(reports, Failed)))
+
+        (failed,) = of(reports, Failed)
+        assert isinstance(failed.error, ZeroDivisionError)
+        assert failed.private == (where != "source")
+
+    def test_a_muted_microphone_is_felt_and_its_end_too(self, tmp_path: Path) -> None:
+        pcm = bytes(2 * 16_000 * 11) + to_pcm(quiet(0.1))
+        with running(tmp_path, [FakeSource(spoken(pcm))], fake_load(), pace_realtime=True) as (pipeline, reports):
+            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+
+        assert [report.reason for report in of(reports, Felt)] == ["muted", "none"]
+
+    def test_a_pause_closes_a_live_source_and_a_resume_opens_it_again(self, tmp_path: Path) -> None:
+        source = FakeSource(spoken(to_pcm(talk(1))), stays=True)
+        with running(tmp_path, [source], fake_load(), pace_realtime=True) as (pipeline, reports):
+            collect(pipeline, reports, lambda: len(of(reports, Analyzed)) == 1)
+            pipeline.pause()
+            time.sleep(0.3)
+            assert len(of(reports, Changed)) == 1
+            pipeline.resume()
+            collect(pipeline, reports, lambda: len(of(reports, Analyzed)) == 2)
+
+        assert len(of(reports, Changed)) == 2
+
+    def test_a_pause_holds_a_recording_and_loses_nothing(self, tmp_path: Path) -> None:
+        source = FakeSource(spoken(TALK), live=False)
+        with running(tmp_path, [source], fake_load(slow(0.02)), pace_realtime=False) as (pipeline, reports):
+            pipeline.pause()
+            time.sleep(0.3)
+            reports.extend(pipeline.reports())
+            assert not of(reports, Ended)
+            pipeline.resume()
+            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+
+        assert list(range(6)) == [report.segment.number for report in of(reports, Analyzed)]
+
+    def test_a_stop_does_not_wait_for_an_analyser_that_hangs(self, tmp_path: Path) -> None:
+        pipeline = Pipeline(config(tmp_path), [FakeSource(spoken(TALK))], fake_load(slow(3.0)), True)
+        reports: list[Report] = []
+        pipeline.start_analyzer()
+        pipeline.start_readers()
+        collect(pipeline, reports, lambda: pipeline.busy_s() > 0)
+        start = time.monotonic()
+
+        assert not pipeline.stop(0.3)
+        assert time.monotonic() - start < 0.6
+
+    def test_it_knows_how_long_the_analyser_is_at_it_and_how_long_a_source_is_silent(self, tmp_path: Path) -> None:
+        source = FakeSource(spoken(to_pcm(talk(1))), stays=True)
+        with running(tmp_path, [source], fake_load(slow(0.5)), pace_realtime=True) as (pipeline, reports):
+            collect(pipeline, reports, lambda: pipeline.busy_s() > 0.3)
+            collect(pipeline, reports, lambda: bool(of(reports, Analyzed)))
+
+            assert pipeline.busy_s() == 0.0
+            assert pipeline.silent_s("mic", frames_due=True) > 0.3
+            assert pipeline.silent_s("mic", frames_due=False) < 0.2
+
+    def test_a_segment_that_spans_a_suspend_is_not_scored_as_new(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        offset = [0.0]
+        monkeypatch.setattr("sadstream.pipeline.boottime", lambda: time.monotonic() + offset[0])
+
+        def sleeps(segment: Segment) -> Analysis:
+            offset[0] += 3600.0
+            return analysis(segment)
+
+        with running(tmp_path, [FakeSource(spoken(TALK))], fake_load(sleeps), True) as (pipeline, reports):
+            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+
+        assert not of(reports, Analyzed)
+        assert len(of(reports, Dropped)) == 6
