@@ -59,7 +59,7 @@ class FusionConfig(Record):
 
     front_end: Literal["none", "cnn", "states"] = "cnn"
     sequence: Literal["none", "bilstm"] = "bilstm"
-    pooling: Literal["flatten", "mean", "attention"] = "attention"
+    pooling: Literal["flatten", "mean", "attention", "cross-attention"] = "attention"
     n_frames: int = Field(default=94, ge=4)  # time frames in
     n_bands: int = Field(default=128, ge=4)  # Mel bands, or width of the encoder states
     n_layers: int = Field(default=1, ge=1)  # of encoder states, mixed by learned weights
@@ -74,6 +74,8 @@ class FusionConfig(Record):
             raise ValueError("a system without audio and without text")
         if self.front_end == "states" and self.pooling == "flatten":
             raise ValueError("encoder states are pooled by mean or attention")
+        if self.pooling == "cross-attention" and (self.front_end == "none" or self.text_dim == 0):
+            raise ValueError("cross-attention reads audio and text")
         return self
 
 

@@ -1,0 +1,213 @@
+"""How long training takes: each system timed on a few batches of a simulated corpus, or of the real plan."""
+
+import resource
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sadstream.audio import SAMPLE_RATE
+from sadstream.header import FusionConfig, LogMelConfig, Record
+from train.config import Preset, RunConfig, run_config
+from train.guards import by_split
+from train.manifest import Utterance
+
+if TYPE_CHECKING:
+    from train.inputs import Inputs
+    from train.loop import Compute
+    from train.session import Session
+
+STATES_SHAPE = (5, 50, 384)  # tiny.en: layers, frames, width
+TEXT_DIM = 768
+SESSION_SIZES = (1819, 1811, 2136, 2103, 2170)
+SESSION_SAD = (194, 197, 305, 143, 245)
+SPLITS = ("train", "train", "train", "validation", "test")
+# Of IEMOCAP's utterances: the median is 3.58 s and the mean 4.55 s, which a log-normal has with this spread.
+MEDIAN_S, SIGMA = 3.58, 0.69
+FEATURE_SAMPLE = 64  # recordings timed for the features
+
+
+class Timing(Record):
+    """One system on one machine."""
+
+    system: str
+    title: str
+    utterances_per_s: float  # training utterances, oversampled ones counted again
+    epoch_s: float  # with validation
+    peak_memory_mb: float  # of the process so far
+    total_s: float  # at all the preset's epochs, thesis protocol's evaluation included
+
+
+class Benchmark(Record):
+    """All systems, and the features."""
+
+    preset: str
+    device: str
+    threads: int
+    utterances: int
+    features_per_s: float  # log-Mel matrices a second on one core, reading included
+    timings: tuple[Timing, ...]
+
+    def table(self) -> str:
+        """Lines for a person."""
+        from train.tables import markdown
+
+        head = ("system", "utterances/s", "s an epoch", "peak MB", "total min")
+        lines = [
+            [
+                t.title,
+                f"{t.utterances_per_s:,.0f}",
+                f"{t.epoch_s:.1f}",
+                f"{t.peak_memory_mb:,.0f}",
+                f"{t.total_s / 60:.1f}",
+            ]
+            for t in self.timings
+        ]
+        total = sum(t.total_s for t in self.timings) / 3600
+        return (
+            f"preset {self.preset}, {self.utterances:,} simulated utterances, {self.device}, {self.threads} threads; "
+            f"features {self.features_per_s:,.0f} utterances/s on one core\n\n{markdown(head, lines)}\n"
+            f"all at every epoch: {total:.2f} h\n"
+        )
+
+
+def simulated_rows(utterances: int) -> list[Utterance]:
+    """Utterances with IEMOCAP's shares of sessions, sad ones and durations."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    rows = []
+    for session, (size, sad, split) in enumerate(zip(SESSION_SIZES, SESSION_SAD, SPLITS, strict=True), start=1):
+        count = max(4, round(size * utterances / sum(SESSION_SIZES)))
+        positives = max(1, round(sad * count / size))
+        for i in range(count):
+            gender = "FM"[i % 2]
+            rows.append(
+                Utterance(
+                    utterance=f"Ses0{session}F_impro01_{gender}{i:05d}",
+                    corpus="simulated",
+                    session=session,
+                    speaker=f"Ses0{session}{gender}",
+                    gender=gender,
+                    dialogue=f"Ses0{session}F_impro01",
+                    path="",
+                    start_s=0.0,
+                    end_s=float(min(30.0, rng.lognormal(np.log(MEDIAN_S), SIGMA))),
+                    label="sad" if i < positives else "neu",
+                    sad=int(i < positives),
+                    transcript="",
+                    split=split,
+                )
+            )
+    return rows
+
+
+def simulated_inputs(rows: Sequence[Utterance], config: RunConfig) -> "Inputs":
+    """Random features of the right shapes: what they hold does not change the time."""
+    import torch
+
+    from train.inputs import Inputs, fusion_shape
+
+    generator = torch.Generator().manual_seed(0)
+    audio = None
+    frames = config.features.n_frames
+    if config.audio.view == "whole":
+        frames = config.audio.whole_s * SAMPLE_RATE // config.features.hop + 1
+    if config.spec.front_end == "cnn":
+        audio = torch.randn(len(rows), frames, config.features.n_mels, generator=generator)
+    elif config.spec.front_end == "states":
+        audio = torch.empty(len(rows), *STATES_SHAPE, dtype=torch.float16)
+        for one in audio:  # one at a time: all at once in float32 would be another 3.9 GB
+            one.copy_(torch.randn(STATES_SHAPE, generator=generator))
+    text = torch.randn(len(rows), TEXT_DIM, generator=generator) if config.spec.text else None
+    frames = STATES_SHAPE[1] if config.spec.front_end == "states" else frames
+    heard = torch.tensor([max(1, min(frames, round(row.duration_s / 3 * frames))) for row in rows])
+    fusion: FusionConfig = fusion_shape(config, audio, TEXT_DIM if config.spec.text else 0)
+    return Inputs(
+        rows=tuple(rows),
+        audio=audio,
+        text=text,
+        heard=heard if config.spec.masked and audio is not None else None,
+        labels=torch.tensor([float(row.sad) for row in rows]),
+        owner=torch.arange(len(rows)),
+        fusion=fusion,
+        audio_config=None,
+        text_config=None,
+        digests=("",) * len(rows),
+    )
+
+
+def measure(preset: Preset, utterances: int, steps: int, compute: "Compute") -> Benchmark:
+    """Time every system of a preset; the first two batches only warm up."""
+    import torch
+
+    rows = simulated_rows(utterances)
+    timings = []
+    for system in preset.systems:
+        config = run_config(preset, system, "simulated")
+        timings.append(_time(config, rows, steps, compute))
+    return Benchmark(
+        preset=preset.name,
+        device=torch.cuda.get_device_name() if compute.device == "cuda" else "cpu",
+        threads=torch.get_num_threads(),
+        utterances=len(rows),
+        features_per_s=_features_per_s(preset.features),
+        timings=tuple(timings),
+    )
+
+
+def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: "Compute") -> Timing:
+    from train.loop import Trainer, predict
+
+    inputs = simulated_inputs(rows, config)
+    trainer = Trainer(inputs, config, compute)
+    trainer.train_epoch(1, steps=2)
+    start = time.perf_counter()
+    trainer.train_epoch(1, steps=steps)
+    step_s = (time.perf_counter() - start) / steps
+    some = trainer.validation[:128]
+    start = time.perf_counter()
+    predict(trainer.fusion, inputs, some, compute.device)
+    predict_s = (time.perf_counter() - start) / some.numel()
+    parts = {split: len(part) for split, part in by_split(rows).items()}
+    drawn = trainer.drawn.size
+    epoch_s = step_s * -(-drawn // config.spec.batch_size) + predict_s * parts["validation"]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Timing(
+        system=config.system,
+        title=config.title,
+        utterances_per_s=drawn / epoch_s,
+        epoch_s=epoch_s,
+        peak_memory_mb=memory,
+        total_s=config.training.epochs * (epoch_s + predict_s * parts["test"]),
+    )
+
+
+def _features_per_s(features: LogMelConfig) -> float:
+    import torch
+
+    from sadstream.features import log_mel
+
+    noise = torch.randn(1, 48_000)
+    log_mel(noise, features)
+    start = time.perf_counter()
+    for _ in range(FEATURE_SAMPLE):
+        log_mel(noise, features)
+    return FEATURE_SAMPLE / (time.perf_counter() - start)
+
+
+def estimate(configs: Sequence[RunConfig], rows: Sequence[Utterance], session: "Session") -> str:
+    """How long these runs will take on this machine at most: all epochs, no early stopping."""
+    from train.tables import markdown
+
+    lines, total, timed = [], 0.0, dict[str, Timing]()
+    for config in configs:
+        key = config.system + config.variant
+        if key not in timed:
+            timed[key] = _time(config, rows, 4, session.compute)
+        total += timed[key].total_s
+        lines.append(
+            [config.title, str(config.seed), config.fold, f"{timed[key].epoch_s:.1f}", f"{timed[key].total_s / 60:.1f}"]
+        )
+    table = markdown(("system", "seed", "fold", "s an epoch", "at most min"), lines)
+    device = session.compute.device
+    return f"{table}\n{len(configs)} runs, at most {total / 3600:.2f} h on {device}, features not counted\n"

@@ -1,0 +1,217 @@
+"""The `sadstream-train` command; the only place of `train` that prints and exits."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sadstream.errors import SadstreamError, UnavailableError, UsageError
+
+app = typer.Typer(
+    name="sadstream-train",
+    help="Train, measure and export what sadstream hears with; the thesis in one command.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+PresetOption = Annotated[str, typer.Option("--preset", help="thesis, thesis-small, ... or a TOML file.")]
+PartialOption = Annotated[bool, typer.Option("--allow-partial", help="Accept counts that are not the corpus's.")]
+CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder for computed features.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=0, help="Of PyTorch; 0: its own choice.")]
+ComputeOption = Annotated[str, typer.Option("--compute", help="auto, cpu or cuda.")]
+SpeechOption = Annotated[
+    str | None, typer.Option("--audio-encoder", help="Whisper's name, or the folder of an AutoModel speech encoder.")
+]
+TextOption = Annotated[str | None, typer.Option("--text-encoder", help="Name or folder; without it the preset's.")]
+SEED = typer.Option(min=0, help="Of weights, order and oversampling.")
+
+
+@app.command()
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="iemocap, ravdess, nemo, cremad, meld-text, goemotions or csv.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The corpus in its official layout.")],
+    out: Annotated[Path, typer.Option(help="Folder for manifest.csv.")],
+    allow_partial: PartialOption = False,
+) -> None:
+    """Read a corpus, check its counts, write its manifest."""
+    from train.corpora import prepare as prepare_corpus
+
+    manifest = prepare_corpus(corpus, folder, out, allow_partial, say)
+    print(f"{out / 'manifest.csv'}: {len(manifest.rows):,} utterances, {sum(r.sad for r in manifest.rows):,} sad")
+
+
+@app.command()
+def fit(
+    config: Annotated[str, typer.Argument(help="A preset's name or TOML file.")],
+    manifest: Annotated[Path, typer.Option(help="What `prepare` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of runs; each run gets its own inside.")] = Path("runs"),
+    system: Annotated[str, typer.Option(help="Which of the preset's systems.")] = "attention",
+    seed: Annotated[int, SEED] = 0,
+    fold: Annotated[str, typer.Option(help="fixed, or s1 to s5: the session that is tested.")] = "fixed",
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most; without it the preset's.")] = None,
+    text_encoder: TextOption = None,
+    audio_encoder: SpeechOption = None,
+    allow_partial: PartialOption = False,
+    cache: CacheOption = None,
+    compute: ComputeOption = "auto",
+    threads: ThreadsOption = 0,
+    amp: Annotated[bool, typer.Option("--amp", help="bfloat16 on a GPU; changes the last digits.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="torch.compile; pays from some ten epochs on.")] = False,
+) -> None:
+    """Train one system; the same command again goes on where it stopped."""
+    from train.session import Session
+
+    session = Session.start(cache, compute, threads, amp=amp, compiled=compiled)
+    preset = session.preset(config, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
+    run = session.fit(preset, system, manifest, out, seed=seed, fold=fold, allow_partial=allow_partial)
+    last = run.history.epochs[-1]
+    say(run.provenance.partial)
+    print(f"{run.folder}: {last.epoch} epochs, lowest validation loss at {run.history.lowest_loss_epoch}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    protocol: Annotated[str, typer.Option(help="strict, thesis (optimistic), or both.")] = "both",
+    cache: CacheOption = None,
+    compute: ComputeOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Choose epoch and threshold as a protocol says, and write the predictions."""
+    from train.guards import Protocol
+    from train.session import Session
+    from train.tables import figures_table
+
+    known: dict[str, list[Protocol]] = {"strict": ["strict"], "thesis": ["thesis"], "both": ["thesis", "strict"]}
+    names = known.get(protocol)
+    if names is None:
+        raise UsageError(f"--protocol {protocol}: expected strict, thesis or both")
+    session = Session.start(cache, compute, threads)
+    print(figures_table(session.evaluate(run, names), names))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, evaluated under strict.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("sadstream.safetensors"),
+    cache: CacheOption = None,
+) -> None:
+    """Make the daemon's checkpoint of a run; strict protocol only."""
+    from train.session import Session
+
+    sha256 = Session.start(cache, "cpu", 0).export(run, out)
+    print(f"{out}: {sha256[:12]}; use it with: [model] checkpoint = '{out.resolve()}'")
+
+
+@app.command()
+def reproduce(
+    iemocap: Annotated[Path, typer.Option(help="The IEMOCAP release, or the folder above it.")],
+    out: Annotated[Path, typer.Option(help="Folder for manifest, runs and report.")] = Path("reproduction"),
+    preset: PresetOption = "thesis",
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most; without it the preset's.")] = None,
+    text_encoder: TextOption = None,
+    audio_encoder: SpeechOption = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds, from 0.")] = 1,
+    loso: Annotated[bool, typer.Option("--loso", help="Also leave one session out at a time.")] = False,
+    ablations: Annotated[bool, typer.Option("--ablations", help="Also the thesis's open questions.")] = False,
+    system: Annotated[list[str] | None, typer.Option(help="Only these; without it all seven.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done and how long.")] = False,
+    allow_partial: PartialOption = False,
+    cache: CacheOption = None,
+    compute: ComputeOption = "auto",
+    threads: ThreadsOption = 0,
+    amp: Annotated[bool, typer.Option("--amp", help="bfloat16 on a GPU; changes the last digits.")] = False,
+) -> None:
+    """Tables 1 and 2 of the thesis: six systems and a seventh under both protocols."""
+    from train.reproduce import Wanted
+    from train.reproduce import reproduce as reproduce_thesis
+    from train.session import Session
+
+    session = Session.start(cache, compute, threads, amp=amp)
+    chosen = session.preset(preset, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
+    wanted = Wanted(
+        corpus=iemocap,
+        out=out,
+        preset=chosen,
+        systems=tuple(system or chosen.systems),
+        seeds=seeds,
+        loso=loso,
+        ablations=ablations,
+        allow_partial=allow_partial,
+    )
+    print(reproduce_thesis(wanted, session, dry_run, say), end="")
+
+
+@app.command()
+def report(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of runs, or what `reproduce` made.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for report.md and report.html.")] = None,
+) -> None:
+    """Tables and figures of all evaluated runs: Markdown, and one HTML page that needs nothing else."""
+    from train.report import write_report
+
+    for path in write_report(runs, out or runs):
+        print(path)
+
+
+@app.command("synth-iemocap")
+def synth_iemocap(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    utterances: Annotated[int, typer.Option(min=50, max=20_000, help="About this many.")] = 300,
+    seed: Annotated[int, SEED] = 0,
+) -> None:
+    """A small corpus in IEMOCAP's layout, spoken by espeak-ng, for tests and for people without a licence."""
+    from train.synth import espeak, require_espeak, script, write_corpus
+
+    require_espeak()
+    lines = script(utterances, seed)
+    release = write_corpus(folder, lines, espeak)
+    print(f"{release}: {len(lines)} utterances, {sum(line.label == 'sad' for line in lines)} sad")
+
+
+@app.command()
+def benchmark(
+    preset: PresetOption = "thesis-small",
+    utterances: Annotated[int, typer.Option(min=100, help="Of the simulated corpus.")] = 10_039,
+    steps: Annotated[int, typer.Option(min=2, help="Batches timed for each system.")] = 12,
+    compute: ComputeOption = "auto",
+    threads: ThreadsOption = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Seconds an epoch of each system on a simulated corpus of IEMOCAP's size and durations."""
+    from train.benchmark import measure
+    from train.session import Session
+
+    session = Session.start(None, compute, threads)
+    found = measure(session.preset(preset), utterances, steps, session.compute)
+    print(found.model_dump_json() if as_json else found.table())
+
+
+def say(line: str) -> None:
+    """Something that a person should know, on standard error; nothing if it is empty."""
+    if line:
+        print(f"sadstream-train: {line}", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command; every failure is one line on standard error and a documented exit code."""
+    try:
+        app(arguments, standalone_mode=True)
+    except SadstreamError as error:
+        say(str(error))
+        sys.exit(error.exit_code)
+    except ImportError as error:
+        missing = UnavailableError(f"{error.name}: not installed; pip install 'sadstream[train]'")
+        if (error.name or "").split(".")[0] in ("sadstream", "train"):
+            raise
+        say(str(missing))
+        sys.exit(missing.exit_code)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on from here")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

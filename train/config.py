@@ -1,0 +1,181 @@
+"""What a training run is told: a preset's systems, features and schedule, as TOML."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from sadstream.errors import ConfigError, MissingFileError, UsageError
+from sadstream.header import LogMelConfig, Record
+
+SIX = ("text", "cnn", "cnn-lstm", "early-fusion", "multimodal-cnn-lstm", "attention")
+SEVENTH = "whisper"
+STAND_IN_NOTE = "not BERT"
+
+
+class SystemConfig(Record):
+    """One row of the ladder."""
+
+    title: str = Field(min_length=1)
+    front_end: Literal["none", "cnn", "states"]
+    sequence: Literal["none", "bilstm"] = "none"
+    pooling: Literal["flatten", "mean", "attention", "cross-attention"] = "flatten"
+    text: bool
+    masked: bool = False  # the thesis attends to the zeros that fill an utterance up
+    batch_size: int = Field(ge=1, le=4096)
+    learning_rate: float = Field(gt=0.0, le=1.0)
+    loss: Literal["bce", "focal"]
+
+
+class ModelConfig(Record):
+    """Widths that the thesis leaves out."""
+
+    channels: tuple[int, int] = (32, 64)
+    hidden: int = Field(default=128, ge=1, le=4096)
+
+
+class AudioSource(Record):
+    """What of a recording is heard."""
+
+    view: Literal["first", "pieces", "whole"] = "first"  # the first 3 s, each 3 s, or up to whole_s
+    whole_s: int = Field(default=12, ge=3, le=30)
+    encoder: str = Field(default="tiny.en", min_length=1)  # of the seventh system
+    pool: int = Field(default=3, ge=1, le=10)
+
+
+class TextSource(Record):
+    """Whose words are read, and who embeds them."""
+
+    encoder: str = Field(default="bert", min_length=1)
+    pooling: Literal["cls", "mean"] = "cls"
+    source: Literal["gold", "whisper"] = "gold"
+    whisper: str = Field(default="tiny.en", min_length=1)
+    window_s: float | None = Field(default=None, gt=0.0, le=60.0)  # words of the last seconds instead of the utterance
+
+    @property
+    def label(self) -> str:
+        """`BERT`, or the stand-in's name with the note that it is one."""
+        return "BERT" if self.encoder in ("bert", "bert-base-uncased") else f"{self.encoder}, {STAND_IN_NOTE}"
+
+
+class TrainingConfig(Record):
+    """Adam with early stopping on the validation loss."""
+
+    epochs: int = Field(default=100, ge=1, le=10_000)
+    patience: int = Field(default=10, ge=1, le=10_000)
+    gamma: float = Field(default=2.0, ge=0.0, le=10.0)  # of the focal loss
+    oversample: bool = True
+
+
+class Preset(Record):
+    """All systems of one ladder: the same features, widths and schedule for each."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    features: LogMelConfig = LogMelConfig()
+    model: ModelConfig = ModelConfig()
+    audio: AudioSource = AudioSource()
+    text: TextSource = TextSource()
+    training: TrainingConfig = TrainingConfig()
+    systems: dict[str, SystemConfig] = Field(min_length=1)
+
+
+class RunConfig(Record):
+    """One fit, fully: whoever has this and the corpus gets the same run."""
+
+    preset: str
+    system: str
+    variant: str = ""  # of an ablation
+    features: LogMelConfig
+    model: ModelConfig
+    audio: AudioSource
+    text: TextSource
+    training: TrainingConfig
+    spec: SystemConfig
+    seed: int = Field(default=0, ge=0, le=2**31)
+    fold: str = "fixed"
+    manifest: str
+    allow_partial: bool = False
+
+    @property
+    def title(self) -> str:
+        """The row's name in every table: a stand-in for BERT and a variant are part of it."""
+        title = self.spec.title
+        if self.spec.text:
+            title = title.replace(" (BERT)", "") + f" ({self.text.label})"
+        if self.spec.front_end == "states":
+            title += f" [{self.audio.encoder}]"
+        return f"{title}, {self.variant}" if self.variant else title
+
+    @property
+    def name(self) -> str:
+        """The run's folder: system, variant, encoders that are not the thesis's, seed, fold."""
+        parts = [self.preset, self.system, re.sub(r"[^a-z0-9]+", "-", self.variant.lower()).strip("-")]
+        if self.spec.text:
+            parts.append(Path(self.text.encoder).name)
+        if self.spec.front_end == "states":
+            parts.append(Path(self.audio.encoder).name)
+        return "-".join([*(part for part in parts if part), f"seed{self.seed}", self.fold])
+
+
+def presets_folder() -> Path:
+    """The presets: of the checkout, else of the installation."""
+    checkout = Path(__file__).resolve().parent.parent / "configs"
+    return checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "sadstream" / "configs"
+
+
+def load_preset(name_or_path: str) -> Preset:
+    """A preset by its name (`thesis`, `thesis-small`) or file; `base` in a file names another to start from."""
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = presets_folder() / f"{name_or_path}.toml"
+    try:
+        return Preset.model_validate(_table(path))
+    except ValidationError as error:
+        detail = error.errors()[0]
+        key = ".".join(map(str, detail["loc"]))
+        raise ConfigError(f"{path}: {key}: {detail['msg']}") from None
+
+
+def _table(path: Path, depth: int = 0) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(found.stem for found in presets_folder().glob("thesis*.toml")))
+        raise MissingFileError(f"{path}: no such preset; expected a TOML file, or one of {known}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if depth > 5:
+        raise ConfigError(f"{path}: base: more than five presets start from each other")
+    return _merged(_table(path.parent / str(base), depth + 1), table)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def run_config(preset: Preset, system: str, manifest: str, **changes: Any) -> RunConfig:
+    """The run of one of a preset's systems; UsageError names the known systems."""
+    if system not in preset.systems:
+        raise UsageError(f"system {system!r}: expected one of {', '.join(preset.systems)}")
+    return RunConfig(
+        preset=preset.name,
+        system=system,
+        features=preset.features,
+        model=preset.model,
+        audio=preset.audio,
+        text=preset.text,
+        training=preset.training,
+        spec=preset.systems[system],
+        manifest=manifest,
+        **changes,
+    )

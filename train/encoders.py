@@ -1,0 +1,107 @@
+"""Speech encoders that the seventh system reads: Whisper as the daemon runs it, or any other by its folder."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sadstream.errors import UnavailableError
+from sadstream.header import WhisperStatesConfig
+from sadstream.models import load_tensors, locate
+from sadstream.whisper import Whisper
+from train.config import AudioSource
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Of one 3-second segment's states."""
+
+    layers: int
+    frames: int
+    width: int
+
+
+class SpeechEncoder(Protocol):
+    """Segments in, hidden states out."""
+
+    settings: str  # all that decides what comes out
+    exported: WhisperStatesConfig | None  # how a checkpoint says it; None: the daemon cannot compute these
+
+    def __call__(self, samples: "Tensor") -> "Tensor": ...
+
+
+class WhisperStates:
+    """(batch, layers, frames, width) states of Whisper's encoder, all layers."""
+
+    def __init__(self, directory: Path, pool: int, device: str) -> None:
+        self._whisper = Whisper(directory, device, "en")
+        layers = int(load_tensors(directory).config["n_audio_layer"]) + 1
+        self.exported: WhisperStatesConfig | None = WhisperStatesConfig(
+            model=self._whisper.name, identity=self._whisper.identity, layers=tuple(range(layers)), pool=pool
+        )
+        self.settings = self.exported.model_dump_json()
+
+    def __call__(self, samples: "Tensor") -> "Tensor":
+        assert self.exported is not None
+        return self._whisper.states(samples, self.exported)
+
+
+class AutoStates:
+    """(batch, layers, frames, width) hidden states of any AutoModel that reads 16 kHz samples."""
+
+    exported: WhisperStatesConfig | None = None
+
+    def __init__(self, directory: Path, pool: int, device: str) -> None:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        from transformers import AutoModel
+
+        try:
+            model: Any = AutoModel.from_pretrained(directory, local_files_only=True)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UnavailableError(
+                f"{directory}: no speech encoder: {reason}; expected a Whisper model's name, or a folder "
+                "that transformers can load"
+            ) from None
+        self._model = model.to(device).eval().requires_grad_(False)
+        self._pool = pool
+        weights = sum(float(p.double().sum()) for p in model.parameters())
+        self.settings = f"{model.config.to_json_string()} {weights!r} {pool}"
+
+    def __call__(self, samples: "Tensor") -> "Tensor":
+        import torch
+
+        found = self._model(samples.to(self._model.device), output_hidden_states=True).hidden_states
+        states = torch.stack(list(found), dim=1)  # (batch, layers, positions, width)
+        batch, layers, positions, width = states.shape
+        frames = positions // self._pool
+        kept = states[:, :, : frames * self._pool]
+        pooled: Tensor = kept.reshape(batch, layers, frames, self._pool, width).mean(3)
+        return pooled
+
+
+def load(audio: AudioSource, device: str) -> SpeechEncoder:
+    """The encoder that a run names: a Whisper model's name or folder, or the folder of an AutoModel."""
+    path = Path(audio.encoder).expanduser()
+    if path.is_dir() and not _is_whisper(path):
+        return AutoStates(path, audio.pool, device)
+    return WhisperStates(locate(audio.encoder, "whisper"), audio.pool, device)
+
+
+def _is_whisper(folder: Path) -> bool:
+    import json
+
+    try:
+        return "n_audio_state" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def shape(states: "Sequence[Any]") -> Shape:
+    """The shape of one segment's states among (k, layers, frames, width) arrays."""
+    _, layers, frames, width = states[0].shape
+    return Shape(layers, frames, width)

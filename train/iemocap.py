@@ -1,0 +1,111 @@
+"""IEMOCAP in its official layout: labels from EmoEvaluation, words from transcriptions, sound from sentences/wav."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sadstream.errors import DataError
+from train.files import is_appledouble
+from train.manifest import Utterance
+from train.reading import Reading, sound_problem
+
+SESSIONS = range(1, 6)
+SPLIT_OF_SESSION = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
+LABEL_LINE = re.compile(r"\[([\d.]+) - ([\d.]+)\]\t(\S+)\t(\S+)\t\[")
+WORDS_LINE = re.compile(r"(\S+) \[([\d.]+)-([\d.]+)\]:\s?(.*)")
+NAME = re.compile(r"Ses0([1-5])[FM]_(?:impro|script)\d\d\w*_([FM])\d{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    start_s: float
+    end_s: float
+    label: str
+
+
+def find_release(root: Path) -> Path:
+    """The folder that holds Session1 to Session5: `root` or one of its folders; DataError if there is none."""
+    folders = [root, *sorted(path for path in root.glob("*") if path.is_dir())] if root.is_dir() else []
+    for folder in folders:
+        if any((folder / f"Session{session}").is_dir() for session in SESSIONS):
+            return folder
+    raise DataError(f"{root}: not IEMOCAP: expected the release (Session1 to Session5) or the folder above it")
+
+
+def read(root: Path) -> Reading:
+    """Every labelled utterance with its recording, and a line for each thing that is not as it should be."""
+    release = find_release(root)
+    rows: list[Utterance] = []
+    problems: list[str] = []
+    for session in SESSIONS:
+        folder = release / f"Session{session}"
+        if not folder.is_dir():
+            problems.append(f"{folder}: no such folder: expected five sessions")
+            continue
+        rows += _session(folder, session, problems)
+    if not rows:
+        raise DataError(f"{release}: no utterance in it: expected sentences/wav and dialog/EmoEvaluation")
+    return Reading(tuple(rows), tuple(problems))
+
+
+def _session(folder: Path, session: int, problems: list[str]) -> Iterator[Utterance]:
+    labels: dict[str, _Label] = {}
+    words: dict[str, str] = {}
+    for path in _texts(folder / "dialog" / "EmoEvaluation"):
+        for line in _lines(path, problems):
+            if found := LABEL_LINE.match(line):
+                labels[found[3]] = _Label(float(found[1]), float(found[2]), found[4])
+    for path in _texts(folder / "dialog" / "transcriptions"):
+        for line in _lines(path, problems):
+            if (found := WORDS_LINE.match(line)) and NAME.fullmatch(found[1]):
+                words[found[1]] = found[4].strip()
+    problems += [f"{name}: a transcript without a label; left out" for name in sorted(words.keys() - labels.keys())]
+    for name, label in sorted(labels.items()):
+        if row := _utterance(folder, session, name, label, words, problems):
+            yield row
+
+
+def _utterance(
+    folder: Path, session: int, name: str, label: _Label, words: dict[str, str], problems: list[str]
+) -> Utterance | None:
+    parts = NAME.fullmatch(name)
+    dialogue = name.rpartition("_")[0]
+    path = folder / "sentences" / "wav" / dialogue / f"{name}.wav"
+    trouble = None if parts else "not the name of an utterance: expected such as Ses01F_impro01_F000"
+    if parts and int(parts[1]) != session:
+        trouble = f"stands in {folder.name}: expected session {parts[1]}"
+    trouble = trouble or sound_problem(path)
+    if trouble or not parts:
+        problems.append(f"{name}: {trouble}; left out")
+        return None
+    if name not in words:
+        problems.append(f"{name}: a label without a transcript; kept without words")
+    return Utterance(
+        utterance=name,
+        corpus="iemocap",
+        session=session,
+        speaker=f"Ses0{session}{parts[2]}",  # the letter before the number speaks, not the one after Ses01
+        gender=parts[2],
+        dialogue=dialogue,
+        path=str(path.resolve()),
+        start_s=label.start_s,
+        end_s=max(label.start_s, label.end_s),
+        label=label.label,
+        sad=int(label.label == "sad"),
+        transcript=words.get(name, ""),
+        split=SPLIT_OF_SESSION[session],
+    )
+
+
+def _texts(folder: Path) -> list[Path]:
+    """The dialogues' files; sub-folders such as Categorical hold single raters' opinions."""
+    return [path for path in sorted(folder.glob("*.txt")) if not is_appledouble(path)]
+
+
+def _lines(path: Path, problems: list[str]) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        problems.append(f"{path}: cannot be read: {error.strerror}; its utterances are left out")
+        return []

@@ -1,0 +1,227 @@
+"""What a run's model reads, in memory: features of every row, its words' embedding, its label."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sadstream.audio import SAMPLE_RATE
+from sadstream.errors import DataError
+from sadstream.features import heard_frames
+from sadstream.header import FusionConfig, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
+from train import encoders
+from train.cache import Cache, key_of
+from train.clips import read_audio
+from train.config import AudioSource, RunConfig, TextSource
+from train.manifest import Utterance
+from train.progress import progress
+from train.sound import Done, complain, heard_samples, log_mels, pieces, stored, total_samples
+from train.words import Embedded, embed, words_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from train.cache import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """Pieces of all recordings: `features` (pieces, ...), and per piece its row and its frames that hold audio."""
+
+    features: "Tensor"
+    owner: "Tensor"
+    heard: "Tensor"
+    digests: tuple[str, ...]  # (rows,) SHA-256 of each recording
+    exported: "LogMelConfig | WhisperStatesConfig | None"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """All that a run reads. One row of every tensor is one piece; `owner` says whose."""
+
+    rows: tuple[Utterance, ...]
+    audio: "Tensor | None"
+    text: "Tensor | None"
+    heard: "Tensor | None"
+    labels: "Tensor"  # (pieces,) float32
+    owner: "Tensor"  # (pieces,) indices into rows
+    fusion: FusionConfig
+    audio_config: "LogMelConfig | WhisperStatesConfig | None"
+    text_config: TextEncoderConfig | None
+    digests: tuple[str, ...]
+
+    def pieces_of(self, split: str) -> "Tensor":
+        """Indices of the pieces of a split's rows, in order."""
+        import torch
+
+        inside = torch.tensor([row.split == split for row in self.rows])
+        return torch.nonzero(inside[self.owner]).squeeze(1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Some pieces on the device that computes."""
+
+    audio: "Tensor | None"
+    text: "Tensor | None"
+    heard: "Tensor | None"
+    labels: "Tensor"
+
+
+class Loader:
+    """Inputs of runs over one manifest; what the last run read stays in memory for the next."""
+
+    def __init__(self, cache: Cache, device: str) -> None:
+        self._cache = cache
+        self._device = device
+        self._sound: tuple[str, Sound] | None = None
+        self._words: tuple[str, Embedded] | None = None
+
+    def __call__(self, rows: Sequence[Utterance], config: RunConfig) -> Inputs:
+        """The inputs of a run; computes what the cache lacks."""
+        import torch
+
+        spec = config.spec
+        sound = self._sounds(rows, config) if spec.front_end != "none" else None
+        words = self._embedded(rows, config.text) if spec.text else None
+        owner = sound.owner if sound else torch.arange(len(rows))
+        labels = torch.tensor([float(row.sad) for row in rows])[owner]
+        return Inputs(
+            rows=tuple(rows),
+            audio=sound.features if sound else None,
+            text=torch.from_numpy(words.vectors)[owner] if words else None,
+            heard=sound.heard if sound and spec.masked else None,
+            labels=labels,
+            owner=owner,
+            fusion=fusion_config(config, sound, words),
+            audio_config=sound.exported if sound else None,
+            text_config=words.encoder if words else None,
+            digests=sound.digests if sound else ("",) * len(rows),
+        )
+
+    def _sounds(self, rows: Sequence[Utterance], config: RunConfig) -> Sound:
+        silent = [row.utterance for row in rows if not row.path]
+        if silent:
+            raise DataError(f"{silent[0]}: no recording: expected a corpus of speech for {config.spec.title}")
+        states = config.spec.front_end == "states"
+        about = (config.audio.model_dump_json(), "" if states else config.features.model_dump_json(), str(states))
+        key = key_of("\n".join(row.path for row in rows).encode(), " ".join(about))
+        if self._sound is None or self._sound[0] != key:
+            self._sound = None  # the last one may be gigabytes: let it go before the next is read
+            sound = self._states(rows, config.audio) if states else self._log_mels(rows, config)
+            self._sound = (key, sound)
+        return self._sound[1]
+
+    def _log_mels(self, rows: Sequence[Utterance], config: RunConfig) -> Sound:
+        done = log_mels(rows, config.features, config.audio, self._cache)
+        arrays = stored(done, self._cache)
+        return _sound(rows, done, arrays, arrays[0].shape[1], config.audio, config.features)
+
+    def _states(self, rows: Sequence[Utterance], audio: AudioSource) -> Sound:
+        import torch
+
+        if audio.view == "whole":
+            raise DataError("view = 'whole': expected log-Mel features; encoder states are those of 3 s")
+        encoder = encoders.load(audio, self._device)
+        done = []
+        with progress("encoder states", len(rows)) as advance, torch.inference_mode():
+            for row in rows:
+                done.append(compute_states(row, encoder, audio, self._cache))
+                advance()
+        complain([found.trouble for found in done if found.trouble])
+        arrays = stored(done, self._cache)
+        return _sound(rows, done, arrays, encoders.shape(arrays).frames, audio, encoder.exported)
+
+    def _embedded(self, rows: Sequence[Utterance], source: TextSource) -> Embedded:
+        key = key_of("\n".join(f"{row.utterance} {row.transcript}" for row in rows).encode(), source.model_dump_json())
+        if self._words is None or self._words[0] != key:
+            texts = words_of(rows, source, self._cache, self._device)
+            self._words = (key, embed(texts, source, self._cache, self._device))
+        return self._words[1]
+
+
+def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: AudioSource, cache: Cache) -> Done:
+    """The states of one recording's pieces in the cache, one recording a pass: batches would change the bytes."""
+    import hashlib
+
+    import torch
+
+    from sadstream.features import at_level
+
+    try:
+        content = Path(row.path).read_bytes()
+        key = key_of(content, f"states {encoder.settings} {audio.view}")
+        if cache.get(key) is None:
+            level = encoder.exported.level_dbfs if encoder.exported else -20.0
+            cut = [at_level(piece, level) for piece in pieces(read_audio(Path(row.path)), audio)]
+            states = encoder(torch.stack([torch.from_numpy(piece) for piece in cut]))
+            cache.put(key, states.half().cpu().numpy())
+    except OSError as error:
+        return Done("", "", f"{row.path}: cannot be read: {error.strerror}")
+    except DataError as error:
+        return Done("", "", str(error))
+    return Done(hashlib.sha256(content).hexdigest(), key)
+
+
+def _sound(
+    rows: Sequence[Utterance],
+    done: Sequence[Done],
+    arrays: "Sequence[Array]",
+    n_frames: int,
+    audio: AudioSource,
+    exported: "LogMelConfig | WhisperStatesConfig | None",
+) -> Sound:
+    import numpy as np
+    import torch
+
+    heard, owner = [], []
+    for i, (row, array) in enumerate(zip(rows, arrays, strict=True)):
+        lengths = heard_samples(total_samples(row.path), audio)[: array.shape[0]]
+        owner += [i] * array.shape[0]
+        heard += [_frames(n, n_frames, audio) for n in lengths]
+    return Sound(
+        features=torch.from_numpy(np.concatenate(arrays)),
+        owner=torch.tensor(owner),
+        heard=torch.tensor(heard),
+        digests=tuple(found.digest for found in done),
+        exported=exported,
+    )
+
+
+def _frames(samples: int, n_frames: int, audio: AudioSource) -> int:
+    if audio.view == "whole":
+        return max(1, min(n_frames, -(-samples * n_frames // (audio.whole_s * SAMPLE_RATE))))
+    return heard_frames(samples, n_frames)
+
+
+def fusion_config(config: RunConfig, sound: Sound | None, words: Embedded | None) -> FusionConfig:
+    """The model that fits these inputs."""
+    return fusion_shape(config, sound.features if sound else None, words.encoder.dim if words else 0)
+
+
+def fusion_shape(config: RunConfig, features: "Tensor | None", text_dim: int) -> FusionConfig:
+    """The model of a run over features (pieces, frames, bands) or (pieces, layers, frames, width)."""
+    spec = config.spec
+    frames, width, layers = 4, 4, 1
+    if features is not None:
+        frames, width = features.shape[-2], features.shape[-1]
+        layers = features.shape[1] if spec.front_end == "states" else 1
+    return FusionConfig(
+        front_end=spec.front_end,
+        sequence=spec.sequence,
+        pooling=spec.pooling,
+        n_frames=frames,
+        n_bands=width,
+        n_layers=layers,
+        channels=config.model.channels,
+        hidden=config.model.hidden,
+        text_dim=text_dim,
+    )
+
+
+def batch_of(inputs: Inputs, index: "Tensor", device: str) -> Batch:
+    """(audio, text, heard, labels) of these pieces on the device, float32."""
+    heard = None if inputs.heard is None else inputs.heard[index].to(device)
+    audio = None if inputs.audio is None else inputs.audio[index].to(device).float()
+    text = None if inputs.text is None else inputs.text[index].to(device)
+    return Batch(audio, text, heard, inputs.labels[index].to(device))

@@ -1,0 +1,240 @@
+"""Training of one model: Adam, early stopping on the validation loss, weights kept at every epoch, resumable."""
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sadstream.errors import DataError
+from sadstream.model import Fusion
+from train.config import RunConfig
+from train.files import write_whole
+from train.guards import check_drawn
+from train.history import Epoch, History
+from train.inputs import Inputs, batch_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+STATE = "state.pt"
+TEXT = "text_out.weight"
+EVALUATE_BATCH = 256
+# A batch is computed in parts of this many: the maps of 64 spectrograms are 98 MB a layer and leave every cache.
+PART = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Where and how it is computed; `amp` is bfloat16 where it pays, on a GPU."""
+
+    device: str = "cpu"
+    amp: bool = False
+    compiled: bool = False
+
+
+class Weights:
+    """The weights of each epoch in a run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "epochs"
+
+    def path(self, epoch: int) -> Path:
+        """The file of an epoch, counted from 1."""
+        return self.folder / f"{epoch:04d}.safetensors"
+
+    def save(self, epoch: int, fusion: Fusion) -> None:
+        """Keep the weights as they are now, float32."""
+        from safetensors.torch import save
+
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in fusion.state_dict().items()}
+        write_whole(self.path(epoch), save(tensors))
+
+    def load(self, epoch: int, fusion: Fusion) -> None:
+        """Put the weights of an epoch into the model."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            fusion.load_state_dict(load(self.path(epoch).read_bytes()))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{self.path(epoch)}: cannot be read ({reason}); delete the run and fit it again") from None
+
+    def text_dim(self, epoch: int) -> int:
+        """The width of the text embedding that these weights read; 0: none."""
+        from safetensors import safe_open
+
+        with safe_open(self.path(epoch), "numpy") as file:
+            return int(file.get_slice(TEXT).get_shape()[1]) if TEXT in file.keys() else 0  # noqa: SIM118
+
+    def keep(self, epochs: Sequence[int]) -> None:
+        """Delete the weights of all epochs but these."""
+        wanted = {self.path(epoch) for epoch in epochs}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            if path not in wanted:
+                path.unlink()
+
+
+def drawn_rows(labels: "NDArray[np.float32]", train: "NDArray[np.int64]", oversample: bool, seed: int) -> "Array":
+    """The pieces of an epoch: all of train, and sad ones drawn again until both classes are equally many."""
+    import numpy as np
+
+    if not oversample:
+        return train
+    sad, other = train[labels[train] == 1], train[labels[train] == 0]
+    missing = max(0, other.size - sad.size)
+    again = np.random.default_rng([seed, 1]).choice(sad, missing, replace=True)
+    return np.concatenate([train, again])
+
+
+if TYPE_CHECKING:
+    Array = NDArray[np.int64]
+
+
+def loss_of(logits: "Tensor", labels: "Tensor", kind: str, gamma: float) -> "Tensor":
+    """Mean binary cross-entropy, or focal loss: (1 - p of the true class)^gamma times it, without alpha."""
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    entropy = binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    if kind == "bce":
+        return entropy.mean()
+    return ((1.0 - torch.exp(-entropy)) ** gamma * entropy).mean()
+
+
+def predict(fusion: Fusion, inputs: Inputs, index: "Tensor", device: str) -> "Tensor":
+    """(pieces, 3) float32 on the CPU: bias, audio and text parts of the logit."""
+    import torch
+
+    fusion.eval()
+    parts = []
+    with torch.inference_mode():
+        for chosen in torch.split(index, EVALUATE_BATCH if device != "cpu" else PART):
+            batch = batch_of(inputs, chosen, device)
+            found = fusion.parts(batch.audio, batch.text, batch.heard)
+            parts.append(torch.stack([found.bias, found.audio, found.text], dim=1).float().cpu())
+    return torch.cat(parts)
+
+
+def seeded(seed: int, device: str) -> None:
+    """The same seed on the same machine gives the same bytes."""
+    import torch
+
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+    if device == "cuda":
+        torch.backends.cudnn.benchmark = False
+
+
+class Trainer:
+    """One model and its optimiser."""
+
+    def __init__(self, inputs: Inputs, config: RunConfig, compute: Compute) -> None:
+        import torch
+
+        seeded(config.seed, compute.device)
+        self.inputs, self.config, self.compute = inputs, config, compute
+        self.fusion = Fusion(inputs.fusion).to(compute.device)
+        self.optimiser = torch.optim.Adam(self.fusion.parameters(), lr=config.spec.learning_rate)
+        self._forward: Any = torch.compile(self.fusion) if compute.compiled else self.fusion
+        labels, train = inputs.labels.numpy(), inputs.pieces_of("train").numpy()
+        self.drawn = drawn_rows(labels, train, config.training.oversample, config.seed)
+        check_drawn(inputs.rows, inputs.owner[torch.from_numpy(self.drawn)].tolist())
+        self.validation = inputs.pieces_of("validation")
+
+    def state(self, history: History) -> bytes:
+        """Weights, optimiser and history in one file, so that training goes on as if it had not stopped."""
+        import torch
+
+        file = io.BytesIO()
+        saved = {"fusion": self.fusion.state_dict(), "optimiser": self.optimiser.state_dict()}
+        torch.save({**saved, "history": history.model_dump_json()}, file)
+        return file.getvalue()
+
+    def restore(self, content: bytes, where: str) -> History:
+        """Go back to a saved state; returns its history."""
+        import torch
+
+        try:
+            saved = torch.load(io.BytesIO(content), map_location=self.compute.device, weights_only=True)
+            self.fusion.load_state_dict(saved["fusion"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            return History.model_validate_json(saved["history"])
+        except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
+            raise DataError(f"{where}: damaged ({str(error).splitlines()[0]}); delete it and fit again") from None
+
+    def train_epoch(self, epoch: int, advance: Callable[[], None] = lambda: None, steps: int | None = None) -> float:
+        """Mean training loss of an epoch (of its first `steps` batches); the order depends on seed and epoch alone."""
+        import numpy as np
+        import torch
+
+        torch.manual_seed(self.config.seed * 100_003 + epoch)
+        order = np.random.default_rng([self.config.seed, 2, epoch]).permutation(self.drawn)
+        batches = torch.split(torch.from_numpy(order), self.config.spec.batch_size)[:steps]
+        self.fusion.train()
+        total = 0.0
+        for index in batches:
+            total += self.step(index) * index.numel()
+            advance()
+        return total / sum(index.numel() for index in batches)
+
+    def step(self, index: "Tensor") -> float:
+        """One update from these pieces; returns their mean loss."""
+        import torch
+
+        self.optimiser.zero_grad(set_to_none=True)
+        part = PART if self.compute.device == "cpu" and self.inputs.audio is not None else index.numel()
+        total = 0.0
+        for chosen in torch.split(index, part):
+            loss = self._loss(chosen) * (chosen.numel() / index.numel())
+            loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
+            total += float(loss.detach())
+        self.optimiser.step()
+        return total
+
+    def _loss(self, index: "Tensor") -> "Tensor":
+        import torch
+
+        batch = batch_of(self.inputs, index, self.compute.device)
+        with torch.autocast(self.compute.device, torch.bfloat16, enabled=self.compute.amp):
+            logits = self._forward(batch.audio, batch.text, batch.heard)
+        return loss_of(logits.float(), batch.labels, self.config.spec.loss, self.config.training.gamma)
+
+    def validate(self) -> tuple[float, float]:
+        """(loss, macro F1 at 0.5) over the validation pieces."""
+        from sklearn.metrics import f1_score
+
+        logits = predict(self.fusion, self.inputs, self.validation, self.compute.device).sum(1)
+        labels = self.inputs.labels[self.validation]
+        loss = float(loss_of(logits, labels, self.config.spec.loss, self.config.training.gamma))
+        macro = f1_score(labels.numpy() == 1, logits.numpy() >= 0, average="macro", zero_division=0)
+        return loss, float(macro)
+
+
+def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: None) -> History:
+    """Train until the epochs or the patience are used up; what stands in the folder is gone on with."""
+    weights, state = Weights(folder), folder / STATE
+    history = trainer.restore(state.read_bytes(), str(state)) if state.is_file() else History()
+    training = trainer.config.training
+    while not history.finished(training.epochs, training.patience):
+        epoch, start = len(history.epochs) + 1, time.monotonic()
+        loss = trainer.train_epoch(epoch, advance)
+        validation_loss, macro_f1 = trainer.validate()
+        seconds = time.monotonic() - start
+        weights.save(epoch, trainer.fusion)
+        history = history.with_epoch(
+            Epoch(
+                epoch=epoch,
+                train_loss=loss,
+                validation_loss=validation_loss,
+                validation_macro_f1=macro_f1,
+                seconds=seconds,
+                utterances=int(trainer.drawn.size),
+            )
+        )
+        write_whole(state, trainer.state(history))
+    return history

@@ -1,0 +1,130 @@
+"""The manifest of a corpus: one utterance a line, whatever layout the corpus came in."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from sadstream.errors import DataError, MissingFileError
+from train.files import write_whole
+
+SPLITS = ("train", "validation", "test")
+NAME = "manifest.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One labelled utterance; `start_s` and `end_s` are its place in the dialogue, 0 to its length without one."""
+
+    utterance: str
+    corpus: str
+    session: int  # 0: the corpus has none
+    speaker: str
+    gender: str  # F, M or nothing
+    dialogue: str
+    path: str  # of its own recording; nothing in a corpus of text
+    start_s: float
+    end_s: float
+    label: str
+    sad: int
+    transcript: str
+    split: str
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from its first to its last sample."""
+        return self.end_s - self.start_s
+
+
+COLUMNS = tuple(field.name for field in fields(Utterance))
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The utterances of one corpus in the order of their names, and the hash that stands for all of it."""
+
+    rows: tuple[Utterance, ...]
+    sha256: str
+
+    @property
+    def corpus(self) -> str:
+        """The corpus's name."""
+        return self.rows[0].corpus
+
+
+def as_bytes(rows: Sequence[Utterance]) -> bytes:
+    """The manifest as a CSV file; times in milliseconds' precision."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in sorted(rows, key=lambda row: row.utterance):
+        writer.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in astuple(row)])
+    return text.getvalue().encode()
+
+
+def write(path: Path, rows: Sequence[Utterance]) -> Manifest:
+    """Write a manifest whole or not at all."""
+    content = as_bytes(rows)
+    write_whole(path, content)
+    return parse(content, str(path))
+
+
+def read(path: Path) -> Manifest:
+    """The manifest in a file, or in the folder that holds it."""
+    path = path / NAME if path.is_dir() else path
+    try:
+        return parse(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no manifest; `sadstream-train prepare` makes one") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse(content: bytes, where: str) -> Manifest:
+    """The manifest in these bytes; DataError names the line and column that is not one."""
+    try:
+        lines = list(csv.DictReader(io.StringIO(content.decode())))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{where}: not a manifest: {error}") from None
+    if lines and tuple(lines[0]) != COLUMNS:
+        raise DataError(f"{where}: columns {', '.join(map(str, lines[0]))}: expected {', '.join(COLUMNS)}")
+    rows = tuple(_row(line, f"{where}: line {number}") for number, line in enumerate(lines, start=2))
+    if not rows:
+        raise DataError(f"{where}: no utterances: expected one a line")
+    names = [row.utterance for row in rows]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{where}: {twice} stands there twice: expected every utterance once")
+    return Manifest(rows, hashlib.sha256(content).hexdigest())
+
+
+def _row(line: dict[str, str], where: str) -> Utterance:
+    try:
+        row = Utterance(
+            utterance=line["utterance"],
+            corpus=line["corpus"],
+            session=int(line["session"]),
+            speaker=line["speaker"],
+            gender=line["gender"],
+            dialogue=line["dialogue"],
+            path=line["path"],
+            start_s=float(line["start_s"]),
+            end_s=float(line["end_s"]),
+            label=line["label"],
+            sad=int(line["sad"]),
+            transcript=line["transcript"] or "",
+            split=line["split"],
+        )
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: {error}: expected {', '.join(COLUMNS)}") from None
+    if row.sad not in (0, 1):
+        raise DataError(f"{where}: sad = {row.sad}: expected 0 or 1")
+    if row.split not in SPLITS:
+        raise DataError(f"{where}: split = {row.split!r}: expected {', '.join(SPLITS)}")
+    if not row.utterance or not row.speaker:
+        raise DataError(f"{where}: expected an utterance's and a speaker's name")
+    if not 0.0 <= row.start_s <= row.end_s:
+        raise DataError(f"{where}: {row.start_s} to {row.end_s} s: expected a start before an end")
+    return row

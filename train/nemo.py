@@ -1,0 +1,54 @@
+"""nEMO in its official layout: samples/ and data.tsv (file_id, emotion, raw_text, speaker_id, gender)."""
+
+import csv
+from pathlib import Path
+
+from sadstream.errors import DataError
+from train.files import expect_files
+from train.manifest import Utterance
+from train.reading import Reading, length_s, sound_problem
+
+LABELS = frozenset({"neutral", "sadness", "anger", "happiness", "fear", "surprised"})
+
+
+def read(root: Path) -> Reading:
+    """Every clip that data.tsv lists; the last speaker is for test, the two before for validation."""
+    expect_files(root, "nEMO (samples/ and data.tsv)", ("data.tsv",))
+    with (root / "data.tsv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file, delimiter="\t"))
+    speakers = sorted({line.get("speaker_id") or "" for line in lines})
+    rows, problems = [], []
+    for number, line in enumerate(lines, start=2):
+        try:
+            name, label, speaker = line["file_id"], line["emotion"], line["speaker_id"]
+            gender = (line.get("gender") or line.get("sex") or " ")[0].upper()
+        except KeyError as error:
+            raise DataError(f"{root / 'data.tsv'}: line {number}: no column {error}") from None
+        path = root / "samples" / name
+        path = path if path.suffix else path.with_suffix(".wav")
+        trouble = sound_problem(path) if label in LABELS else f"emotion {label!r}: expected {', '.join(sorted(LABELS))}"
+        if trouble:
+            problems.append(f"{name}: {trouble}; left out")
+            continue
+        rows.append(
+            Utterance(
+                utterance=Path(name).stem,
+                corpus="nemo",
+                session=0,
+                speaker=f"nemo_{speaker}",
+                gender=gender if gender in "FM" else "",
+                dialogue="",
+                path=str(path.resolve()),
+                start_s=0.0,
+                end_s=length_s(path),
+                label=label,
+                sad=int(label == "sadness"),
+                transcript=line.get("raw_text") or "",
+                split=_split(speakers.index(speaker), len(speakers)),
+            )
+        )
+    return Reading(tuple(rows), tuple(problems))
+
+
+def _split(index: int, speakers: int) -> str:
+    return "test" if index == speakers - 1 else "validation" if index >= speakers - 3 else "train"

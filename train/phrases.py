@@ -1,0 +1,209 @@
+"""The text part: written lines and their fragments, embedded by a frozen encoder, and one weight a dimension."""
+
+import csv
+import gzip
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from sadstream.errors import DataError, MissingFileError
+from sadstream.header import Record
+from sadstream.text import TextEncoder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from train.progress import Advance
+
+CORPORA = ("meld", "goemotions")
+BATCH = 64
+CHUNK = 4096  # lines between two files of the cache
+
+
+class PhraseConfig(Record):
+    """How the text part is fitted, and how much it may say: fixed beforehand."""
+
+    encoder: str = "minilm"  # states averaged over the tokens: [CLS] was worse by .03 to .06
+    other_lines: int = Field(default=12_000, ge=100)  # of GoEmotions' 42,029 that are not sad: more changed nothing
+    fragment_words: tuple[int, int] = (2, 10)
+    strength: float = Field(default=0.01, gt=0.0)  # inverse regularisation of the logistic regression
+    weight: float = Field(default=0.5, gt=0.0, le=1.0)
+    cap: float = Field(default=1.5, gt=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One written line."""
+
+    text: str
+    corpus: str
+    emotion: str
+    sad: int
+    dialogue: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phrases:
+    """Lines with two embeddings each: as written, and of a fragment as Whisper would hear it in three seconds."""
+
+    lines: tuple[Line, ...]
+    written: "NDArray[np.float32]"  # (n, dim)
+    fragments: "NDArray[np.float32]"  # (n, dim)
+
+    def rows(self, split: str) -> "NDArray[np.int64]":
+        """The rows of a split."""
+        import numpy as np
+
+        return np.flatnonzero([line.split == split for line in self.lines])
+
+
+def read_lines(folder: Path, other_lines: int, seed: int) -> list[Line]:
+    """The lines of both corpora; what stands in a train part is left out of dev, other train lines are thinned out."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    kept: list[Line] = []
+    for corpus in CORPORA:
+        lines = _read(folder / f"{corpus}.csv.gz", corpus)
+        seen = {_same(line.text) for line in lines if line.split == "train"}
+        other = [i for i, line in enumerate(lines) if line.split == "train" and not line.sad]
+        thinned = set(rng.permutation(other)[other_lines:].tolist()) if len(other) > other_lines else set()
+        kept += [
+            line
+            for i, line in enumerate(lines)
+            if i not in thinned and (line.split == "train" or _same(line.text) not in seen)
+        ]
+    return kept
+
+
+def _same(text: str) -> str:
+    return text.strip().lower()
+
+
+def _read(path: Path, corpus: str) -> list[Line]:
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file: expected lines of text with columns split, text, emotion, sad")
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+            lines = [
+                Line(row["text"], corpus, row["emotion"], int(row["sad"]), row["dialogue"], row["split"])
+                for row in csv.DictReader(file)
+            ]
+    except (KeyError, ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: {error}: expected gzip CSV with split, text, emotion, sad, dialogue") from None
+    if not any(line.sad for line in lines) or all(line.sad for line in lines):
+        raise DataError(f"{path}: expected sad and other lines, found one of the two")
+    return lines
+
+
+def fragment(text: str, words: tuple[int, int], seed: int) -> str:
+    """A run of a few words, in lower case and without punctuation."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    heard = re.sub(r"[^\w' ]+", " ", text.lower()).split()
+    length = int(rng.integers(words[0], words[1] + 1))
+    start = int(rng.integers(max(1, len(heard) - length + 1)))
+    return " ".join(heard[start : start + length])
+
+
+def embed(
+    lines: Sequence[Line], encoder: TextEncoder, config: PhraseConfig, cache: Path, advance: "Advance | None" = None
+) -> Phrases:
+    """Both embeddings of every line; a cache keeps what is done, numbers only."""
+    import numpy as np
+
+    written = [line.text for line in lines]
+    cut = [fragment(line.text, config.fragment_words, i) for i, line in enumerate(lines)]
+    done = []
+    for texts in (written, cut):
+        parts = []
+        for at in range(0, len(texts), CHUNK):
+            parts.append(_embedded(texts[at : at + CHUNK], encoder, cache))
+            if advance:
+                advance()
+        done.append(np.concatenate(parts))
+    return Phrases(tuple(lines), done[0], done[1])
+
+
+def _embedded(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> "NDArray[np.float32]":
+    import numpy as np
+    import torch
+
+    digest = hashlib.sha256(f"{encoder.identity} mean\n".encode())
+    digest.update("\n".join(texts).encode())
+    path = cache / f"text-{digest.hexdigest()[:24]}.npy"
+    if path.is_file():
+        try:
+            stored: NDArray[np.float32] = np.load(path)
+            return stored
+        except (OSError, ValueError, EOFError):
+            path.unlink()  # cut off: computed again
+    order = np.argsort([len(text) for text in texts], kind="stable")  # a batch is as slow as its longest line
+    embedded = np.zeros((len(texts), encoder.dim), np.float32)
+    with torch.inference_mode():
+        for at in range(0, len(texts), BATCH):
+            rows = order[at : at + BATCH]
+            embedded[rows] = encoder([texts[i] for i in rows]).cpu().numpy()
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, embedded)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return embedded
+
+
+def balanced_lines(lines: Sequence[Line]) -> "NDArray[np.float64]":
+    """(n,) weights, mean 1: both corpora the same, half of each sad."""
+    import numpy as np
+
+    cells: dict[tuple[str, int], list[int]] = {}
+    for i, line in enumerate(lines):
+        cells.setdefault((line.corpus, line.sad), []).append(i)
+    weights = np.zeros(len(lines))
+    for rows in cells.values():
+        weights[rows] = len(lines) / (len(cells) * len(rows))
+    return weights
+
+
+def fit_phrases(phrases: Phrases, rows: "NDArray[np.int64]", strength: float) -> "NDArray[np.float64]":
+    """(dim,) weights on an embedding, from these lines as written and as fragments."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    lines = [phrases.lines[i] for i in rows]
+    weights = balanced_lines(lines)
+    labels = np.array([line.sad for line in lines])
+    model = LogisticRegression(C=strength, max_iter=500)
+    model.fit(
+        np.concatenate([phrases.written[rows], phrases.fragments[rows]]),
+        np.tile(labels, 2),
+        sample_weight=np.tile(weights, 2),
+    )
+    coefficients: NDArray[np.float64] = model.coef_[0].astype(np.float64)
+    return coefficients
+
+
+def out_of_fold(phrases: Phrases, rows: "NDArray[np.int64]", strength: float, folds: int) -> "NDArray[np.float64]":
+    """(2, len(rows)) raw text parts, as written and as fragments, each by weights that did not see its dialogue."""
+    import numpy as np
+
+    _, group = np.unique([phrases.lines[i].dialogue for i in rows], return_inverse=True)
+    parts = np.zeros((2, rows.size))
+    for fold in range(folds):
+        test = group % folds == fold
+        weights = fit_phrases(phrases, rows[~test], strength)
+        parts[0, test] = phrases.written[rows[test]] @ weights
+        parts[1, test] = phrases.fragments[rows[test]] @ weights
+    return parts

@@ -1,0 +1,243 @@
+"""The report of a folder of runs: Markdown with its figures beside it, and one HTML page that holds everything."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from sadstream.errors import DataError, SadstreamError
+from train import figures, tables, thesis
+from train.files import write_whole
+from train.folds import FIXED, SESSIONS, assign
+from train.guards import Protocol
+from train.manifest import Manifest, Utterance, read
+from train.predictions import Predictions, pooled
+from train.predictions import read as read_predictions
+from train.run import PROTOCOLS, Run
+from train.statistics import against, sad_figures
+from train.tables import Scored, markdown, percent
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
+th, td { border: 1px solid #ccc; padding: .25rem .5rem; }
+th { background: #f3f3f3; } img { max-width: 100%; } code { background: #f3f3f3; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Runs that may stand in one table: same preset, same text encoder, same manifest."""
+
+    preset: str
+    encoder: str
+    runs: tuple[Run, ...]
+    manifest: Manifest
+
+    def chosen(self, fold: str = FIXED, seed: int = 0, variant: bool = False) -> list[Run]:
+        """The runs of a fold and seed: the ladder's, or those of the ablations."""
+        found = [run for run in self.runs if (run.config.fold, run.config.seed) == (fold, seed)]
+        return [run for run in found if bool(run.config.variant) == variant]
+
+    def scored(self, runs: Sequence[Run], protocol: Protocol) -> list[Scored]:
+        """Test predictions of these runs, checked against the manifest."""
+        return [
+            Scored(run.config.system, run.config.title, _test(run, protocol, self.manifest))
+            for run in runs
+            if run.evaluated(protocol)
+        ]
+
+
+def _test(run: Run, protocol: Protocol, manifest: Manifest) -> Predictions:
+    return read_predictions(run.predictions_path(protocol), "test", run.rows(manifest))
+
+
+def ladders(folder: Path) -> list[Ladder]:
+    """The evaluated runs under a folder, sorted into ladders; DataError if there is none."""
+    found = [Run(path.parent) for path in sorted(folder.rglob("config.json"))]
+    runs = [run for run in found if any(run.evaluated(protocol) for protocol in PROTOCOLS)]
+    if not runs:
+        raise DataError(f"{folder}: no evaluated run in it; make one with: sadstream-train fit, then evaluate")
+    keys = sorted({(r.config.preset, r.config.text.label, r.config.manifest) for r in runs if r.config.spec.text})
+    keys = keys or sorted({(r.config.preset, "no text", r.config.manifest) for r in runs})
+    made = []
+    for preset, encoder, manifest in keys:
+        part = [r for r in runs if (r.config.preset, r.config.manifest) == (preset, manifest)]
+        part = [r for r in part if not r.config.spec.text or r.config.text.label == encoder]
+        order = list(dict.fromkeys([*thesis.TABLE_2, *(r.config.system for r in part)]))
+        part.sort(key=lambda r: (order.index(r.config.system), r.config.seed, r.config.fold, r.config.name))
+        made.append(Ladder(preset, encoder, tuple(part), read(Path(manifest))))
+    return made
+
+
+def write_report(runs: Path, out: Path) -> tuple[Path, Path]:
+    """Write report.md, its figures and report.html; a stand-in for BERT is part of the files' names."""
+    found = ladders(runs)
+    names = sorted({ladder.encoder.partition(",")[0] for ladder in found if thesis_encoder(ladder) is False})
+    stem = "-".join(["report", *(Path(name).name for name in names)])
+    text = ""
+    pictures: dict[str, bytes] = {}
+    for number, ladder in enumerate(found):
+        part, drawn = _ladder(ladder, number)
+        text, pictures = text + part, pictures | drawn
+    for name, png in pictures.items():
+        write_whole(out / name, png)
+    markdown_path, page = out / f"{stem}.md", out / f"{stem}.html"
+    write_whole(markdown_path, text.encode())
+    write_whole(page, html(text, pictures).encode())
+    return markdown_path, page
+
+
+def thesis_encoder(ladder: Ladder) -> bool:
+    """Whether its text encoder is the thesis's, or it reads no text."""
+    return ladder.encoder in ("BERT", "no text")
+
+
+def _ladder(ladder: Ladder, number: int) -> tuple[str, dict[str, bytes]]:
+    corpus, partial = ladder.manifest.corpus, ladder.runs[0].provenance.partial
+    note = f"**{partial}**\n\n" if partial else ""
+    text = f"# Sadness in {corpus}: preset {ladder.preset}, text encoder {ladder.encoder}\n\n{note}{_origin(ladder)}\n"
+    rows = assign(ladder.manifest.rows, FIXED)
+    if corpus == "iemocap":
+        text += f"## Table 1\n\n{note}{tables.table_1(rows)}\n{thesis.WHY_TABLE_1_DIFFERS}\n\n"
+    pictures: dict[str, bytes] = {}
+    for protocol in PROTOCOLS:
+        scored = ladder.scored(ladder.chosen(), protocol)
+        if scored:
+            text += _protocol(protocol, scored, ladder.encoder, note)
+            stem = f"figures/{number}-{protocol}"
+            pictures |= {
+                f"{stem}-confusion.png": figures.confusion_matrices(scored),
+                f"{stem}-curves.png": figures.curves(scored),
+            }
+            text += f"![Confusion matrices, {protocol}]({stem}-confusion.png)\n\n"
+            text += f"![Precision over recall, and reliability, {protocol}]({stem}-curves.png)\n\n"
+    text += "## The thesis's own numbers\n\n" + _list(tables.thesis_verdicts())
+    text += _seeds(ladder, note) + _loso(ladder, note) + _ablations(ladder, note)
+    more, drawn = _training(ladder, number, rows)
+    return text + more, pictures | drawn
+
+
+def _origin(ladder: Ladder) -> str:
+    origin = ladder.runs[0].provenance
+    return (
+        f"{thesis.BUDGET}\n\nManifest {origin.manifest_sha256[:12]}, sadstream {origin.sadstream} "
+        f"({origin.commit or 'no checkout'}), {', '.join(origin.libraries)}; {origin.machine}, {origin.device}, "
+        f"{origin.threads} threads.\n"
+    )
+
+
+def _protocol(protocol: Protocol, scored: Sequence[Scored], encoder: str, note: str) -> str:
+    what = thesis.WHY_OPTIMISTIC if protocol == "thesis" else thesis.WHAT_STRICT_IS
+    label = "protocol thesis (optimistic)" if protocol == "thesis" else "protocol strict"
+    text = f"## Table 2, {label}, text encoder {encoder}\n\n{note}{what}\n\n{tables.table_2(scored)}\n"
+    text += f"{tables.spread(scored)}\n\n### Verdicts, {label}\n\n{_list(tables.found_verdicts(scored))}"
+    text += f"### All figures, {label}\n\n{note}{tables.more_figures(scored)}\n"
+    text += f"### Confusion, {label}\n\n{tables.confusions(scored)}\n"
+    systems = {one.title: one.found for one in scored}
+    attention = next((one.title for one in scored if one.system == "attention"), None)
+    if attention and len(systems) > 1:
+        tests = tables.test_table(against(attention, systems))
+        text += f"### {attention} against each other system, {label}\n\n{tests}\n"
+    return text
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "".join(f"- {line}\n" for line in lines) + "\n"
+
+
+def _seeds(ladder: Ladder, note: str) -> str:
+    seeds = sorted({run.config.seed for run in ladder.runs if run.config.fold == FIXED and not run.config.variant})
+    if len(seeds) < 2:
+        return ""
+    lines = []
+    for protocol in PROTOCOLS:
+        by_title: dict[str, list[float]] = {}
+        for seed in seeds:
+            for one in ladder.scored(ladder.chosen(seed=seed), protocol):
+                by_title.setdefault(one.title, []).append(sad_figures(one.found)["F1"].value)
+        for title, values in by_title.items():
+            spread = percent(stdev(values)) if len(values) > 1 else "-"
+            lines.append([title, protocol, str(len(values)), percent(mean(values)), spread])
+    return f"## F1 over seeds\n\n{note}{markdown(('system', 'protocol', 'seeds', 'mean F1', 'SD'), lines)}\n"
+
+
+def _loso(ladder: Ladder, note: str) -> str:
+    folds = [f"s{session}" for session in range(1, SESSIONS + 1)]
+    runs = {fold: ladder.chosen(fold=fold) for fold in folds}
+    titles = [run.config.title for run in runs[folds[0]]]
+    scored = []
+    for title in titles:
+        same = [run for fold in folds for run in runs[fold] if run.config.title == title and run.evaluated("strict")]
+        if len(same) == len(folds):
+            parts = [_test(run, "strict", ladder.manifest) for run in same]
+            scored.append(Scored(same[0].config.system, title, pooled(parts)))
+    if not scored:
+        return ""
+    text = f"## Leave one session out, protocol strict\n\n{note}Each fold tests one session, validates on the one "
+    text += "before and trains on three; threshold and calibration are each fold's own; predictions are pooled.\n\n"
+    text += f"{tables.more_figures(scored)}\n{tables.spread(scored)}\n\n"
+    attention = next((one.title for one in scored if one.system == "attention"), None)
+    if attention and len(scored) > 1:
+        tests = against(attention, {one.title: one.found for one in scored})
+        text += f"### {attention} against each other system, leave one session out\n\n{tables.test_table(tests)}\n"
+    return text
+
+
+def _ablations(ladder: Ladder, note: str) -> str:
+    runs = ladder.chosen(variant=True)
+    if not runs:
+        return ""
+    base = [run for run in ladder.chosen() if run.config.system == "attention"]
+    text = ""
+    for protocol in PROTOCOLS:
+        scored = ladder.scored([*base, *runs], protocol)
+        text += f"## Ablations of the attention system, protocol {protocol}\n\n{note}{tables.more_figures(scored)}\n"
+        if base and len(scored) > 1:
+            tests = against(scored[0].title, {one.title: one.found for one in scored})
+            text += f"### The preset against each variant, protocol {protocol}\n\n{tables.test_table(tests)}\n"
+    return text
+
+
+def _training(ladder: Ladder, number: int, rows: Sequence[Utterance]) -> tuple[str, dict[str, bytes]]:
+    runs = [run for run in ladder.chosen() if run.evaluated("strict")]
+    if not runs:
+        return "", {}
+    lines = []
+    for run in runs:
+        epochs = run.history.epochs
+        seconds = [epoch.seconds for epoch in epochs]
+        chosen = [str(run.selection(p).epoch) if run.evaluated(p) else "-" for p in PROTOCOLS]
+        rate = f"{mean([epoch.utterances_per_s for epoch in epochs]):,.0f}"
+        lines.append([run.config.title, str(len(epochs)), *chosen, f"{mean(seconds):.1f}", rate])
+    head = ("system", "epochs", "epoch chosen, thesis", "epoch chosen, strict", "s an epoch", "utterances/s")
+    name = f"figures/{number}-learning.png"
+    text = f"## Training\n\n{markdown(head, lines)}\n![Learning curves]({name})\n\n"
+    pictures = {name: figures.learning_curves(runs)}
+    looked = next((r for r in runs if r.config.system == "attention" and r.config.spec.front_end == "cnn"), None)
+    if looked:
+        found = _test(looked, "strict", ladder.manifest)
+        best = max((i for i, sad in enumerate(found.labels) if sad), key=lambda i: float(found.probabilities[i]))
+        row = next(row for row in rows if row.utterance == found.names[best])
+        try:
+            pictures[f"figures/{number}-attention.png"] = figures.attention(looked, row)
+            text += f"![Attention over the spectrogram](figures/{number}-attention.png)\n\n"
+        except SadstreamError as error:
+            text += f"No attention figure: {error}\n\n"
+    return text, pictures
+
+
+def html(text: str, pictures: dict[str, bytes]) -> str:
+    """One page without anything outside itself."""
+    from markdown_it import MarkdownIt
+
+    body = str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    for name, png in pictures.items():
+        data = base64.b64encode(png).decode()
+        body = body.replace(f'src="{name}"', f'src="data:image/png;base64,{data}"')
+    title = text.partition("\n")[0].removeprefix("# ").replace("&", "&amp;").replace("<", "&lt;")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f"<style>{STYLE}</style></head><body>\n{body}</body></html>\n"
+    )

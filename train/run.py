@@ -1,0 +1,240 @@
+"""A run's folder: what was asked, where it comes from, how it went, what it predicts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from sadstream.errors import ConfigError, DataError, MissingFileError
+from sadstream.header import Record
+from train import predictions
+from train.config import RunConfig
+from train.counts import partial_note, require_whole
+from train.files import write_whole
+from train.folds import assign
+from train.guards import Fitted, Protocol, check_contents, check_fitted, check_manifest, check_splits, fitted
+from train.history import History
+from train.manifest import Manifest, Utterance
+from train.provenance import Provenance, provenance
+from train.selection import Selection, best_threshold, calibration_of, macro_f1
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sadstream.model import Fusion
+    from train.inputs import Inputs, Loader
+    from train.loop import Compute
+
+    Scores = NDArray[np.float64]
+
+PROTOCOLS: tuple[Protocol, ...] = ("thesis", "strict")
+R = TypeVar("R", bound=Record)
+
+
+class Learned(Record):
+    """What training saw."""
+
+    fitted: tuple[Fitted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A folder with config.json, provenance.json, history.json, epochs/ and one folder a protocol."""
+
+    folder: Path
+
+    @property
+    def config(self) -> RunConfig:
+        """What was asked."""
+        return self._read("config.json", RunConfig)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where it comes from."""
+        return self._read("provenance.json", Provenance)
+
+    @property
+    def history(self) -> History:
+        """How training went."""
+        return self._read("history.json", History)
+
+    @property
+    def learned(self) -> Learned:
+        """What training saw."""
+        return self._read("learned.json", Learned)
+
+    def selection(self, protocol: Protocol) -> Selection:
+        """What was chosen under a protocol."""
+        return self._read(f"{protocol}/selection.json", Selection)
+
+    def predictions_path(self, protocol: Protocol) -> Path:
+        """Its predictions under a protocol."""
+        return self.folder / protocol / "predictions.csv"
+
+    @property
+    def fitted(self) -> bool:
+        """Whether training is finished."""
+        return (self.folder / "learned.json").is_file()
+
+    def evaluated(self, protocol: Protocol) -> bool:
+        """Whether its predictions are there."""
+        return (self.folder / protocol / "selection.json").is_file()
+
+    def write(self, name: str, record: Record) -> None:
+        """Keep a record in the folder."""
+        write_whole(self.folder / name, (record.model_dump_json(indent=2) + "\n").encode())
+
+    def _read(self, name: str, kind: type[R]) -> R:
+        path = self.folder / name
+        try:
+            return kind.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise MissingFileError(f"{path}: not there; a run is made by: sadstream-train fit") from None
+        except ValidationError as error:
+            detail = error.errors()[0]
+            key = ".".join(map(str, detail["loc"]))
+            raise DataError(f"{path}: {key}: {detail['msg']}; delete the run and fit it again") from None
+
+    def rows(self, manifest: Manifest) -> tuple[Utterance, ...]:
+        """The manifest's utterances with this run's split, all guards passed."""
+        config = self.config
+        if (self.folder / "provenance.json").is_file():
+            check_manifest(self.provenance.manifest_sha256, manifest.sha256, str(self.folder))
+        require_whole(manifest.corpus, manifest.rows, config.allow_partial)
+        rows = assign(manifest.rows, config.fold)
+        check_splits(rows)
+        return rows
+
+
+def open_run(folder: Path, config: RunConfig) -> Run:
+    """The run of this configuration in this folder, new or begun; ConfigError when another one stands there."""
+    run = Run(folder)
+    if (folder / "config.json").is_file():
+        if run.config != config:
+            raise ConfigError(f"{folder}: holds a run of another configuration; delete it or choose another folder")
+    else:
+        run.write("config.json", config)
+    return run
+
+
+def fit_run(
+    run: Run, manifest: Manifest, load: "Loader", compute: "Compute", advance: Callable[[], None] = lambda: None
+) -> "Inputs":
+    """Train a run to its end, or go on where it stopped; returns what it read."""
+    from train.loop import STATE, Trainer, fit
+
+    rows = run.rows(manifest)
+    inputs = load(rows, run.config)
+    check_contents(rows, inputs.digests)
+    if run.fitted:
+        return inputs
+    if not (run.folder / "provenance.json").is_file():
+        note = partial_note(manifest.corpus, manifest.rows)
+        run.write("provenance.json", provenance(manifest.sha256, note, compute.device))
+    trainer = Trainer(inputs, run.config, compute)
+    history = fit(trainer, run.folder, advance)
+    run.write("history.json", history)
+    drawn = {int(i) for i in inputs.owner[trainer.drawn].tolist()}
+    checked = {int(i) for i in inputs.owner[trainer.validation].tolist()}
+    learned = (
+        fitted("weights", "train", (rows[i] for i in drawn)),
+        fitted("stopping", "validation", (rows[i] for i in checked)),
+    )
+    run.write("learned.json", Learned(fitted=learned))
+    (run.folder / STATE).unlink(missing_ok=True)  # three times the weights, and of no more use
+    return inputs
+
+
+def evaluate_run(run: Run, inputs: "Inputs", protocol: Protocol, device: str = "cpu") -> Selection:
+    """Choose by the protocol and write the predictions; what is already there stays."""
+    from sadstream.model import Fusion
+    from train.loop import Weights, seeded
+
+    if run.evaluated(protocol):
+        return run.selection(protocol)
+    seeded(run.config.seed, device)
+    fusion = Fusion(inputs.fusion).to(device)
+    weights = Weights(run.folder)
+    epoch = _choose_epoch(run, inputs, protocol, fusion, weights, device)
+    weights.load(epoch, fusion)
+    found = {split: _logits(fusion, inputs, split, device) for split in ("validation", "test")}
+    parts = {split: [row for row in inputs.rows if row.split == split] for split in ("train", *found)}
+    labels = {split: _labels(part) for split, part in parts.items()}
+    judge: Literal["validation", "test"] = "test" if protocol == "thesis" else "validation"
+    line = calibration_of(labels["validation"], found["validation"]) if protocol == "strict" else None
+    chosen = Selection(
+        protocol=protocol,
+        epoch=epoch,
+        threshold=0.5,
+        calibration=line,
+        prior=float(labels["validation"].mean()),
+        text_mean=_text_mean(fusion, inputs),
+        fitted=(
+            *run.learned.fitted,
+            fitted("epoch", judge, parts[judge]),
+            fitted("threshold", judge, parts[judge]),
+            *((fitted("calibration", "validation", parts["validation"]),) if line else ()),
+            fitted("text_mean", "train", parts["train"]),
+        ),
+    )
+    threshold = best_threshold(labels[judge], chosen.probability(found[judge]))
+    chosen = chosen.model_copy(update={"threshold": threshold})
+    check_fitted(protocol, chosen.fitted, inputs.rows)
+    both, logits = [*parts["validation"], *parts["test"]], [*found["validation"], *found["test"]]
+    p = [float(value) for split in found for value in chosen.probability(found[split])]
+    predictions.write(run.predictions_path(protocol), both, logits, p, threshold)
+    run.write(f"{protocol}/selection.json", chosen)  # last: it says that the evaluation is whole
+    return chosen
+
+
+def _choose_epoch(
+    run: Run, inputs: "Inputs", protocol: Protocol, fusion: "Fusion", weights: "Weights", device: str
+) -> int:
+    """The epoch with the best macro F1 at 0.5, on validation or, as the thesis does it, on test."""
+    epochs = run.history.epochs
+    if protocol == "strict":
+        return max(epochs, key=lambda epoch: (epoch.validation_macro_f1, -epoch.epoch)).epoch
+    labels = _labels([row for row in inputs.rows if row.split == "test"])
+    scores = []
+    for epoch in epochs:
+        weights.load(epoch.epoch, fusion)
+        scores.append(macro_f1(labels, _logits(fusion, inputs, "test", device)))
+    return epochs[scores.index(max(scores))].epoch
+
+
+def _logits(fusion: "Fusion", inputs: "Inputs", split: str, device: str) -> "Scores":
+    """(rows of the split,) raw logits; of an utterance in several pieces their mean."""
+    import numpy as np
+
+    from train.loop import predict
+
+    index = inputs.pieces_of(split)
+    logits = predict(fusion, inputs, index, device).double().sum(1).numpy()
+    owner = inputs.owner[index].numpy()
+    rows, position = np.unique(owner, return_inverse=True)
+    means: Scores = np.bincount(position, logits) / np.bincount(position)
+    assert [inputs.rows[i].split for i in rows] == [split] * rows.size
+    return means
+
+
+def _labels(rows: Sequence[Utterance]) -> "NDArray[np.int64]":
+    import numpy as np
+
+    return np.array([row.sad for row in rows])
+
+
+def _text_mean(fusion: "Fusion", inputs: "Inputs") -> float:
+    import torch
+
+    if inputs.text is None:
+        return 0.0
+    with torch.inference_mode():
+        train = inputs.text[inputs.pieces_of("train")].to(fusion.bias.device)
+        return float(fusion.text_out(train).double().mean())
+
+
+if TYPE_CHECKING:
+    from train.loop import Weights

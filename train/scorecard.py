@@ -1,0 +1,196 @@
+"""The figures of the default checkpoint beside their targets, and the tables of its model card."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from sadstream.header import Metric
+from train.calibration import probability
+from train.clips import CALM, Clip
+from train.metrics import (
+    Interval,
+    auc,
+    average_precision,
+    brier,
+    calibration_error,
+    over_groups,
+    perfect_calibration_error,
+    true_positives_at,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Labels = NDArray[np.int64]
+    Scores = NDArray[np.float64]
+
+Rows: TypeAlias = Sequence[Sequence[str]]
+Key: TypeAlias = Callable[[Clip], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured figure, what it was to reach, and how it was measured."""
+
+    name: str
+    interval: Interval
+    target: str
+    protocol: str
+
+    @property
+    def metric(self) -> Metric:
+        """As a checkpoint's header holds it."""
+        return self.interval.metric(self.name, self.protocol)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """Segments with their calibrated log-likelihood ratios."""
+
+    clips: tuple[Clip, ...]
+    ratios: "Scores"
+
+    @property
+    def sad(self) -> "Labels":
+        """(n,) labels."""
+        import numpy as np
+
+        return np.array([clip.sad for clip in self.clips], dtype=np.int64)
+
+    def only(self, wanted: Callable[[Clip], bool]) -> "Scored":
+        """The segments of the clips that are wanted."""
+        import numpy as np
+
+        rows = np.flatnonzero([wanted(clip) for clip in self.clips])
+        return Scored(tuple(self.clips[i] for i in rows), self.ratios[rows])
+
+    def against_calm(self) -> "Scored":
+        """Sad segments, and those of the others that are neutral or calm."""
+        return self.only(lambda clip: bool(clip.sad) or clip.emotion in CALM)
+
+    def over_speakers(self, figure: "Callable[[Labels, Scores], float]", resamples: int) -> Interval:
+        """A figure of the pooled ratios with its interval over speakers."""
+        return over_groups(figure, self.sad, self.ratios, [c.speaker for c in self.clips], resamples=resamples)
+
+
+def voice_figures(scored: Scored, corpora: dict[str, tuple[str, str, str]], protocol: str, resamples: int) -> list[Figure]:
+    """Ranking figures of each corpus; `corpora` names the targets against calm, against all, and of the rate."""
+    figures = []
+    for corpus, targets in corpora.items():
+        here = scored.only(lambda clip, corpus=corpus: clip.corpus == corpus)  # type: ignore[misc]
+        calm = here.against_calm()
+        for what, part, figure, target in (
+            ("AUC, sad against neutral and calm", calm, auc, targets[0]),
+            ("AUC, sad against everything", here, auc, targets[1]),
+            ("true positive rate at 5 % false positives on neutral and calm", calm, true_positives_at, targets[2]),
+            ("average precision, sad against everything", here, average_precision, ""),
+        ):
+            figures.append(Figure(f"{corpus}: {what}", part.over_speakers(figure, resamples), target, protocol))
+    return figures
+
+
+def corpus_figure(scored: Scored, first: str, protocol: str, resamples: int) -> Figure:
+    """How well the score of segments that are not sad tells the corpus: it should not."""
+    import numpy as np
+
+    rest = scored.only(lambda clip: not clip.sad)
+    labels = np.array([clip.corpus == first for clip in rest.clips], dtype=np.int64)
+    interval = over_groups(auc, labels, rest.ratios, [c.speaker for c in rest.clips], resamples=resamples)
+    return Figure(f"AUC of corpus ({first}) from the score of segments that are not sad", interval, ".45 to .55", protocol)
+
+
+def calibration_figures(scored: Scored, protocol: str, resamples: int) -> list[Figure]:
+    """Calibration of the probabilities at the pooled share of sad segments: pooled, and the median speaker."""
+    import numpy as np
+
+    share = float(scored.sad.mean())
+
+    def of(figure: "Callable[[Labels, Scores], float]", part: Scored) -> float:
+        return figure(part.sad, probability(part.ratios, share))
+
+    pooled = [
+        Figure(
+            f"{name} at a prior of {share:.3f}",
+            scored.over_speakers(lambda labels, ratios, f=f: f(labels, probability(ratios, share)), resamples),  # type: ignore[misc]
+            target,
+            protocol,
+        )
+        for name, f, target in (("ECE, pooled", calibration_error, "<= .05"), ("Brier score, pooled", brier, ""))
+    ]
+    speakers = sorted({clip.speaker for clip in scored.clips})
+    parts = [scored.only(lambda clip, s=s: clip.speaker == s) for s in speakers]  # type: ignore[misc]
+    errors = [of(calibration_error, part) for part in parts]
+    perfect = [perfect_calibration_error(probability(part.ratios, share)) for part in parts]
+    low, high = np.percentile(errors, [25, 75])
+    median = Interval(float(np.median(errors)), float(low), float(high), len(parts))
+    name = f"ECE of the median speaker, with quartiles (perfectly calibrated: {np.median(perfect):.3f})"
+    return [*pooled, Figure(name, median, "<= .10", protocol)]
+
+
+def figures_table(figures: Sequence[Figure]) -> str:
+    """Markdown: figure, value with interval, n, target."""
+    rows = [(f.name, str(f.interval), f"{f.interval.n:,}", f.target or "–") for f in figures]
+    return markdown(("figure", "value [95 % interval]", "n", "target"), rows)
+
+
+def rates_table(scored: Scored, threshold: float, prior: float, key: Key, title: str) -> str:
+    """Markdown: segments, AUC, and rates at the shipped threshold of each speaker, corpus or gender."""
+    rows = []
+    for name in sorted({key(clip) for clip in scored.clips}):
+        part = scored.only(lambda clip, name=name: key(clip) == name)  # type: ignore[misc]
+        calm = part.only(lambda clip: not clip.sad and clip.emotion in CALM)
+        sad = part.only(lambda clip: bool(clip.sad))
+        rows.append(
+            (
+                name,
+                f"{len(part.clips):,}",
+                f"{len(sad.clips):,}",
+                _number(auc(part.sad, part.ratios)),
+                _number(auc(part.against_calm().sad, part.against_calm().ratios)),
+                _number(rate(sad, threshold, prior)),
+                _number(rate(calm, threshold, prior)),
+                _number(rate(part.only(lambda clip: not clip.sad), threshold, prior)),
+            )
+        )
+    columns = (title, "segments", "sad", "AUC all", "AUC calm", "true pos.", "false pos. calm", "false pos. all")
+    return markdown(columns, rows)
+
+
+def rate(scored: Scored, threshold: float, prior: float) -> float:
+    """Share of segments at or above the threshold; NaN without any."""
+    if not scored.clips:
+        return float("nan")
+    return float((probability(scored.ratios, prior) >= threshold).mean())
+
+
+def talk_table(scored: Scored, threshold: float, prior: float) -> str:
+    """Markdown: false positives on ordinary talk, pooled and over speakers, of each corpus."""
+    import numpy as np
+
+    rows = []
+    for corpus in sorted({clip.corpus for clip in scored.clips}):
+        part = scored.only(lambda clip, corpus=corpus: clip.corpus == corpus)  # type: ignore[misc]
+        speakers = sorted({clip.speaker for clip in part.clips})
+        each = [rate(part.only(lambda clip, s=s: clip.speaker == s), threshold, prior) for s in speakers]  # type: ignore[misc]
+        rows.append(
+            (
+                corpus,
+                f"{len(speakers)}",
+                f"{len(part.clips):,}",
+                _number(rate(part, threshold, prior)),
+                _number(float(np.median(each))),
+                _number(float(np.percentile(each, 90))),
+            )
+        )
+    return markdown(("corpus", "speakers", "segments", "pooled", "median speaker", "90th percentile"), rows)
+
+
+def markdown(columns: Sequence[str], rows: Rows) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _number(value: float) -> str:
+    return "–" if value != value else f"{value:.3f}"

@@ -1,0 +1,72 @@
+"""What is chosen after training, by protocol: the epoch, the calibration, the threshold.
+
+`strict` chooses all three on validation. `thesis` chooses epoch and threshold on the test set, as the thesis does,
+which makes its numbers optimistic.
+"""
+
+from typing import TYPE_CHECKING
+
+from sadstream.errors import DataError
+from sadstream.header import Record
+from train.calibration import Line, fit_line, probability
+from train.guards import Fitted, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Labels = NDArray[np.int64]
+    Scores = NDArray[np.float64]
+
+THRESHOLDS = tuple(step / 100 for step in range(1, 100))  # the thesis's grid
+CAP = 20.0  # of the calibrated logit: e^20 is certainty enough
+
+
+class Selection(Record):
+    """The choices of one protocol, and on which utterances each was made."""
+
+    protocol: Protocol
+    epoch: int
+    threshold: float
+    calibration: Line | None  # None: the sigmoid of the raw logit
+    prior: float  # share of sad utterances in validation, which the calibrated probability stands for
+    text_mean: float  # mean raw text part over train
+    fitted: tuple[Fitted, ...]
+
+    def probability(self, logits: "Scores") -> "Scores":
+        """(n,) probabilities of (n,) raw logits."""
+        import numpy as np
+
+        if self.calibration is None:
+            sigmoid: Scores = 1.0 / (1.0 + np.exp(-logits))
+            return sigmoid
+        return probability(self.calibration(logits), self.prior)
+
+
+def macro_f1(labels: "Labels", logits: "Scores") -> float:
+    """Macro F1 of the decisions at 0.5: what chooses the epoch."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, (logits >= 0.0).astype(int), average="macro", zero_division=0))
+
+
+def best_threshold(labels: "Labels", probabilities: "Scores") -> float:
+    """The threshold of the grid with the best F1 of the sad class; the lowest of equals."""
+    import numpy as np
+
+    scores = []
+    for threshold in THRESHOLDS:
+        said = probabilities >= threshold
+        hits = int(np.sum(said & (labels == 1)))
+        scores.append(2 * hits / max(1, int(said.sum()) + int(labels.sum())))
+    return THRESHOLDS[int(np.argmax(scores))]
+
+
+def calibration_of(labels: "Labels", logits: "Scores") -> Line | None:
+    """The logistic calibration of raw logits; None where they do not rise with sadness."""
+    import numpy as np
+
+    try:
+        return fit_line(labels, logits, np.ones(labels.size), CAP)
+    except DataError:
+        return None

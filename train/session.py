@@ -1,0 +1,128 @@
+"""What the commands share: the device, the cache, the loaded inputs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sadstream.analyze import compute_device
+from sadstream.errors import UsageError
+from train import manifest as manifests
+from train.cache import Cache, default_folder
+from train.config import Preset, RunConfig, load_preset, run_config
+from train.guards import Protocol
+from train.progress import progress
+from train.run import Run, evaluate_run, fit_run, open_run
+
+if TYPE_CHECKING:
+    from train.inputs import Inputs, Loader
+    from train.loop import Compute
+    from train.manifest import Manifest
+
+
+class Session:
+    """One process's device, cache and inputs."""
+
+    def __init__(self, cache: Cache, compute: "Compute", load: "Loader") -> None:
+        self.cache, self.compute, self.load = cache, compute, load
+
+    @classmethod
+    def start(
+        cls, cache: Path | None, device: str, threads: int, *, amp: bool = False, compiled: bool = False
+    ) -> "Session":
+        """Choose the device; nothing is loaded yet."""
+        import torch
+
+        from train.inputs import Loader
+        from train.loop import Compute
+
+        if device not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"--compute {device}: expected auto, cpu or cuda")
+        if threads:
+            torch.set_num_threads(threads)
+        where = compute_device(device)
+        kept = Cache(cache or default_folder())
+        return cls(kept, Compute(where, amp=amp and where == "cuda", compiled=compiled), Loader(kept, where))
+
+    def preset(
+        self,
+        name: str,
+        *,
+        epochs: int | None = None,
+        text_encoder: str | None = None,
+        audio_encoder: str | None = None,
+    ) -> Preset:
+        """A preset with what the command line changes; a text encoder that is not there is said before any work."""
+        preset = load_preset(name)
+        changes: dict[str, dict[str, int | str | None]] = {
+            "training": {"epochs": epochs},
+            "text": {"encoder": text_encoder},
+            "audio": {"encoder": audio_encoder},
+        }
+        table = preset.model_dump()
+        for part, values in changes.items():
+            table[part] |= {key: value for key, value in values.items() if value is not None}
+        return Preset.model_validate(table)
+
+    def fit(
+        self,
+        preset: Preset,
+        system: str,
+        manifest: Path,
+        out: Path,
+        *,
+        seed: int = 0,
+        fold: str = "fixed",
+        allow_partial: bool = False,
+    ) -> Run:
+        """Train one system of a preset in its own folder under `out`."""
+        found = manifests.read(manifest)
+        path = manifest / manifests.NAME if manifest.is_dir() else manifest
+        config = run_config(preset, system, str(path.resolve()), seed=seed, fold=fold, allow_partial=allow_partial)
+        require_encoders(config)
+        run = open_run(out / config.name, config)
+        self.fit_run(run, found)
+        return run
+
+    def fit_run(self, run: Run, manifest: "Manifest") -> "Inputs":
+        """Train a run to its end."""
+        require_encoders(run.config)
+        title, epochs = run.config.title, run.config.training.epochs
+        steps = epochs * _steps(manifest, run.config)
+        with progress(title, steps, "batches") as advance:
+            return fit_run(run, manifest, self.load, self.compute, advance)
+
+    def evaluate(self, folder: Path, protocols: Sequence[Protocol]) -> Run:
+        """Write the predictions of a run that was trained."""
+        run = Run(folder)
+        inputs = self.fit_run(run, manifests.read(Path(run.config.manifest)))
+        for protocol in protocols:
+            evaluate_run(run, inputs, protocol, self.compute.device)
+        return run
+
+    def export(self, folder: Path, out: Path) -> str:
+        """Write the daemon's checkpoint of a run; returns its SHA-256."""
+        from train.release import export
+
+        run = Run(folder)
+        manifest = manifests.read(Path(run.config.manifest))
+        return export(run, self.load(run.rows(manifest), run.config), out)
+
+
+def require_encoders(config: RunConfig) -> None:
+    """UnavailableError with the line that fetches it, for an encoder that a run needs and that is not here."""
+    from sadstream.models import locate
+
+    if config.spec.text:
+        locate(config.text.encoder, "text")
+        if config.text.source == "whisper":
+            locate(config.text.whisper, "whisper")
+    if config.spec.front_end == "states" and not Path(config.audio.encoder).expanduser().is_dir():
+        locate(config.audio.encoder, "whisper")
+
+
+def _steps(manifest: "Manifest", config: RunConfig) -> int:
+    """Batches of an epoch, near enough for a bar."""
+    train = [row for row in manifest.rows if row.split == "train"]
+    sad = sum(row.sad for row in train)
+    drawn = 2 * max(sad, len(train) - sad) if config.training.oversample else len(train)
+    return -(-drawn // config.spec.batch_size)

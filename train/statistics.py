@@ -1,0 +1,173 @@
+"""Figures of the sad class with intervals over speakers, and paired tests between systems."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from train.metrics import Interval, auc, average_precision, brier, calibration_error
+from train.predictions import Predictions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+RESAMPLES = 1000
+SWAPS = 10_000
+DECIDED = ("accuracy", "precision", "recall", "F1", "macro F1")
+RANKED = {"ROC AUC": auc, "average precision": average_precision, "ECE": calibration_error, "Brier": brier}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A confusion matrix."""
+
+    tn: int
+    fp: int
+    fn: int
+    tp: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTest:
+    """Two systems on the same utterances; p values before and after Holm's correction."""
+
+    first: str
+    second: str
+    f1_difference: Interval  # bootstrap over speakers
+    p_f1: float  # whole dialogues swapped between the two
+    p_decisions: float  # McNemar's exact test
+    p_f1_holm: float = 1.0
+    p_decisions_holm: float = 1.0
+
+
+def confusion(found: Predictions) -> Counts:
+    """The confusion matrix of the decisions."""
+    tn, fp, fn, tp = _cells(found.labels, found.predicted).sum(0)
+    return Counts(int(tn), int(fp), int(fn), int(tp))
+
+
+def _cells(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]") -> "NDArray[np.int64]":
+    """(n, 4) which cell of the confusion matrix each utterance is in: TN, FP, FN, TP."""
+    import numpy as np
+
+    cells: NDArray[np.int64] = np.eye(4, dtype=np.int64)[2 * labels + predicted]
+    return cells
+
+
+def _from_cells(cells: "Floats") -> "dict[str, Floats]":
+    """The figures of (..., 4) confusion matrices; 0 where a class was never said."""
+    import numpy as np
+
+    tn, fp, fn, tp = np.moveaxis(np.asarray(cells, dtype=np.float64), -1, 0)
+
+    def share(part: "Floats", whole: "Floats") -> "Floats":
+        return part / np.maximum(whole, 1e-12)
+
+    f1, other = share(2 * tp, 2 * tp + fp + fn), share(2 * tn, 2 * tn + fp + fn)
+    return {
+        "accuracy": share(tp + tn, tn + fp + fn + tp),
+        "precision": share(tp, tp + fp),
+        "recall": share(tp, tp + fn),
+        "F1": f1,
+        "macro F1": (f1 + other) / 2,
+    }
+
+
+def _by_group(cells: "NDArray[np.int64]", groups: Sequence[str]) -> "Floats":
+    """(groups, 4) confusion matrices of each group."""
+    import numpy as np
+
+    _, inverse = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.zeros((inverse.max() + 1, 4))
+    np.add.at(sums, inverse, cells)
+    return sums
+
+
+def _draws(groups: int, seed: int = 0) -> "NDArray[np.int64]":
+    """(RESAMPLES, groups) how often each group is drawn."""
+    import numpy as np
+
+    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1.0 / groups), size=RESAMPLES)
+
+
+def sad_figures(found: Predictions, groups: Sequence[str] | None = None) -> dict[str, Interval]:
+    """Every figure with its 95 percent interval from a bootstrap over speakers (or other groups)."""
+    import numpy as np
+
+    names = found.speakers if groups is None else groups
+    cells = _by_group(_cells(found.labels, found.predicted), names)
+    draws = _draws(cells.shape[0])
+    point, drawn = _from_cells(cells.sum(0)), _from_cells(draws @ cells)
+    figures = {name: _interval(float(point[name]), drawn[name], found.labels.size) for name in DECIDED}
+    _, inverse = np.unique(np.asarray(names), return_inverse=True)
+    different, times = np.unique(draws, axis=0, return_counts=True)  # two speakers have three different draws
+    for name, figure in RANKED.items():
+        values = []
+        for draw in different:
+            rows = np.repeat(np.arange(inverse.size), draw[inverse])
+            values.append(figure(found.labels[rows], found.probabilities[rows]))
+        value = figure(found.labels, found.probabilities)
+        figures[name] = _interval(value, np.repeat(values, times), found.labels.size)
+    return figures
+
+
+def _interval(value: float, drawn: "Floats", n: int) -> Interval:
+    import numpy as np
+
+    low, high = np.nanpercentile(drawn, [2.5, 97.5]) if not np.isnan(drawn).all() else (np.nan, np.nan)
+    return Interval(value, float(low), float(high), n)
+
+
+def paired(first: Predictions, second: Predictions, names: tuple[str, str], seed: int = 0) -> PairedTest:
+    """Both tests of one pair; the two must hold the same utterances in the same order."""
+    import numpy as np
+    from scipy.stats import binomtest
+
+    assert first.names == second.names, "paired tests need the same utterances"
+    a, b = _cells(first.labels, first.predicted), _cells(second.labels, second.predicted)
+    by_speaker = [_by_group(cells, first.speakers) for cells in (a, b)]
+    draws = _draws(by_speaker[0].shape[0], seed)
+    drawn = _from_cells(draws @ by_speaker[0])["F1"] - _from_cells(draws @ by_speaker[1])["F1"]
+    value = float(_from_cells(a.sum(0))["F1"] - _from_cells(b.sum(0))["F1"])
+    groups = [dialogue or speaker for dialogue, speaker in zip(first.dialogues, first.speakers, strict=True)]
+    ga, gb = _by_group(a, groups), _by_group(b, groups)
+    swapped = np.random.default_rng(seed).integers(0, 2, (SWAPS, ga.shape[0]))
+    one, other = swapped @ ga + (1 - swapped) @ gb, swapped @ gb + (1 - swapped) @ ga
+    gaps = np.abs(_from_cells(one)["F1"] - _from_cells(other)["F1"])
+    p_f1 = (1 + int((gaps >= abs(value) - 1e-12).sum())) / (SWAPS + 1)
+    right = [found.predicted == found.labels for found in (first, second)]
+    only_first, only_second = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
+    differing = only_first + only_second
+    p_decisions = float(binomtest(only_first, differing, 0.5).pvalue) if differing else 1.0
+    return PairedTest(*names, _interval(value, drawn, first.labels.size), p_f1, p_decisions)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: the share of wrong rejections among all tests stays at the level."""
+    corrected = [1.0] * len(p)
+    highest = 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[i]))
+        corrected[i] = highest
+    return corrected
+
+
+def against(name: str, systems: dict[str, Predictions]) -> list[PairedTest]:
+    """One system against each other one, corrected over all these tests."""
+    from dataclasses import replace
+
+    tests = [paired(systems[name], other, (name, title)) for title, other in systems.items() if title != name]
+    corrected = zip(holm([t.p_f1 for t in tests]), holm([t.p_decisions for t in tests]), strict=True)
+    return [replace(t, p_f1_holm=f1, p_decisions_holm=d) for t, (f1, d) in zip(tests, corrected, strict=True)]
+
+
+def never_sad(found: Predictions) -> Predictions:
+    """The answer "not sad" to everything."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    nothing = np.zeros(found.labels.size)
+    return replace(found, logits=nothing, probabilities=nothing, predicted=nothing.astype(np.int64))

@@ -1,0 +1,203 @@
+"""Tables 1 and 2, verdicts and tests as Markdown, every number with its protocol, n and interval."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from train import thesis
+from train.guards import Protocol
+from train.manifest import Utterance
+from train.predictions import Predictions, read
+from train.statistics import PairedTest, confusion, never_sad, sad_figures
+
+if TYPE_CHECKING:
+    from train.run import Run
+
+SHOWN = ("accuracy", "F1", "precision", "recall", "macro F1", "ROC AUC", "average precision", "ECE", "Brier")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A system's test predictions under one protocol."""
+
+    system: str
+    title: str
+    found: Predictions
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, first column to the left, numbers to the right."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows)) + "\n"
+
+
+def percent(value: float) -> str:
+    """Two digits as the thesis prints them."""
+    return f"{100 * value:.2f}"
+
+
+def table_1(rows: Sequence[Utterance]) -> str:
+    """Counts of each subset beside the thesis's."""
+    lines = []
+    for printed in thesis.TABLE_1:
+        part = [row for row in rows if row.split == printed.split]
+        sad = sum(row.sad for row in part)
+        other = len(part) - sad
+        if printed.balanced:
+            sad = max(sad, other)
+        here, there = (sad + other, sad, other), (printed.total, printed.sad, printed.other)
+        lines.append([printed.subset, *(f"{n:,}" for n in there), *(f"{n:,}" for n in here)])
+    head = ("subset", "thesis total", "thesis sad", "thesis non-sad", "here total", "here sad", "here non-sad")
+    return markdown(head, lines)
+
+
+def table_2(scored: Sequence[Scored]) -> str:
+    """The ladder beside the thesis's numbers, percent; intervals are 95 percent over speakers."""
+    head = ("system", *(f"thesis {n}" for n in ("acc.", "F1", "P", "R")), *("acc.", "F1", "P", "R"), "F1 interval", "n")
+    lines = []
+    for one in scored:
+        printed = thesis.TABLE_2.get(one.system)
+        lines.append(_line(one.title, printed, one.found))
+    lines.append(_line("never sad", thesis.NEVER_SAD, never_sad(scored[0].found)))
+    return markdown(head, lines)
+
+
+def _line(title: str, printed: "thesis.Row2 | None", found: Predictions) -> list[str]:
+    figures = sad_figures(found)
+    there = ["-"] * 4
+    if printed:
+        there = [f"{value:.2f}" for value in (printed.accuracy, printed.f1, printed.precision, printed.recall)]
+    here = [percent(figures[name].value) for name in ("accuracy", "F1", "precision", "recall")]
+    f1 = figures["F1"]
+    return [title, *there, *here, f"{percent(f1.low)} to {percent(f1.high)}", f"{f1.n:,}"]
+
+
+def more_figures(scored: Sequence[Scored]) -> str:
+    """Every figure with its interval."""
+    lines = []
+    for one in scored:
+        figures = sad_figures(one.found)
+        lines.append([one.title, *(str(figures[name]) for name in SHOWN)])
+    return markdown(("system", *SHOWN), lines)
+
+
+def confusions(scored: Sequence[Scored]) -> str:
+    """The confusion matrix of each system."""
+    lines = [["thesis, Attention-based CNN-LSTM", *map(str, thesis.CONFUSION)]]
+    for one in scored:
+        cells = confusion(one.found)
+        lines.append([one.title, str(cells.tn), str(cells.fp), str(cells.fn), str(cells.tp)])
+    return markdown(("system", "TN", "FP", "FN", "TP"), lines)
+
+
+def spread(scored: Sequence[Scored]) -> str:
+    """How many speakers and dialogues the intervals rest on."""
+    found = scored[0].found
+    speakers, dialogues = len(set(found.speakers)), len(set(found.dialogues))
+    note = ""
+    if speakers < 5:
+        note = (
+            f" {speakers} speakers give {'three' if speakers == 2 else 'few'} different draws: such an interval is a "
+        )
+        note += "lower bound of the uncertainty; `--loso` tests all ten."
+    return (
+        f"n = {found.labels.size:,} utterances, {int(found.labels.sum()):,} sad, {speakers} speakers, "
+        f"{dialogues} dialogues. Intervals: 95 percent, bootstrap over speakers.{note}"
+    )
+
+
+def test_table(tests: Sequence[PairedTest]) -> str:
+    """Paired tests of one system against the others."""
+    lines = [
+        [
+            test.second,
+            f"{100 * test.f1_difference.value:+.2f} [{100 * test.f1_difference.low:+.2f}, "
+            f"{100 * test.f1_difference.high:+.2f}]",
+            f"{test.p_f1:.4f}",
+            f"{test.p_f1_holm:.4f}",
+            f"{test.p_decisions:.2g}",
+            f"{test.p_decisions_holm:.2g}",
+        ]
+        for test in tests
+    ]
+    return markdown(
+        ("against", "F1 points [interval]", "p (dialogues swapped)", "Holm", "p (McNemar, exact)", "Holm"), lines
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A system's figure beside the best of those it is compared with, percent."""
+
+    name: str
+    value: float
+    base_name: str
+    base: float
+
+    @property
+    def points(self) -> float:
+        """Absolute difference."""
+        return self.value - self.base
+
+    @property
+    def relative(self) -> float:
+        """Difference in percent of the base; infinite over a base of 0."""
+        return 100 * self.points / self.base if self.base else float("inf")
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} {self.value:.2f} against {self.base_name} {self.base:.2f}: "
+            f"{self.points:+.2f} points, {self.relative:+.1f} percent relative"
+        )
+
+
+def verdicts(accuracy: Mapping[str, float], f1: Mapping[str, float]) -> list[str]:
+    """The thesis's claim (F1) and hypothesis (accuracy), absolute and relative, met or not; figures in percent."""
+    if not {"attention"} <= f1.keys() or not (set(thesis.AUDIO_ONLY) & f1.keys()):
+        return ["Neither claim nor hypothesis can be judged without the attention system and an audio-only one."]
+    best = max((name for name in thesis.UNIMODAL if name in f1), key=lambda name: f1[name])
+    claim = Pair("attention", f1["attention"], best, f1[best])
+    audio = max((name for name in thesis.AUDIO_ONLY if name in accuracy), key=lambda name: accuracy[name])
+    multi = max((name for name in thesis.MULTIMODAL if name in accuracy), key=lambda name: accuracy[name])
+    hypothesis = Pair(multi, accuracy[multi], audio, accuracy[audio])
+    lines = [
+        f"Claim (F1 of the attention system more than {thesis.CLAIM_RELATIVE:.0f} percent, relative, above the best "
+        f"unimodal system): {_met(claim.relative > thesis.CLAIM_RELATIVE)}. {claim}.",
+        f"Hypothesis (accuracy of a multimodal system at least {thesis.HYPOTHESIS_RELATIVE:.0f} percent above audio "
+        f"only), read as relative: {_met(hypothesis.relative >= thesis.HYPOTHESIS_RELATIVE)}; read as points: "
+        f"{_met(hypothesis.points >= thesis.HYPOTHESIS_RELATIVE)}. {hypothesis}.",
+    ]
+    never = accuracy.get("never sad")
+    if never is not None:
+        above = [name for name in accuracy if name != "never sad" and accuracy[name] > never]
+        lines.append(f'Answering "never sad" is {never:.2f} percent accurate; above it: {", ".join(above) or "none"}.')
+    return lines
+
+
+def _met(yes: bool) -> str:
+    return "MET" if yes else "NOT MET"
+
+
+def thesis_verdicts() -> list[str]:
+    """The verdicts on the numbers that the thesis prints."""
+    accuracy = {name: row.accuracy for name, row in thesis.TABLE_2.items()} | {"never sad": thesis.NEVER_SAD.accuracy}
+    return verdicts(accuracy, {name: row.f1 for name, row in thesis.TABLE_2.items()})
+
+
+def found_verdicts(scored: Sequence[Scored]) -> list[str]:
+    """The verdicts on what was found."""
+    figures = {one.system: sad_figures(one.found) for one in scored}
+    accuracy = {name: 100 * figure["accuracy"].value for name, figure in figures.items()}
+    accuracy["never sad"] = 100 * float((scored[0].found.labels == 0).mean())
+    return verdicts(accuracy, {name: 100 * figure["F1"].value for name, figure in figures.items()})
+
+
+def figures_table(run: "Run", protocols: Sequence[Protocol]) -> str:
+    """One run's test figures under these protocols."""
+    config = run.config
+    scored = [
+        Scored(config.system, f"{config.title}, {protocol}", read(run.predictions_path(protocol), "test"))
+        for protocol in protocols
+    ]
+    lines = [run.provenance.partial, more_figures(scored), spread(scored)]
+    return "\n".join(line for line in lines if line)

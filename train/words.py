@@ -1,0 +1,110 @@
+"""The words that the text branch reads: transcripts, what Whisper hears, or the words of the last seconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sadstream.audio import SEGMENT_S
+from sadstream.features import at_level
+from sadstream.header import TextEncoderConfig
+from sadstream.models import locate
+from sadstream.text import TextEncoder
+from sadstream.whisper import Whisper
+from train.cache import Cache, key_of
+from train.clips import read_audio
+from train.config import AudioSource, TextSource
+from train.manifest import Utterance
+from train.progress import progress
+from train.sound import pieces
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+WHISPER_DBFS = -20.0  # the level at which the daemon gives a segment to Whisper
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """(n, dim) float32 text embeddings, and whose they are."""
+
+    vectors: "NDArray[np.float32]"
+    encoder: TextEncoderConfig
+
+
+def words_of(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: str) -> list[str]:
+    """The words of each row as this source gives them."""
+    if source.source == "whisper":
+        return _heard(rows, source, cache, device)
+    if source.window_s is not None:
+        return last_words(rows, source.window_s)
+    return [row.transcript for row in rows]
+
+
+def last_words(rows: Sequence[Utterance], window_s: float) -> list[str]:
+    """The speaker's words of the `window_s` seconds that end with the utterance's first 3 s.
+
+    No transcript says when each word was spoken; they are spread evenly over their utterance.
+    """
+    spoken: dict[tuple[str, str], list[tuple[float, float, str]]] = {}
+    for row in rows:
+        spoken.setdefault((row.dialogue or row.utterance, row.speaker), []).extend(_timed(row))
+    chosen = []
+    for row in rows:
+        end_s = min(row.end_s, row.start_s + SEGMENT_S)
+        words = sorted(spoken[row.dialogue or row.utterance, row.speaker])
+        chosen.append(" ".join(word for start, end, word in words if start >= end_s - window_s and end <= end_s + 1e-6))
+    return chosen
+
+
+def _timed(row: Utterance) -> list[tuple[float, float, str]]:
+    words = row.transcript.split()
+    if not words:
+        return []
+    step_s = row.duration_s / len(words)
+    return [(row.start_s + i * step_s, row.start_s + (i + 1) * step_s, word) for i, word in enumerate(words)]
+
+
+def _heard(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: str) -> list[str]:
+    """What Whisper hears in the first 3 s, as in the daemon: nothing where its words do not count."""
+    import numpy as np
+    import torch
+
+    whisper = Whisper(locate(source.whisper, "whisper"), device, "en")
+    heard = []
+    with progress("Whisper", len(rows)) as advance, torch.inference_mode():
+        for row in rows:
+            key = key_of(Path(row.path).read_bytes(), f"words {whisper.identity}")
+            stored = cache.get(key)
+            if stored is None:
+                segment = pieces(read_audio(Path(row.path)), AudioSource())[0]
+                transcript = whisper.transcribe(torch.from_numpy(at_level(segment, WHISPER_DBFS)))
+                stored = np.array(transcript.text if transcript.kept else "")
+                cache.put(key, stored)
+            heard.append(str(stored))
+            advance()
+    return heard
+
+
+def embed(texts: Sequence[str], source: TextSource, cache: Cache, device: str) -> Embedded:
+    """The embedding of each text, computed once; no words are the embedding of nothing."""
+    import numpy as np
+    import torch
+
+    asked = TextEncoderConfig(name=source.encoder, identity="", pooling=source.pooling, dim=0)
+    encoder = TextEncoder(locate(source.encoder, "text"), asked, device)
+    settings = f"text {encoder.identity} {source.pooling}"
+    keys = [key_of(text.encode(), settings) for text in texts]
+    known = {key: vector for key in set(keys) if (vector := cache.get(key)) is not None}
+    missing = sorted({key: text for key, text in zip(keys, texts, strict=True) if key not in known}.items())
+    with progress("text", len(missing), "texts") as advance, torch.inference_mode():
+        for key, text in missing:  # one at a time: padding in a batch changes the last digits, and so the bytes
+            known[key] = encoder([text])[0].float().cpu().numpy()
+            cache.put(key, known[key])
+            advance()
+    vectors = np.stack([known[key] for key in keys]).astype(np.float32)
+    identity = TextEncoderConfig(
+        name=encoder.name, identity=encoder.identity, pooling=source.pooling, dim=vectors.shape[1]
+    )
+    return Embedded(vectors, identity)
