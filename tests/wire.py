@@ -7,6 +7,7 @@ import argparse
 import json
 import math
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -101,6 +102,13 @@ def program(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+def free_tcp() -> str:
+    """A tcp endpoint of this machine that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def ready(process: subprocess.Popen[str]) -> None:
