@@ -44,9 +44,10 @@ class VadConfig(Table):
     """Voice activity detection on a level-normalised copy of the audio."""
 
     aggressiveness: int = Field(default=2, ge=0, le=3, description="0 keeps most, 3 drops most")
+    silence_dbfs: Dbfs = Field(default=-62.0, description="a frame quieter than this is never speech")
     target_dbfs: Dbfs = Field(default=-20.0, description="level that the loudest speech is brought to")
-    noise_dbfs: Dbfs = Field(default=-40.0, description="level above which the noise floor is not lifted")
-    max_gain_db: float = Field(default=30.0, ge=0.0, le=60.0)
+    noise_dbfs: Dbfs = Field(default=-50.0, description="level above which the noise floor is not lifted")
+    max_gain_db: float = Field(default=25.0, ge=0.0, le=60.0)
     decay_db_s: float = Field(default=4.0, gt=0.0, le=100.0, description="how fast loudness is forgotten")
     rise_db_s: float = Field(default=5.0, gt=0.0, le=100.0, description="how fast the noise floor may rise")
 
@@ -56,7 +57,7 @@ class SegmentConfig(Table):
 
     open_voiced: int = Field(default=6, ge=1, le=50, description="voiced frames of the window that open it")
     open_window: int = Field(default=10, ge=1, le=50, description="frames of 30 ms")
-    pre_roll_ms: int = Field(default=150, ge=0, le=900, description="kept before the first voiced frame")
+    pre_roll_ms: int = Field(default=150, ge=0, le=900, description="kept before the window that opens it")
     hold_ms: int = Field(default=300, ge=FRAME_MS, le=1500, description="pause that closes it")
     min_voiced_ms: int = Field(default=180, ge=0, le=1500, description="less speech than this is no segment")
 
@@ -137,6 +138,14 @@ class ServiceConfig(Table):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class MetricsConfig(Table):
+    """Prometheus metrics; off unless they have an address."""
+
+    listen: str | None = Field(
+        default=None, pattern=r"^(127\.0\.0\.1|localhost):[1-9][0-9]{0,4}$", description="host:port"
+    )
+
+
 class Config(Table):
     """Everything the daemon can be told."""
 
@@ -150,6 +159,7 @@ class Config(Table):
     publish: PublishConfig = PublishConfig()
     service: ServiceConfig = ServiceConfig()
     journal: JournalConfig = JournalConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Config":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+TORCHAUDIO_FAULT = "torchaudio: its native library wants CUDA and this torch has none; run `sadstream doctor --fix`"
 MAX_GAIN_DB = 50.0  # from -70 dBFS, quieter than any microphone in a room, to the target
 
 
@@ -46,9 +47,7 @@ def _mel(config: LogMelConfig) -> "torch.nn.Module":
     try:
         from torchaudio.transforms import MelSpectrogram
     except OSError:
-        raise UnavailableError(
-            "torchaudio: its native library wants CUDA and this torch has none; run `sadstream doctor --fix`"
-        ) from None
+        raise UnavailableError(TORCHAUDIO_FAULT) from None
     transform: torch.nn.Module = MelSpectrogram(
         sample_rate=SAMPLE_RATE,
         n_fft=config.n_fft,

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sadstream.errors import UnavailableError
+from sadstream.features import TORCHAUDIO_FAULT
 from sadstream.header import TextEncoderConfig
 from sadstream.models import load_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# transformers has asked its hub although told not to; nothing leaves this machine at run time.
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 MAX_TOKENS = 128  # 3 s of speech are under 30; a training sentence may be longer
 
 
@@ -22,6 +21,9 @@ class TextEncoder:
 
     def __init__(self, directory: Path, config: TextEncoderConfig, device: str) -> None:
         import torch
+
+        # transformers has asked its hub although told to stay local; nothing leaves this machine at run time.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         loaded = load_tensors(directory)
@@ -32,7 +34,11 @@ class TextEncoder:
                 f"{directory}: text encoder {self.name} {self.identity[:12]}: "
                 f"the checkpoint was trained with {config.name} {config.identity[:12]}; use that one"
             )
-        model: Any = AutoModel.from_config(AutoConfig.from_pretrained(directory, local_files_only=True))  # type: ignore[no-untyped-call]
+        settings = AutoConfig.from_pretrained(directory, local_files_only=True)
+        try:
+            model: Any = AutoModel.from_config(settings)  # type: ignore[no-untyped-call]
+        except OSError:  # transformers imports torchaudio where that is installed
+            raise UnavailableError(TORCHAUDIO_FAULT) from None
         tensors = {name: torch.from_numpy(array).float() for name, array in loaded.tensors.items()}
         missing, _ = model.load_state_dict(tensors, strict=False)
         lacking = [name for name in missing if "position_ids" not in name and not name.startswith("pooler.")]

@@ -36,7 +36,7 @@ class VirtualMicrophone:
             "PULSE_RUNTIME_PATH": str(folder / "pulse"),
             "PULSE_SERVER": f"unix:{folder}/pulse/native",
             "PULSE_COOKIE": str(folder / "cookie"),
-            "HOME": str(folder),
+            "XDG_CONFIG_HOME": str(folder),
             "ALSA_CONFIG_PATH": f"/usr/share/alsa/alsa.conf:{asoundrc}",
         }
         self._server: subprocess.Popen[bytes] | None = None

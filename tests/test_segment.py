@@ -58,7 +58,7 @@ def segments_of(samples: NDArray[np.float32], vad: VadConfig | None = None) -> l
 
 
 def test_speech_between_pauses_is_one_segment_with_pre_roll_and_hold() -> None:
-    assert spans(cut("." * 20 + "x" * 30 + "." * 40)) == [(15, 60)]
+    assert spans(cut("." * 20 + "x" * 30 + "." * 40)) == [(11, 60)]
 
 
 def test_speech_of_seven_seconds_is_cut_at_three() -> None:

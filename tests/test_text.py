@@ -22,7 +22,8 @@ def test_sentences_of_one_meaning_are_near() -> None:
             encoder()(["I feel so sad today.", "I am very unhappy.", "Boil the pasta for nine minutes."])
         )
 
-    assert sad @ sadder > 0.5 > sad @ cooking
+    assert float(sad @ sadder) > 0.4
+    assert float(sad @ cooking) < 0.2
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])

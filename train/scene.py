@@ -23,14 +23,14 @@ CLIPS = (
     "Actor_16/03-01-05-01-01-01-16",
     "Actor_18/03-01-04-02-02-02-18",
     "Actor_17/03-01-03-01-02-01-17",
-    "Actor_16/03-01-02-01-02-01-16",
+    "Actor_16/03-01-01-01-02-01-16",
 )
 SPEECH_DBFS = -23.0  # the whole scene at once: how loud the clips are among themselves stays
-ROOM_DBFS = -60.0
-FAN_DBFS = -30.0
+ROOM_DBFS = -66.0
+FAN_DBFS = -40.0
 PAUSE_S = 0.9
 FAN_AFTER = 4  # clips
-FAN_S = 4.0
+FAN_S = 2.2
 
 
 def _read(path: Path) -> NDArray[np.float32]:
