@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng
 
-.PHONY: demo test test-slow check setup system models clean
+.PHONY: demo test test-slow soak check setup system models clean
 
 demo: setup models
 	$(BIN)/sadstream demo
@@ -16,6 +16,10 @@ test: setup system models
 
 test-slow: setup system models
 	$(BIN)/python -m pytest -m slow
+
+# A day of audio as fast as it goes, then half an hour in real time; SOAK_HOURS and SOAK_MINUTES change that.
+soak: setup system models
+	$(BIN)/python -m pytest -m slow -s tests/test_soak.py
 
 check: setup
 	$(BIN)/ruff check .

@@ -7,13 +7,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from sadstream import logs
+from sadstream import logs, metrics
 from sadstream.analyze import Analyzer
-from sadstream.config import Config, JournalConfig, StreamConfig, load, with_changes
+from sadstream.config import Config, JournalConfig, MetricsConfig, StreamConfig, load, with_changes
 from sadstream.errors import MissingFileError, SadstreamError
 from sadstream.events import Score, Status
 from sadstream.fallback import Fallback, Rung
@@ -39,7 +39,8 @@ def run_daemon(
 ) -> None:
     """Serve until the end; leaves the process at once if a thread hangs, so that a stop is never waited for."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the service knows better
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the last seconds of speech
+    with suppress(OSError, ValueError):  # a sandbox may forbid it, and then sets it itself
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the last seconds of speech
     config = configured(path, changes)
     logs.set_up(config.service.log_level)
     sources = [open_source(stream, config) for stream in config.stream]
@@ -52,7 +53,7 @@ def run_daemon(
         wait_subscriber_s,
         require_device,
         read_again=None if path is None else lambda: configured(path, changes),
-        observers=journaling(config.journal, beside),
+        observers=(*journaling(config.journal, beside), *measuring(config.metrics)),
     )
     service = Service(config, sources, loader(config), options, Publisher.configured(config.publish))
     code, ended = 0, False
@@ -86,6 +87,11 @@ def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Scor
             aside.put(event)
 
     return (keep,)
+
+
+def measuring(config: MetricsConfig) -> tuple[Callable[[Score | Status | Gap], None], ...]:
+    """Who counts for Prometheus, if anybody does."""
+    return () if config.listen is None else (metrics.serve(config.listen),)
 
 
 def described(bug: BugError) -> str:

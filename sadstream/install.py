@@ -1,0 +1,187 @@
+"""`sadstream service`: the daemon under systemd, installed from a checkout or a wheel, and removed without a trace."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from sadstream import __version__
+from sadstream.catalogue import models_dir
+from sadstream.errors import UnavailableError, UsageError
+from sadstream.releases import CURRENT
+
+Run = Callable[[Sequence[str]], None]
+
+SAYS = """\
+sadstream will run as a service of {whom}, now and after every start.
+  hears   one microphone, all the time, also when nobody thinks of it
+  keeps   nothing: audio and words stay in memory for the seconds that a segment takes
+  sends   sad scores, no words, to programs of this machine that may read {endpoint}
+It must not be used
+  - at work or in education, to infer emotions of people (prohibited in the EU, AI Act, Article 5(1)(f)),
+  - to decide about a person, or as a medical device: it errs, and more for some voices than for others,
+  - without telling those who are heard."""
+
+CONFIG = """\
+# What is not here has its default; `sadstream config show` lists every key.
+[[stream]]
+name = "mic"
+source = "mic"
+# device = "usb"            # part of a capture device's name; `sadstream devices` lists them
+
+[model]
+checkpoint = "{checkpoint}"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where an installation lies."""
+
+    user: bool
+    environment: Path
+    state: Path  # models and checkpoints
+    configuration: Path
+    units: Path
+    endpoint: str
+
+    @property
+    def models(self) -> Path:
+        """The service's models."""
+        return self.state / "models"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Its checkpoints."""
+        return self.state / "checkpoints"
+
+    @property
+    def unit_files(self) -> dict[str, str]:
+        """Unit names as installed, by the name that they ship under."""
+        if self.user:
+            return {"sadstream.user.service": "sadstream.service"}
+        return {"sadstream.service": "sadstream.service", "sadstream@.service": "sadstream@.service"}
+
+
+def layout(user: bool, root: Path = Path("/")) -> Layout:
+    """The system's layout, or a user's own; `root` is for images and tests."""
+    if not user:
+        return Layout(
+            False, root / "opt/sadstream", root / "var/lib/sadstream", root / "etc/sadstream",
+            root / "etc/systemd/system", f"ipc://{root / 'run/sadstream/pub'}",
+        )  # fmt: skip
+    home = root / str(Path.home()).lstrip("/")
+    share = home / ".local/share/sadstream"
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    return Layout(
+        True, share / "venv", share, home / ".config/sadstream", home / ".config/systemd/user",
+        f"ipc://{root / runtime.lstrip('/')}/sadstream/pub",
+    )  # fmt: skip
+
+
+def install(where: Layout, run: Run, yes: bool, ask: Callable[[str], str] = input) -> None:
+    """Environment, models, checkpoint, configuration, units; then the service starts."""
+    print(SAYS.format(whom="you" if where.user else "this machine", endpoint=where.endpoint))
+    if not yes and ask("Install it? Type yes: ").strip().lower() != "yes":
+        raise UsageError("service install: not confirmed, so nothing was done")
+    sources = {name: _unit(name) for name in where.unit_files}
+    run([sys.executable, "-m", "venv", "--clear", str(where.environment)])
+    program = str(where.environment / "bin/sadstream")
+    run([str(where.environment / "bin/python"), "-m", "pip", "install", "--quiet", f"{origin()}"])
+    run([program, "doctor", "--fix", "--only", "torchaudio"])
+    here = ["--from", str(models_dir())] if models_dir().is_dir() else []
+    run([program, "models", "fetch", "--to", str(where.models), *here])
+    if not (where.checkpoints / CURRENT).exists():
+        scope = ["--user"] if where.user else []
+        run([program, "service", "upgrade", "default", "--to", str(where.checkpoints), *scope])
+    _write_configuration(where)
+    _make_readable(where.state)
+    if not where.user and run is system:
+        run(["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", "sadstream"])
+    where.units.mkdir(parents=True, exist_ok=True)
+    for name, source in sources.items():
+        shutil.copyfile(source, where.units / where.unit_files[name])
+    _systemctl(where, run, ["daemon-reload"], ["enable", "--now", "sadstream.service"])
+    print(f"installed; `sadstream service status{' --user' if where.user else ''}` says how it is")
+
+
+def uninstall(where: Layout, run: Run) -> None:
+    """Remove all that `install` made: service, environment, models, checkpoints, configuration, units."""
+    _systemctl(where, run, ["disable", "--now", "sadstream.service"])
+    for unit in where.unit_files.values():
+        (where.units / unit).unlink(missing_ok=True)
+    for folder in (where.environment, where.state, where.configuration):
+        shutil.rmtree(folder, ignore_errors=True)
+    _systemctl(where, run, ["daemon-reload"])
+    if not where.user and run is system:
+        run(["userdel", "sadstream"])
+    left = [str(folder) for folder in (where.environment, where.state, where.configuration) if folder.exists()]
+    if left:
+        raise UnavailableError(f"service uninstall: could not remove {', '.join(left)}; remove it by hand")
+
+
+def require_root(where: Layout) -> None:
+    """UsageError where the system's layout is to be changed by somebody else."""
+    if not where.user and os.geteuid() != 0:
+        raise UsageError("service: the system's service needs root: sudo sadstream service ..., or --user for your own")
+
+
+def origin() -> str:
+    """What pip can install this very sadstream from: the checkout, the wheel, or its name and version."""
+    said = distribution("sadstream").read_text("direct_url.json")
+    url = urlparse(json.loads(said)["url"]) if said else None
+    if url is not None and url.scheme == "file" and Path(unquote(url.path)).exists():
+        return unquote(url.path)
+    return f"sadstream=={__version__}"
+
+
+def system(command: Sequence[str]) -> None:
+    """Run a command; UnavailableError names the one that failed."""
+    if command[0] in ("useradd", "userdel"):  # there already, or gone already
+        subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
+        return
+    try:
+        subprocess.run(command, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        what = error.strerror if isinstance(error, OSError) else f"exit code {error.returncode}"
+        raise UnavailableError(f"service: `{' '.join(command)}` failed: {what}; mend that and try again") from None
+
+
+def _systemctl(where: Layout, run: Run, *commands: list[str]) -> None:
+    if not Path("/run/systemd/system").is_dir():
+        print(f"systemd does not run here: {'; '.join('systemctl ' + ' '.join(c) for c in commands)} left out")
+        return
+    for command in commands:
+        run(["systemctl", *(["--user"] if where.user else []), *command])
+
+
+def _write_configuration(where: Layout) -> None:
+    path = where.configuration / "sadstream.toml"
+    if path.exists():
+        print(f"{path}: kept as it is")
+        return
+    where.configuration.mkdir(parents=True, exist_ok=True)
+    path.write_text(CONFIG.format(checkpoint=where.checkpoints / CURRENT), encoding="utf-8")
+
+
+def _make_readable(folder: Path) -> None:
+    """The service reads its models as a user of its own, whatever the installer's umask."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _unit(name: str) -> Path:
+    """A unit file in the checkout, or where a wheel puts it."""
+    places = (Path(__file__).parent.parent / "systemd", Path(sysconfig.get_path("data")) / "share/sadstream/systemd")
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    raise UnavailableError(f"{name}: not in {' or '.join(map(str, places))}; install sadstream again")

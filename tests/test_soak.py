@@ -1,0 +1,102 @@
+"""Hours of audio: memory, descriptors and threads stay where they are, and no number is missing.
+
+SOAK_HOURS of audio go through the whole daemon with a fake analyser as fast as it can; SOAK_MINUTES pass in real time
+with real models on a virtual microphone. `make soak` runs both in full.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from fakes import FakeSource, config, fake_load, quiet, voice
+
+from sadstream.audio import SAMPLE_RATE, Framer, to_pcm
+from sadstream.events import Score, Status
+from sadstream.publish import Publisher
+from sadstream.reports import Gap
+from sadstream.service import RunOptions, Service
+from sadstream.sources import Item, SourceChange
+
+TURN = to_pcm(np.concatenate([quiet(1.0), voice(2.0)]))
+TURN_S = len(TURN) / 2 / SAMPLE_RATE
+HOURS = float(os.environ.get("SOAK_HOURS", "24"))
+MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
+
+
+class Diary:
+    """What a run used, noted once an hour of audio, and the count of its scores."""
+
+    def __init__(self) -> None:
+        self.scores = 0
+        self.holes = 0
+        self.rss_mb: list[float] = []
+        self.fds: set[int] = set()
+        self.threads: set[int] = set()
+        self._process = psutil.Process()
+
+    def observe(self, event: Score | Status | Gap) -> None:
+        if isinstance(event, Score):
+            self.holes += event.seq != self.scores or event.segment != self.scores
+            self.scores += 1
+
+    def note(self) -> None:
+        self.rss_mb.append(self._process.memory_info().rss / 1e6)
+        self.fds.add(self._process.num_fds())
+        self.threads.add(threading.active_count())
+
+    def slope_mb(self) -> float:
+        """MB a note, by regression over the second half."""
+        half = self.rss_mb[len(self.rss_mb) // 2 :]
+        return float(np.polyfit(np.arange(len(half)), half, 1)[0])
+
+
+def soak(folder: Path, hours: float, notes: int) -> Diary:
+    diary = Diary()
+    turns = int(hours * 3600 / TURN_S)
+
+    def items() -> Iterator[Item]:
+        framer = Framer()
+        yield SourceChange("listening", "none")
+        for turn in range(turns):
+            if turn % max(1, turns // notes) == 0:
+                diary.note()
+            yield from framer.feed(TURN, time.monotonic())
+
+    settings = config(folder)
+    options = RunOptions(pace_realtime=False, observers=(diary.observe,))
+    source = FakeSource(items, live=False)
+    Service(settings, [source], fake_load(), options, Publisher(settings.publish.endpoint)).run()
+    assert diary.scores == turns
+    return diary
+
+
+def test_half_an_hour_of_audio_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The short form: the slope is noise at this length, so it is held to a tenth of the daemon's size."""
+    diary = soak(tmp_path, 0.5, notes=20)
+
+    assert diary.holes == 0
+    assert len(diary.fds) == 1
+    assert len(diary.threads) == 1
+    assert max(diary.rss_mb) - diary.rss_mb[len(diary.rss_mb) // 2] < 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_day_of_audio_leaves_nothing_behind(tmp_path: Path) -> None:
+    start = time.monotonic()
+    diary = soak(tmp_path, HOURS, notes=int(max(10, HOURS)))
+    slope = diary.slope_mb() * len(diary.rss_mb) / HOURS
+    print(
+        f"\n{HOURS:g} h of audio in {time.monotonic() - start:.0f} s: {diary.scores} scores, {diary.holes} holes, "
+        f"{slope:.3f} MB/h, descriptors {sorted(diary.fds)}, threads {sorted(diary.threads)}"
+    )
+
+    assert diary.holes == 0
+    assert slope < 1.0
+    assert len(diary.fds) == 1
+    assert len(diary.threads) == 1
