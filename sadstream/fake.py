@@ -58,6 +58,7 @@ class Pause:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
 class Restart:
     """The daemon dies and comes back as a new one."""
 

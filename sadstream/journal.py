@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS score (
 CREATE INDEX IF NOT EXISTS score_time ON score (time_s);
 """
 PENDING = 1000  # scores that wait for the disk to come back; at one per 3 s that is 50 minutes
+RETRY_S = 4.0  # between two attempts on a disk that failed
 PRUNE_S = 600.0  # between two deletions of what is too old
 BUSY_S = 0.2  # for another program's lock
 DAY_S = 86_400.0
@@ -33,13 +34,14 @@ DAY_S = 86_400.0
 class Journal:
     """Written by one thread; `write` never raises for the disk's sake."""
 
-    def __init__(self, path: Path, keep_days: float) -> None:
+    def __init__(self, path: Path, keep_days: float, retry_s: float = RETRY_S) -> None:
         self.path = path
         self.lost = 0  # scores that will never be on the disk
         self._keep_s = keep_days * DAY_S
         self._pending: deque[Score] = deque()
         self._connection: sqlite3.Connection | None = None
-        self._failing = False
+        self._retry_s = retry_s
+        self._failed_s: float | None = None
         self._pruned_s = -PRUNE_S
 
     def write(self, scores: Sequence[Score]) -> None:
@@ -48,18 +50,20 @@ class Journal:
         while len(self._pending) > PENDING:
             self._pending.popleft()
             self.lost += 1
+        if self._failed_s is not None and time.monotonic() - self._failed_s < self._retry_s:
+            return
         try:
             self._store()
         except (sqlite3.Error, OSError) as error:
             self.close()
-            if not self._failing:
+            if self._failed_s is None:
                 log.error("journal: %s: %s; the scoring goes on, scores wait in memory", self.path, error)
-            self._failing = True
+            self._failed_s = time.monotonic()
         else:
             self._pending.clear()
-            if self._failing:
+            if self._failed_s is not None:
                 log.warning("journal: %s: written again; %d scores lost in all", self.path, self.lost)
-            self._failing = False
+            self._failed_s = None
 
     def close(self) -> None:
         """Let the file go; a later `write` opens it again."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sadstream.address import beside, is_local
+from sadstream.address import beside, check, is_local
 from sadstream.door import Door
 from sadstream.errors import BusyError, ConfigError
 from sadstream.events import E, Latency, Reason, Score, State, Status, to_wire, topic
@@ -67,8 +67,12 @@ class Publisher:
     def __init__(
         self, endpoint: str, keys: ServerKeys | None = None, replay: str = "auto", replay_events: int = 500
     ) -> None:
-        for one in (endpoint, replay):
-            if keys is None and one not in ("auto", "off") and not is_local(one):
+        for one in {endpoint, replay} - {"auto", "off"}:
+            try:
+                check(one)
+            except ValueError as error:
+                raise ConfigError(f"{one}: {error}") from None
+            if keys is None and not is_local(one):
                 raise ConfigError(f"{one}: {NEEDS_KEYS}")
         self.endpoint = endpoint
         self.session = secrets.token_hex(8)

@@ -1,0 +1,330 @@
+"""Scores on disk: never the words, never at the scoring's cost."""
+
+import csv
+import io
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon import run
+from wire import a_score, assert_true_to_contract
+
+from sadstream.errors import ConfigError, DataError, MissingFileError, UsageError
+from sadstream.events import Score
+from sadstream.history import moment_s
+from sadstream.journal import PENDING, Journal, check_path, read, unix_s
+from sadstream.pipeline import Aside
+
+DAY_S = 86_400.0
+
+
+def at(age_s: float) -> str:
+    """The time so long ago, as an event says it."""
+    moment = datetime.now(UTC) - timedelta(seconds=age_s)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def scored(seq: int, age_s: float = 0.0, **changes: Any) -> Score:
+    """A score of so long ago."""
+    return replace(a_score(seq, **changes), time=at(age_s))
+
+
+def stored(path: Path) -> list[Score]:
+    """All of a journal."""
+    return list(read(path, 0.0, time.time() + DAY_S))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the journal goes."""
+    return tmp_path / "scores.sqlite"
+
+
+def test_what_is_written_is_read_again_in_order(path: Path) -> None:
+    journal = Journal(path, 30.0)
+    journal.write([scored(2, 10.0), scored(1, 20.0)])
+    journal.write([scored(3, 5.0)])
+
+    assert [score.seq for score in stored(path)] == [1, 2, 3]
+    assert [score.seq for score in read(path, time.time() - 15.0, time.time())] == [2, 3]
+    assert [score.seq for score in read(path, 0.0, time.time(), stream="door")] == []
+
+
+def test_words_never_reach_the_disk(path: Path) -> None:
+    journal = Journal(path, 30.0)
+    journal.write([scored(0, text="canary in the coal mine")])
+    journal.close()
+
+    assert stored(path)[0].text is None
+    for file in path.parent.iterdir():
+        assert b"canary" not in file.read_bytes()
+
+
+def test_a_provisional_score_is_not_kept(path: Path) -> None:
+    journal = Journal(path, 30.0)
+    journal.write([scored(0, provisional=True), scored(1)])
+
+    assert [score.seq for score in stored(path)] == [1]
+
+
+def test_the_file_is_its_owners_alone(path: Path) -> None:
+    journal = Journal(path, 30.0)
+    journal.write([scored(0)])
+
+    assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+
+
+def test_what_is_too_old_is_deleted(path: Path) -> None:
+    journal = Journal(path, 2.0)
+    journal.write([scored(0, 3 * DAY_S), scored(1, DAY_S)])
+
+    assert [score.seq for score in stored(path)] == [1]
+
+
+def test_a_daemon_that_writes_and_one_that_reads_do_not_wait_for_each_other(path: Path) -> None:
+    journal = Journal(path, 30.0)
+    journal.write([scored(0)])
+    reading = sqlite3.connect(path)
+    reading.execute("BEGIN")
+    reading.execute("SELECT * FROM score").fetchall()
+    journal.write([scored(1)])
+    reading.close()
+
+    assert journal.lost == 0
+    assert len(stored(path)) == 2
+
+
+def test_a_locked_file_costs_nothing_but_a_wait_in_memory(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(path, 30.0, retry_s=0.0)
+    journal.write([scored(0)])
+    other = sqlite3.connect(path)
+    other.execute("BEGIN IMMEDIATE")
+    journal.write([scored(1)])
+    journal.write([scored(2)])
+    other.rollback()
+    other.close()
+    journal.write([scored(3)])
+
+    assert [score.seq for score in stored(path)] == [0, 1, 2, 3]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert "0 scores lost" in caplog.text
+
+
+def test_a_full_disk_is_announced_once_counted_and_survived(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The scores that wait are written when there is room again; only what the memory cannot hold is lost."""
+    journal = Journal(path, 30.0, retry_s=0.0)
+    journal.write([scored(0)])
+    journal.close()
+    monkeypatch.setattr("sadstream.journal._opened", refuse)
+    for number in range(PENDING + 50):
+        journal.write([scored(1 + number)])
+    assert journal.lost > 0
+    monkeypatch.undo()
+    journal.write([])
+
+    assert len(stored(path)) + journal.lost == PENDING + 51
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+def refuse(_: Path) -> sqlite3.Connection:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+@pytest.mark.parametrize("content", [b"this is no database, but long enough to look like a header" * 9, b"\0" * 8192])
+def test_a_file_that_is_no_journal_is_announced_and_left_alone(
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_bytes(content)
+    journal = Journal(path, 30.0)
+    journal.write([scored(0)])
+
+    assert "journal" in caplog.text
+    assert path.read_bytes() == content
+    with pytest.raises(DataError):
+        stored(path)
+
+
+def test_a_deleted_file_is_made_anew(path: Path) -> None:
+    journal = Journal(path, 30.0)
+    journal.write([scored(0)])
+    for file in list(path.parent.iterdir()):
+        file.unlink()
+    journal.write([scored(1)])
+
+    assert [score.seq for score in stored(path)] == [1]
+
+
+def test_a_journal_of_another_version_is_not_touched(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA user_version = 7")
+    other.close()
+    Journal(path, 30.0).write([scored(0)])
+
+    assert "version 7, expected 1" in caplog.text
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from test_journal import scored
+from sadstream.journal import Journal
+journal = Journal(Path(sys.argv[1]), 30.0)
+for number in range(1_000_000):
+    journal.write([scored(number)])
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 30, 400])
+def test_what_was_written_survives_kill_9(path: Path, after: int) -> None:
+    """Every score whose write had returned is there, and the next daemon goes on in the same file."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
+    )
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        if int(line) >= after:
+            break
+    writer.send_signal(signal.SIGKILL)
+    rest = [int(line) for line in writer.communicate()[0].split()[:-1]]
+    written = max([after, *rest])
+    seqs = [score.seq for score in sorted(stored(path), key=lambda score: score.seq)]
+    Journal(path, 30.0).write([scored(0, session="c" * 16)])
+
+    assert seqs[: written + 1] == list(range(written + 1))
+    assert len(stored(path)) == len(seqs) + 1
+
+
+def test_a_slow_disk_delays_nobody(tmp_path: Path) -> None:
+    """What is put aside is handed over in order by a thread; the one who puts never waits."""
+    handed: list[int] = []
+    let_go = threading.Event()
+
+    def slow(scores: Any) -> None:
+        let_go.wait(5)
+        handed.extend(score.seq for score in scores)
+
+    done = threading.Event()
+    with Aside("test", slow, done.set) as aside:
+        began = time.perf_counter()
+        for number in range(500):
+            aside.put(a_score(number))
+        assert time.perf_counter() - began < 0.5
+        let_go.set()
+        until = time.monotonic() + 5
+        while len(handed) < 500 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert handed == list(range(500))
+    assert done.wait(1)
+
+
+def test_a_disk_that_hangs_does_not_hold_up_the_end() -> None:
+    never = threading.Event()
+    with Aside("test", lambda _: never.wait(5) and None, lambda: None) as aside:
+        aside.put(a_score(0))
+        time.sleep(0.05)
+        began = time.monotonic()
+    assert time.monotonic() - began < 0.5
+    never.set()
+
+
+def test_a_place_that_cannot_be_written_is_known_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no folder"):
+        check_path(tmp_path / "none" / "scores.sqlite")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        check_path(tmp_path)
+
+
+def test_history_prints_people_json_csv_and_a_picture(path: Path, tmp_path: Path) -> None:
+    Journal(path, 30.0).write([scored(number, 7200.0 - 600 * number, audio_logit=number / 4) for number in range(13)])
+    base = ("history", "--journal", str(path))
+    as_json = run(*base, "--since", "61m", "--json").stdout.splitlines()
+    table = list(csv.DictReader(io.StringIO(run(*base, "--since", "3h", "--csv").stdout)))
+    people = run(*base, "--since", "3h", "--until", "1h").stdout.splitlines()
+    drawn = run(*base, "--since", "3h", "--plot", str(tmp_path / "x.png"))
+
+    assert [assert_true_to_contract(line)["seq"] for line in as_json] == list(range(6, 13))
+    assert [row["seq"] for row in table] == [str(number) for number in range(13)]
+    assert [float(row["p_sad"]) for row in table] == [score.p_sad for score in stored(path)]
+    assert len(people) == 7
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_history_of_nothing_says_so(path: Path) -> None:
+    Journal(path, 30.0).write([scored(0, DAY_S)])
+    done = run("history", "--journal", str(path))
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no scores" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [((), 2), (("--journal", "none.sqlite"), 66), (("--journal", "x", "--json", "--csv"), 2)],
+)
+def test_history_without_a_journal_is_one_line(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    done = run("history", *arguments, cwd=tmp_path)
+
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_moments() -> None:
+    assert moment_s("90s", 1000.0) == 910.0
+    assert moment_s("1.5h", 10_000.0) == 4600.0
+    assert moment_s("1970-01-02", 0.0) == DAY_S
+    assert moment_s("1970-01-01T02:00+01:00", 0.0) == 3600.0
+    assert unix_s("1970-01-01T00:00:01.500Z") == 1.5
+    with pytest.raises(UsageError, match="expected an age"):
+        moment_s("yesterday", 0.0)
+
+
+def test_a_missing_journal_says_how_to_have_one(path: Path) -> None:
+    with pytest.raises(MissingFileError, match="path"):
+        stored(path)
+
+
+FULL = """
+import json, resource, sys, time
+from pathlib import Path
+from test_journal import scored, stored
+from sadstream.journal import Journal
+path = Path(sys.argv[1])
+journal = Journal(path, 30.0, retry_s=0.5)
+journal.write([scored(0)])
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+for number in range(1, 900):
+    journal.write([scored(number)])
+full = len(stored(path))
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+time.sleep(0.6)
+journal.write([])
+print(json.dumps([full, len(stored(path)), journal.lost]))
+"""
+
+
+def test_a_file_that_cannot_grow_any_more_loses_nothing_that_memory_holds(path: Path) -> None:
+    """The kernel refuses the write, as it does on a full disk; later there is room again."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)],
+        check=False, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    full, whole, lost = json.loads(done.stdout)
+
+    assert full < 800
+    assert (whole, lost) == (900, 0)
+    assert done.stderr.count("scoring goes on") == 1
