@@ -34,14 +34,14 @@ class AugmentConfig(Record):
     noise: float = 0.6
     snr_db: tuple[float, float] = (5.0, 30.0)
     codec: float = 0.6
-    gain_db: tuple[float, float] = (-24.0, 6.0)
+    level_dbfs: tuple[float, float] = (-45.0, -15.0)  # mean level in the end: far off to close to the microphone
     lead_s: float = 0.4  # at most this much room before the clip
 
 
 def augmented(
     samples: "Samples", config: AugmentConfig, noises: Sequence["Samples"], rng: "np.random.Generator"
 ) -> "Samples":
-    """One view of a clip: speed, cut, reverberation, channel, noise, codec and gain, in the order of a real line."""
+    """One view of a clip: speed, cut, reverberation, channel, noise, codec and level, in the order of a real line."""
     import numpy as np
 
     x = at_speed(samples, 1.0 + rng.uniform(-config.speed, config.speed))
@@ -56,9 +56,11 @@ def augmented(
         x = noisy(x, noises[int(rng.integers(len(noises)))], rng.uniform(*config.snr_db), rng)
     if rng.random() < config.codec:
         x = coded(x, rng)
-    peak = float(np.abs(x).max(initial=SPEECH_FLOOR))
-    gain = min(10.0 ** (rng.uniform(*config.gain_db) / 20.0), 1.2 / peak)  # a little clipping happens in rooms too
-    return np.clip(x * np.float32(gain), -1.0, 1.0)
+    level = max(float(np.sqrt(np.square(x).mean())), SPEECH_FLOOR)
+    peak = max(float(np.abs(x).max()), SPEECH_FLOOR)
+    gain = min(10.0 ** (rng.uniform(*config.level_dbfs) / 20.0) / level, 1.2 / peak)  # rooms clip a little, too
+    heard: Samples = np.clip(x * np.float32(gain), -1.0, 1.0)
+    return heard
 
 
 def at_speed(samples: "Samples", factor: float) -> "Samples":

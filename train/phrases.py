@@ -3,7 +3,7 @@
 import csv
 import gzip
 import hashlib
-import os
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from pydantic import Field
 from sadstream.errors import DataError, MissingFileError
 from sadstream.header import Record
 from sadstream.text import TextEncoder
+from train.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -153,14 +154,9 @@ def _embedded(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> "NDArr
         for at in range(0, len(texts), BATCH):
             rows = order[at : at + BATCH]
             embedded[rows] = encoder([texts[i] for i in rows]).cpu().numpy()
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, embedded)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    file = io.BytesIO()
+    np.save(file, embedded)
+    write_whole(path, file.getvalue())
     return embedded
 
 

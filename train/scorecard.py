@@ -1,5 +1,6 @@
 """The figures of the default checkpoint beside their targets, and the tables of its model card."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -74,7 +75,9 @@ class Scored:
         return over_groups(figure, self.sad, self.ratios, [c.speaker for c in self.clips], resamples=resamples)
 
 
-def voice_figures(scored: Scored, corpora: dict[str, tuple[str, str, str]], protocol: str, resamples: int) -> list[Figure]:
+def voice_figures(
+    scored: Scored, corpora: dict[str, tuple[str, str, str]], protocol: str, resamples: int
+) -> list[Figure]:
     """Ranking figures of each corpus; `corpora` names the targets against calm, against all, and of the rate."""
     figures = []
     for corpus, targets in corpora.items():
@@ -97,7 +100,8 @@ def corpus_figure(scored: Scored, first: str, protocol: str, resamples: int) -> 
     rest = scored.only(lambda clip: not clip.sad)
     labels = np.array([clip.corpus == first for clip in rest.clips], dtype=np.int64)
     interval = over_groups(auc, labels, rest.ratios, [c.speaker for c in rest.clips], resamples=resamples)
-    return Figure(f"AUC of corpus ({first}) from the score of segments that are not sad", interval, ".45 to .55", protocol)
+    name = f"AUC of corpus ({first}) from the score of segments that are not sad"
+    return Figure(name, interval, ".45 to .55", protocol)
 
 
 def calibration_figures(scored: Scored, protocol: str, resamples: int) -> list[Figure]:
@@ -193,4 +197,4 @@ def markdown(columns: Sequence[str], rows: Rows) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if value != value else f"{value:.3f}"
+    return "–" if math.isnan(value) else f"{value:.3f}"

@@ -2,12 +2,13 @@
 
 import csv
 import hashlib
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sadstream.audio import exact_div
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.features import at_level, heard_frames
 from sadstream.header import WhisperStatesConfig
@@ -15,13 +16,15 @@ from sadstream.segment import Segment
 from sadstream.whisper import Whisper, samples_heard
 from train.augment import AugmentConfig, augmented
 from train.clips import Clip, by_speaker, read_audio, segments_of
+from train.files import write_whole
+from train.progress import progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from rich.progress import Progress
 
 BATCH = 16
+CACHED_POOL = 5  # positions; coarser pools are tried without hearing everything again
 CLEAN = 0  # the view without augmentation, on which everything is measured
 
 
@@ -55,22 +58,22 @@ class StateCache:
     ) -> None:
         self._folder = folder
         self._whisper = whisper
-        self._audio = audio
+        self._audio = audio.model_copy(update={"pool": CACHED_POOL})
+        self._ratio = exact_div(audio.pool, CACHED_POOL)
         self._augment = augment
         self._noises = noises
 
-    def __call__(self, clips: Sequence[Clip], views: int, progress: "Progress | None" = None) -> Heard:
+    def __call__(self, clips: Sequence[Clip], views: int) -> Heard:
         """All segments of all clips in views 0 (clean) to `views` - 1."""
         import numpy as np
 
         groups = by_speaker(clips)
-        task = progress.add_task("encoder states", total=len(clips) * views) if progress else None
         parts = []
-        for view in range(views):
-            for group in groups.values():
-                parts.append((group, view, self._cached(group, view)))
-                if progress and task is not None:
-                    progress.advance(task, len(group))
+        with progress("encoder states", len(groups) * views, "speakers") as advance:
+            for view in range(views):
+                for group in groups.values():
+                    parts.append((group, view, self._pooled(self._cached(group, view))))
+                    advance()
         return Heard(
             states=np.concatenate([stored["states"] for _, _, stored in parts]),
             frames=np.concatenate([stored["frames"] for _, _, stored in parts]),
@@ -79,7 +82,16 @@ class StateCache:
             seconds=np.concatenate([stored["seconds"] for _, _, stored in parts]),
         )
 
-    def _cached(self, group: Sequence[Clip], view: int) -> "dict[str, NDArray[np.generic]]":
+    def _pooled(self, stored: "dict[str, NDArray[Any]]") -> "dict[str, NDArray[Any]]":
+        import numpy as np
+
+        states = stored["states"]
+        count, layers, frames, width = states.shape
+        split = states.reshape(count, layers, frames // self._ratio, self._ratio, width).astype(np.float32)
+        lengths = -(-stored["frames"] // self._ratio)
+        return stored | {"states": split.mean(3).astype(np.float16), "frames": lengths}
+
+    def _cached(self, group: Sequence[Clip], view: int) -> "dict[str, NDArray[Any]]":
         import numpy as np
 
         path = self._folder / f"{group[0].speaker}-{view}-{self._key(group, view)}.npz"
@@ -89,15 +101,10 @@ class StateCache:
                     return dict(stored)
             except (OSError, ValueError, EOFError):
                 path.unlink()  # cut off by a full disk or worse: computed again
-        computed = self._compute(group, view)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, **computed)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        computed: dict[str, Any] = self._compute(group, view)
+        file = io.BytesIO()
+        np.savez(file, **computed)
+        write_whole(path, file.getvalue())
         return computed
 
     def _key(self, group: Sequence[Clip], view: int) -> str:
@@ -112,7 +119,7 @@ class StateCache:
             digest.update(f"{line}\n".encode())
         return digest.hexdigest()[:16]
 
-    def _compute(self, group: Sequence[Clip], view: int) -> "dict[str, NDArray[np.generic]]":
+    def _compute(self, group: Sequence[Clip], view: int) -> "dict[str, NDArray[Any]]":
         import numpy as np
 
         cut = [(i, segment) for i, clip in enumerate(group) for segment in self._segments(clip, view)]
