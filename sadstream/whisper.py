@@ -5,6 +5,7 @@ openai-whisper registers hooks on shared modules while it decodes, so two thread
 
 import math
 import re
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -15,21 +16,17 @@ from typing import TYPE_CHECKING, Any
 from sadstream.audio import SAMPLE_RATE
 from sadstream.errors import UnavailableError
 from sadstream.events import TextReason
+from sadstream.greedy import CutEncoder, GreedyDecoder, convolved, log_mels
 from sadstream.header import WhisperStatesConfig
 from sadstream.models import load_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# 3 s of fast speech are under 30 tokens; without a cap a loop runs to 224.
-MAX_TOKENS = 64
 NO_SPEECH = 0.6  # Whisper's own pair of limits: silence needs both
 AVG_LOGPROB = -1.0
 COMPRESSION_RATIO = 2.4
 MAX_REPEATS = 3  # one sequence of words this often in a row is a loop; short loops barely compress
-
-MEL_HOP = 160  # 10 ms
-POSITION_SAMPLES = 2 * MEL_HOP  # the second convolution has stride 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +54,6 @@ class Whisper:
         loaded = load_tensors(directory)
         self.name = loaded.installed.name
         self.identity = loaded.installed.identity
-        self._language = language
-        self._fp16 = device == "cuda"
         try:
             dims = openai_whisper.model.ModelDimensions(**loaded.config)
             model = openai_whisper.model.Whisper(dims)
@@ -70,23 +65,22 @@ class Whisper:
                 f"{directory}: {self.name} hears English only and language = {language!r}; set [whisper] model = 'base'"
             )
         self._model: Any = model.to(device).eval().requires_grad_(False)
-        self._whisper: Any = openai_whisper
+        self._log_mel: Any = openai_whisper.log_mel_spectrogram
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # openai-whisper leaves its vocabulary file open
+            self._tokenizer: Any = openai_whisper.tokenizer.get_tokenizer(
+                model.is_multilingual, num_languages=model.num_languages, language=language, task="transcribe"
+            )
+        self._cut_encoder = CutEncoder(self._model, self._log_mel, half=device == "cuda")
+        self._decoder = GreedyDecoder(self._model, self._tokenizer)
 
     def transcribe(self, samples: "Tensor") -> Transcript:
-        """The words in (48000,) float32 samples, greedy, padded to Whisper's 30 s."""
-        whisper = self._whisper
-        options = whisper.DecodingOptions(
-            language=self._language,
-            temperature=0.0,
-            without_timestamps=True,
-            sample_len=MAX_TOKENS,
-            fp16=self._fp16,
-        )
-        padded = whisper.pad_or_trim(samples.to(self._model.device))
-        result = whisper.decode(self._model, whisper.log_mel_spectrogram(padded, self._model.dims.n_mels), options)
-        text = result.text.strip()
-        reason = judge(text, len(result.tokens), result.no_speech_prob, result.avg_logprob)
-        return Transcript(text, float(result.no_speech_prob), float(result.avg_logprob), reason)
+        """The words in (48000,) float32 samples, greedy."""
+        states = self._cut_encoder(samples.unsqueeze(0).to(self._model.device))
+        (heard,) = self._decoder(states)
+        text = self._tokenizer.decode(list(heard.tokens)).strip()
+        reason = judge(text, heard.looped, heard.no_speech, heard.avg_logprob)
+        return Transcript(text, heard.no_speech, heard.avg_logprob, reason)
 
     def states(self, samples: "Tensor", config: WhisperStatesConfig) -> "Tensor":
         """(batch, layers, frames, width) float32 encoder states of (batch, 48000) samples, as the header fixes them.
@@ -101,12 +95,7 @@ class Whisper:
                 f"found {self.name} {self.identity[:12]}; fetch it with: sadstream models fetch {config.model}"
             )
         encoder = self._model.encoder  # its weights are float32 on either device: Whisper casts them as it decodes
-        mel = [
-            self._whisper.log_mel_spectrogram(one, self._model.dims.n_mels) for one in samples.to(self._model.device)
-        ]
-        x = torch.nn.functional.gelu(encoder.conv1(torch.stack(mel)))
-        x = torch.nn.functional.gelu(encoder.conv2(x)).permute(0, 2, 1)
-        x = x + encoder.positional_embedding[: config.positions]
+        x = convolved(encoder, log_mels(self._log_mel, samples.to(self._model.device), self._model.dims.n_mels))
         layers = [x]
         for block in encoder.blocks:
             layers.append(block(layers[-1]))
@@ -116,7 +105,7 @@ class Whisper:
         return pooled
 
 
-def judge(text: str, tokens: int, no_speech: float, avg_logprob: float) -> TextReason:
+def judge(text: str, looped: bool, no_speech: float, avg_logprob: float) -> TextReason:
     """Why these words must not count, or `none`. A number that is not one is a rejection."""
     if not (math.isfinite(no_speech) and math.isfinite(avg_logprob)):
         return "low-confidence"
@@ -124,7 +113,7 @@ def judge(text: str, tokens: int, no_speech: float, avg_logprob: float) -> TextR
         return "silence"
     if no_speech > NO_SPEECH and avg_logprob < AVG_LOGPROB:
         return "silence"
-    if tokens >= MAX_TOKENS or _compression_ratio(text) > COMPRESSION_RATIO or _repeats(text) > MAX_REPEATS:
+    if looped or _compression_ratio(text) > COMPRESSION_RATIO or _repeats(text) > MAX_REPEATS:
         return "loop"
     if avg_logprob < AVG_LOGPROB:
         return "low-confidence"

@@ -3,26 +3,101 @@
 import math
 
 import pytest
+import torch
 
-from sadstream.whisper import MAX_TOKENS, judge
+from sadstream.audio import AudioFrame
+from sadstream.config import SegmentConfig, VadConfig
+from sadstream.demo import scene_path
+from sadstream.features import at_level
+from sadstream.greedy import repeats
+from sadstream.models import locate
+from sadstream.segment import Segmenter
+from sadstream.sources import Recording
+from sadstream.whisper import Whisper, judge
 
 
 @pytest.mark.parametrize(
-    ("text", "tokens", "no_speech", "logprob", "reason"),
+    ("text", "looped", "no_speech", "logprob", "reason"),
     [
-        ("Kids are talking by the door.", 8, 0.02, -0.3, "none"),
-        ("no, no, no", 6, 0.02, -0.3, "none"),
-        ("", 1, 0.9, -0.1, "silence"),
-        (" ... ", 3, 0.1, -0.1, "silence"),
-        ("Thank you.", 3, 0.7, -1.2, "silence"),
-        ("Words nobody said", 4, 0.1, -1.5, "low-confidence"),
-        ("by the door by the door by the door by the door by the door", 16, 0.1, -0.2, "loop"),
-        ("six " * 9, 10, 0.1, -0.2, "loop"),
-        ("a different word each time until the cap", MAX_TOKENS, 0.1, -0.2, "loop"),
-        ("Anything", 2, math.nan, -0.2, "low-confidence"),
-        ("Anything", 2, 0.1, math.nan, "low-confidence"),
-        ("Anything", 2, 0.1, -math.inf, "low-confidence"),
+        ("Kids are talking by the door.", False, 0.02, -0.3, "none"),
+        ("no, no, no", False, 0.02, -0.3, "none"),
+        ("", False, 0.9, -0.1, "silence"),
+        (" ... ", False, 0.1, -0.1, "silence"),
+        ("Thank you.", False, 0.7, -1.2, "silence"),
+        ("Words nobody said", False, 0.1, -1.5, "low-confidence"),
+        ("by the door by the door by the door by the door by the door", False, 0.1, -0.2, "loop"),
+        ("six " * 9, False, 0.1, -0.2, "loop"),
+        ("a different word each time until the cap", True, 0.1, -0.2, "loop"),
+        ("Anything", False, math.nan, -0.2, "low-confidence"),
+        ("Anything", False, 0.1, math.nan, "low-confidence"),
+        ("Anything", False, 0.1, -math.inf, "low-confidence"),
     ],
 )
-def test_a_transcript_is_judged(text: str, tokens: int, no_speech: float, logprob: float, reason: str) -> None:
-    assert judge(text, tokens, no_speech, logprob) == reason
+def test_a_transcript_is_judged(text: str, looped: bool, no_speech: float, logprob: float, reason: str) -> None:
+    assert judge(text, looped, no_speech, logprob) == reason
+
+
+@pytest.fixture(scope="module")
+def whisper(real_models: None) -> Whisper:
+    return Whisper(locate("tiny.en", "whisper"), "cpu", "en")
+
+
+@pytest.fixture(scope="module")
+def utterances() -> torch.Tensor:
+    """(n, 48000): the scene's segments."""
+    segmenter = Segmenter(VadConfig(), SegmentConfig())
+    items = Recording(scene_path()).listen(lambda: False)
+    found = [segment for item in items if isinstance(item, AudioFrame) for segment in segmenter.feed(item)]
+    return torch.stack([torch.from_numpy(at_level(segment.samples, -20.0)) for segment in found + segmenter.flush()])
+
+
+@pytest.mark.models
+def test_the_decoder_decides_as_openai_whisper_does_on_the_same_states(
+    whisper: Whisper, utterances: torch.Tensor
+) -> None:
+    """Same tokens, same confidence, from Whisper's own 30-second encoder pass."""
+    import whisper as openai_whisper
+
+    options = openai_whisper.DecodingOptions(language="en", temperature=0.0, without_timestamps=True, fp16=False)
+    with torch.inference_mode():
+        for samples in utterances:
+            mel = openai_whisper.log_mel_spectrogram(openai_whisper.pad_or_trim(samples))
+            expected = openai_whisper.decode(whisper._model, mel, options)
+            (found,) = whisper._decoder(whisper._model.encoder(mel.unsqueeze(0)))
+
+            assert list(found.tokens) == expected.tokens
+            assert found.avg_logprob == pytest.approx(expected.avg_logprob, abs=1e-3)
+            assert found.no_speech == pytest.approx(expected.no_speech_prob, abs=1e-4)
+
+
+@pytest.mark.models
+def test_a_batch_is_decoded_like_its_members(whisper: Whisper, utterances: torch.Tensor) -> None:
+    with torch.inference_mode():
+        states = whisper._cut_encoder(utterances)
+        together = whisper._decoder(states)
+        alone = [whisper._decoder(one.unsqueeze(0))[0] for one in states]
+
+    assert [hypothesis.tokens for hypothesis in together] == [hypothesis.tokens for hypothesis in alone]
+
+
+@pytest.mark.models
+def test_cutting_the_silence_costs_no_words(whisper: Whisper, utterances: torch.Tensor) -> None:
+    """The scene's sentences are heard from 250 positions and the cached tail as from 1,500."""
+    with torch.inference_mode():
+        said = " ".join(whisper.transcribe(samples).text.lower() for samples in utterances)
+
+    assert said.count("by the door") >= 7
+
+
+@pytest.mark.parametrize(
+    ("tokens", "looped"),
+    [
+        ([1, 2, 3], False),
+        ([1, 1, 1], False),
+        ([5, 1, 2, 1, 2], False),
+        ([5, 1, 2, 1, 2, 1, 2], True),
+        ([1, 2, 3] * 3, True),
+    ],
+)
+def test_three_runs_are_a_loop_and_two_are_not(tokens: list[int], looped: bool) -> None:
+    assert repeats(tokens) is looped
