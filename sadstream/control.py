@@ -1,7 +1,9 @@
 """The control socket beside the endpoint: `pause`, `resume` and `status`, for the daemon's own user alone."""
 
+import os
 import select
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sadstream.errors import BusyError, UnavailableError
@@ -57,7 +58,22 @@ def control_path(endpoint: str) -> Path:
     """Where the daemon that publishes there is controlled: beside an ipc socket, else in the user's runtime folder."""
     if endpoint.startswith("ipc://"):
         return Path(endpoint.removeprefix("ipc://") + ".control")
-    return platformdirs.user_runtime_path("sadstream") / f"tcp-{endpoint.rpartition(':')[2]}.control"
+    return _runtime_folder() / "sadstream" / f"tcp-{endpoint.rpartition(':')[2]}.control"
+
+
+def _runtime_folder() -> Path:
+    """The session's folder; without a session one in /tmp, of which the owner is checked when it is used."""
+    given = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    return Path(given) if Path(given).is_dir() else Path(tempfile.gettempdir()) / f"sadstream-{os.getuid()}"
+
+
+def _own(folder: Path) -> None:
+    """Make the folder, or raise PermissionError where somebody else has made it to listen in."""
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.getuid() and found.st_mode & 0o022:
+        raise PermissionError(f"{folder} belongs to somebody else")
 
 
 def ask(endpoint: str, word: Word) -> DaemonReport:
@@ -95,7 +111,7 @@ class ControlSocket:
         self._poll = select.epoll()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _own(self._path.parent)
             self._path.unlink(missing_ok=True)  # of a daemon that was killed: the endpoint is ours, so is this
             self._socket.bind(str(self._path))
             self._path.chmod(0o600)

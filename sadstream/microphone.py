@@ -10,11 +10,12 @@ from contextlib import suppress
 from sadstream.audio import SAMPLE_RATE, Framer
 from sadstream.config import ServiceConfig
 from sadstream.events import Reason
-from sadstream.liveness import SampleClock, boottime
+from sadstream.liveness import WINDOW_S, SampleClock, Verdict, boottime
 from sadstream.sources import PIPE_BYTES, POLL_S, Item, SourceChange, Stopped, readable, sleep
 
 START_SAID_S = 1.9  # without a first block (they take up to 1.75 s) the stream says that it has no device
 START_GRACE_S = 5.0  # and after this the capture process is given up
+LOOK_S = START_SAID_S + 2 * WINDOW_S  # at a device whose rate was wrong
 REAP_S = 1.0  # a killed process that does not go is left behind
 SAID_LINES = 20  # of the capture process, kept for the verdict
 ABSENT = 69  # its exit code where there is no such device
@@ -39,6 +40,7 @@ class Microphone:
         self._framer = Framer()
         self._count = 0  # samples given or skipped
         self._opened_s: float | None = None
+        self._suspect = False  # its rate was wrong: what it gives next is heard only after a look at it
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
         """Frames while the device gives any, and `no-device` with its reason while it does not."""
@@ -48,36 +50,44 @@ class Microphone:
             sleep(self._service.retry_s, stopped)
 
     def _hear(self, capture: "_Capture", stopped: Stopped) -> Iterator[Item]:
-        clock, heard_s, listening, said = SampleClock(), self._now(), False, False
+        clock = SampleClock()
+        opened_s = heard_s = self._now()
+        listening = said = False
         while not stopped():
             pcm = capture.read()
             now_s = self._now()
             if pcm == b"":
                 yield capture.verdict()
                 return
-            if pcm is not None:
-                if not listening:
-                    listening = True
-                    self._catch_up(now_s - len(pcm) / 2 / SAMPLE_RATE)
-                    yield SourceChange("listening", "none", capture.said())
-                heard_s = now_s
-                verdict = clock.feed(len(pcm) // 2, now_s)
-                if verdict.fault != "none":
-                    yield _lost(verdict.fault, f"audio is {verdict.late_s:.1f} s late")
-                    return
-                if verdict.lost:
-                    self._skip(verdict.lost)
-                self._count += len(pcm) // 2
-                yield from self._framer.feed(pcm, time.monotonic() - verdict.late_s)
-                continue
-            quiet_s = now_s - heard_s
-            if not listening and not said and quiet_s > START_SAID_S:
-                said = True
-                yield _lost("stalled", f"no audio {quiet_s:.1f} s after opening")
-            if quiet_s > (self._service.stall_s if listening else START_GRACE_S):
-                if listening:
+            if pcm is None:
+                quiet_s = now_s - heard_s
+                limit_s = START_GRACE_S if heard_s == opened_s else self._service.stall_s
+                if not said and quiet_s > min(START_SAID_S, limit_s):
+                    said = True
                     yield _lost("stalled", f"no audio for {quiet_s:.1f} s")
+                if quiet_s > limit_s:
+                    return
+                continue
+            heard_s = now_s
+            verdict = clock.feed(len(pcm) // 2, now_s)
+            if verdict.fault != "none":
+                self._suspect = verdict.fault == "rate"
+                yield _lost(verdict.fault, f"audio is {verdict.late_s:.1f} s late")
                 return
+            if self._suspect and now_s - opened_s < LOOK_S:
+                continue
+            self._suspect = False
+            if not listening:
+                listening = True
+                self._catch_up(now_s - len(pcm) / 2 / SAMPLE_RATE)
+                yield SourceChange("listening", "none", capture.said())
+            yield from self._frames(pcm, verdict)
+
+    def _frames(self, pcm: bytes, verdict: Verdict) -> Iterator[Item]:
+        if verdict.lost:
+            self._skip(verdict.lost)
+        self._count += len(pcm) // 2
+        yield from self._framer.feed(pcm, time.monotonic() - verdict.late_s)
 
     def _catch_up(self, spoken_s: float) -> None:
         """Sample `_count` is spoken at this time: what the clock has ahead of it was not heard."""

@@ -123,6 +123,12 @@ class TestMicrophone:
 
         assert changes(items)[:2] == [("listening", "none"), ("no-device", "rate")]
 
+    def test_after_a_wrong_rate_nothing_is_heard_until_it_is_right(self) -> None:
+        items = heard("speed:3.0", said(4))
+
+        assert changes(items)[1:] == [("no-device", "rate")] * 3
+        assert len(frames(items)) * FRAME_SAMPLES < 4 * SAMPLE_RATE
+
     def test_a_stop_ends_the_process(self) -> None:
         before = _children()
         heard("good", long(0.2))

@@ -1,0 +1,130 @@
+"""Out of memory: a step down for each failure, up again later, and never a segment less."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from fakes import analysis
+
+from sadstream.analyze import Analysis
+from sadstream.errors import UnavailableError
+from sadstream.fallback import RETRY_MAX_S, RETRY_S, Fallback, Rung, out_of_memory
+from sadstream.reports import Analyze, Degraded
+from sadstream.segment import Segment
+
+NAMES = ("as configured", "smaller", "CPU", "audio only")
+
+
+class Memory:
+    """How many rungs have too little of it, when they load and when they work."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.too_small_to_load = 0
+        self.too_small_to_work = 0
+        self.loaded: list[str] = []
+        self.said: list[tuple[str, str]] = []
+
+    def rung(self, at: int) -> Rung:
+        def load() -> Analyze:
+            self.loaded.append(NAMES[at])
+            if at < self.too_small_to_load:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+            return self.worker(at)
+
+        return Rung(NAMES[at], load)
+
+    def worker(self, at: int) -> Callable[[Segment], Analysis]:
+        def work(segment: Segment) -> Analysis:
+            if at < self.too_small_to_work:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return analysis(segment)
+
+        return work
+
+    def fallback(self) -> Fallback:
+        return Fallback([self.rung(at) for at in range(4)], self.say, lambda: self.now_s)
+
+    def say(self, report: Degraded) -> None:
+        self.said.append((report.reason, report.detail))
+
+
+def segment(number: int) -> Segment:
+    return Segment(number, np.zeros(48_000, dtype=np.float32), 0.0, 3.0, 1.0, 0.0)
+
+
+def test_while_memory_lasts_nothing_changes() -> None:
+    memory = Memory()
+    models = memory.fallback()
+    for number in range(3):
+        models(segment(number))
+
+    assert memory.loaded == ["as configured"]
+    assert memory.said == []
+
+
+@pytest.mark.parametrize("short", [1, 2, 3])
+def test_the_segment_that_did_not_fit_is_scored_on_the_first_rung_that_holds(short: int) -> None:
+    memory = Memory()
+    models = memory.fallback()
+    memory.too_small_to_load = memory.too_small_to_work = short
+
+    assert models(segment(5)).audio_logit == analysis(segment(5)).audio_logit
+    assert memory.said == [("gpu-memory", name) for name in NAMES[1 : short + 1]]
+
+
+def test_models_that_do_not_fit_at_the_start_give_way_to_smaller_ones() -> None:
+    memory = Memory()
+    memory.too_small_to_load = 2
+    memory.fallback()(segment(0))
+
+    assert memory.loaded == list(NAMES[:3])
+
+
+def test_it_comes_back_when_there_is_memory_again() -> None:
+    memory = Memory()
+    models = memory.fallback()
+    memory.too_small_to_work = memory.too_small_to_load = 2
+    models(segment(0))
+    memory.too_small_to_work = memory.too_small_to_load = 0
+    models(segment(1))
+    assert memory.said[-1] == ("gpu-memory", "CPU")
+    memory.now_s = RETRY_S
+    models(segment(2))
+
+    assert memory.said[-1] == ("none", "as configured")
+
+
+def test_while_memory_is_short_it_tries_again_ever_more_rarely_and_loses_nothing() -> None:
+    memory = Memory()
+    models = memory.fallback()
+    memory.too_small_to_work = memory.too_small_to_load = 1
+    for number in range(20_000):
+        memory.now_s += 3.0
+        assert models(segment(number)).model
+    tries = memory.loaded.count("as configured")
+
+    assert tries <= 2 + np.log2(RETRY_MAX_S / RETRY_S) + 60_000 / RETRY_MAX_S + 1
+
+
+def test_when_nothing_fits_it_says_so() -> None:
+    memory = Memory()
+    memory.too_small_to_load = 4
+    with pytest.raises(UnavailableError, match="out of memory"):
+        memory.fallback()
+
+
+def test_another_exception_is_not_hidden() -> None:
+    def fail(_: Segment) -> Analysis:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        Fallback([Rung("a", lambda: fail), Rung("b", lambda: analysis)], lambda _: None)(segment(0))
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError(), MemoryError(), RuntimeError("CUDA failed with error out of memory")]
+)
+def test_every_kind_of_it_is_known(error: Exception) -> None:
+    assert out_of_memory(error)
