@@ -78,7 +78,7 @@ class Microphone:
                 continue
             self._suspect = False
             if not listening:
-                listening = True
+                listening, said = True, False
                 self._catch_up(now_s - len(pcm) / 2 / SAMPLE_RATE)
                 yield SourceChange("listening", "none", capture.said())
             yield from self._frames(pcm, verdict)
