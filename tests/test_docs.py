@@ -1,0 +1,93 @@
+"""What README and docs tell people to type is what the program understands, and their event is an event."""
+
+import json
+import math
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from daemon import run
+
+from sadstream import cli
+from sadstream.events import Score, from_wire, topic
+
+PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
+# Run for real, on the bundled scene; the rest (the daemon, what installs or downloads) is parsed against the program.
+REAL = ("score ", "models list", "models verify", "config ", "schema", "--version")
+
+
+def commands(page: Path) -> list[str]:
+    """Every `sadstream ...` in code, up to a comment, a pipe or a second command."""
+    text = page.read_text()
+    code = re.findall(r"`([^`\n]+)`", text) + re.findall(r"^\s*\$ (.+)$", text, re.MULTILINE)
+    code += [
+        line
+        for block in re.findall(r"```(?:console|sh|bash)\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    found = {re.split(r"\s+#|[|;&>]", line.removeprefix("$ ").strip())[0].strip() for line in code}
+    return sorted(line for line in found if re.match(r"sadstream(-train)? [a-z-]", line) and "..." not in line)
+
+
+CASES = [pytest.param(command, id=f"{page.name}: {command}") for page in PAGES for command in commands(page)]
+
+
+def parse(command: str) -> None:
+    """Raise where the program would refuse these words."""
+    name, *words = shlex.split(re.sub(r"\b[A-Z_]{2,}\b", "1", command))
+    if name == "sadstream-train":
+        from train import cli as train_cli
+
+        group: Any = typer.main.get_command(train_cli.app)
+    else:
+        group = typer.main.get_command(cli.app)
+    while hasattr(group, "commands"):
+        if not words or words[0].startswith("-"):
+            return
+        found = group.commands.get(words[0])
+        assert found is not None, f"{command}: no command {words[0]}"
+        group, words = found, words[1:]
+    options = {option for parameter in group.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    asked = {word.split("=")[0] for word in words if word.startswith("--")}
+    assert asked <= options | {"--help"}, f"{command}: unknown {asked - options}"
+
+
+@pytest.mark.parametrize("command", CASES)
+def test_every_command_in_the_docs_is_one(command: str) -> None:
+    parse(command)
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("real_models")
+@pytest.mark.parametrize(
+    "command", sorted({case.values[0] for case in CASES if case.values[0].split(" ", 1)[1].startswith(REAL)})
+)
+def test_what_can_be_run_here_runs(command: str, scene: Path, tmp_path: Path) -> None:
+    words = shlex.split(command)[1:]
+    words = [str(scene) if word.endswith((".flac", ".wav")) or word == "FILE" else word for word in words]
+    words = [str(tmp_path / word) if word.endswith(".png") else word for word in words]
+    if words[:2] == ["config", "check"]:
+        words[2:] = ["configs/sadstream.toml"]
+
+    done = run(*words)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_event_in_the_readme_is_one() -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", Path("README.md").read_text(), re.DOTALL)[:1]
+    event = from_wire(topic("score", json.loads(text)["stream"]).encode() + json.dumps(json.loads(text)).encode())
+
+    assert isinstance(event, Score)
+    parts = (event.bias_logit or 0) + (event.audio_logit or 0) + (event.text_logit or 0) + (event.offset_logit or 0)
+    assert parts == pytest.approx(math.log(event.p_sad / (1 - event.p_sad)), abs=1e-4)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page}: {target}"
