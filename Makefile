@@ -4,9 +4,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng
+SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng libzmq3-dev mosquitto
 
-.PHONY: demo test test-slow soak check setup system models clean
+.PHONY: demo test test-slow soak bench-wire check setup system models clean
 
 demo: setup models
 	$(BIN)/sadstream demo
@@ -20,6 +20,9 @@ test-slow: setup system models
 # A day of audio as fast as it goes, then half an hour in real time; SOAK_HOURS and SOAK_MINUTES change that.
 soak: setup system models
 	$(BIN)/python -m pytest -m slow -s tests/test_soak.py
+
+bench-wire: setup
+	$(BIN)/python bench/wire.py --json docs/bench-wire.json
 
 check: setup
 	$(BIN)/ruff check .
@@ -43,8 +46,8 @@ system:
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null \
-	    || echo "could not install:$$missing; the microphone tests are skipped"; \
-	  else echo "the microphone and its tests need: sudo apt-get install$$missing"; fi; \
+	    || echo "could not install:$$missing; the tests that need it are skipped"; \
+	  else echo "the microphone and some tests need: sudo apt-get install$$missing"; fi; \
 	fi
 
 models: setup
