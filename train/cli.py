@@ -156,6 +156,25 @@ def report(
         print(path)
 
 
+@app.command("open")
+def open_data(
+    data: Annotated[Path, typer.Option(help="Folder with speech/ and text/, each with its manifest.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write; its report goes beside it.")] = Path(
+        "open.safetensors"
+    ),
+    config: Annotated[Path | None, typer.Option(help="TOML; without it configs/open.toml.")] = None,
+    cache: CacheOption = None,
+    provisional: Annotated[bool, typer.Option("--provisional", help="Say in the header that it is.")] = False,
+) -> None:
+    """The default checkpoint from open corpora, with every figure of its model card."""
+    from train.cache import default_folder
+    from train.config import presets_folder
+    from train.open import make_checkpoint, read_config
+
+    chosen = read_config(config or presets_folder() / "open.toml")
+    print(make_checkpoint(data, out, chosen, cache or default_folder(), provisional))
+
+
 @app.command("synth-iemocap")
 def synth_iemocap(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],

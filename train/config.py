@@ -58,7 +58,9 @@ class TextSource(Record):
     @property
     def label(self) -> str:
         """`BERT`, or the stand-in's name with the note that it is one."""
-        return "BERT" if self.encoder in ("bert", "bert-base-uncased") else f"{self.encoder}, {STAND_IN_NOTE}"
+        if self.encoder in ("bert", "bert-base-uncased"):
+            return "BERT"
+        return f"{Path(self.encoder).name}, {STAND_IN_NOTE}"
 
 
 class TrainingConfig(Record):
@@ -106,7 +108,7 @@ class RunConfig(Record):
         if self.spec.text:
             title = title.replace(" (BERT)", "") + f" ({self.text.label})"
         if self.spec.front_end == "states":
-            title += f" [{self.audio.encoder}]"
+            title += f" [{Path(self.audio.encoder).name}]"
         return f"{title}, {self.variant}" if self.variant else title
 
     @property

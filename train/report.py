@@ -138,7 +138,7 @@ def _protocol(protocol: Protocol, scored: Sequence[Scored], encoder: str, note: 
     systems = {one.title: one.found for one in scored}
     attention = next((one.title for one in scored if one.system == "attention"), None)
     if attention and len(systems) > 1:
-        tests = tables.test_table(against(attention, systems))
+        tests = tables.paired_table(against(attention, systems))
         text += f"### {attention} against each other system, {label}\n\n{tests}\n"
     return text
 
@@ -181,7 +181,7 @@ def _loso(ladder: Ladder, note: str) -> str:
     attention = next((one.title for one in scored if one.system == "attention"), None)
     if attention and len(scored) > 1:
         tests = against(attention, {one.title: one.found for one in scored})
-        text += f"### {attention} against each other system, leave one session out\n\n{tables.test_table(tests)}\n"
+        text += f"### {attention} against each other system, leave one session out\n\n{tables.paired_table(tests)}\n"
     return text
 
 
@@ -196,7 +196,7 @@ def _ablations(ladder: Ladder, note: str) -> str:
         text += f"## Ablations of the attention system, protocol {protocol}\n\n{note}{tables.more_figures(scored)}\n"
         if base and len(scored) > 1:
             tests = against(scored[0].title, {one.title: one.found for one in scored})
-            text += f"### The preset against each variant, protocol {protocol}\n\n{tables.test_table(tests)}\n"
+            text += f"### The preset against each variant, protocol {protocol}\n\n{tables.paired_table(tests)}\n"
     return text
 
 

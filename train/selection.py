@@ -63,10 +63,16 @@ def best_threshold(labels: "Labels", probabilities: "Scores") -> float:
 
 
 def calibration_of(labels: "Labels", logits: "Scores") -> Line | None:
-    """The logistic calibration of raw logits; None where they do not rise with sadness."""
+    """The logistic calibration of raw logits; None where they do not rise with sadness.
+
+    Platt's targets, (n + 1) / (n + 2) instead of 1: a validation set that happens to be separable stays finite.
+    """
     import numpy as np
 
+    sad, other = int(labels.sum()), int((1 - labels).sum())
+    doubt = np.where(labels == 1, 1.0 / (sad + 2), 1.0 / (other + 2))
     try:
-        return fit_line(labels, logits, np.ones(labels.size), CAP)
+        twice = np.concatenate([labels, 1 - labels]), np.concatenate([logits, logits])
+        return fit_line(*twice, np.concatenate([1.0 - doubt, doubt]), CAP)
     except DataError:
         return None

@@ -106,7 +106,7 @@ def spread(scored: Sequence[Scored]) -> str:
     )
 
 
-def test_table(tests: Sequence[PairedTest]) -> str:
+def paired_table(tests: Sequence[PairedTest]) -> str:
     """Paired tests of one system against the others."""
     lines = [
         [

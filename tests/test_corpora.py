@@ -1,0 +1,135 @@
+"""Corpora in their official layouts: who spoke, what is sad, which split; counts that are not theirs are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sadstream.errors import DataError, UsageError
+from train.corpora import prepare, read_corpus
+from train.manifest import read
+
+
+def sound(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = 0.1 * np.random.default_rng(seed).standard_normal(8_000)
+    soundfile.write(path, noise, 16_000)
+    return path
+
+
+def test_ravdess(tmp_path: Path) -> None:
+    for actor in (1, 2, 16, 20):
+        for emotion in (1, 2, 4):
+            sound(tmp_path / f"Actor_{actor:02d}" / f"03-01-{emotion:02d}-01-02-01-{actor:02d}.wav")
+    sound(tmp_path / "Actor_01" / "03-02-04-01-01-01-01.wav")  # song
+    sound(tmp_path / "Actor_01" / "._03-01-04-01-01-01-01.wav")
+    sound(tmp_path / "Actor_01" / "hello.wav")
+    reading = read_corpus("ravdess", tmp_path)
+    rows = {row.utterance: row for row in reading.rows}
+
+    assert len(rows) == 12
+    assert rows["03-01-04-01-02-01-01"].sad == 1
+    assert rows["03-01-02-01-02-01-02"].label == "calm"
+    assert rows["03-01-04-01-02-01-02"].gender == "F"
+    assert rows["03-01-04-01-02-01-01"].transcript == "Dogs are sitting by the door."
+    assert {r.speaker: r.split for r in reading.rows} == {
+        "ravdess_01": "train", "ravdess_02": "train", "ravdess_16": "validation", "ravdess_20": "test",
+    }  # fmt: skip
+    assert "not a RAVDESS name" in reading.problems[0]
+
+
+def test_nemo(tmp_path: Path) -> None:
+    lines = ["file_id\temotion\traw_text\tspeaker_id\tgender"]
+    for speaker in ("AAA", "BBB", "CCC", "DDD"):
+        for emotion in ("sadness", "neutral"):
+            sound(tmp_path / "samples" / f"{speaker}_{emotion}_1.wav")
+            lines.append(f"{speaker}_{emotion}_1.wav\t{emotion}\tTak.\t{speaker}\tfemale")
+    lines.append("ZZZ_sadness_1.wav\tsadness\tTak.\tDDD\tfemale")
+    (tmp_path / "data.tsv").write_text("\n".join(lines))
+    reading = read_corpus("nemo", tmp_path)
+
+    assert len(reading.rows) == 8
+    assert sum(row.sad for row in reading.rows) == 4
+    assert [row.split for row in reading.rows if row.sad] == ["train", "validation", "validation", "test"]
+    assert "ZZZ_sadness_1.wav: no recording at" in reading.problems[0]
+
+
+def test_cremad(tmp_path: Path) -> None:
+    (tmp_path / "VideoDemographics.csv").write_text("ActorID,Age,Sex\n1001,51,Male\n1007,21,Female\n")
+    for name in ("1001_DFA_SAD_XX", "1001_IEO_ANG_HI", "1007_DFA_SAD_XX", "1009_DFA_NEU_XX", "1001_XXX_SAD_XX"):
+        sound(tmp_path / "AudioWAV" / f"{name}.wav")
+    reading = read_corpus("cremad", tmp_path)
+
+    assert [(r.speaker, r.gender, r.sad, r.split) for r in reading.rows] == [
+        ("cremad_1001", "M", 1, "train"),
+        ("cremad_1001", "M", 0, "train"),
+        ("cremad_1007", "F", 1, "validation"),
+        ("cremad_1009", "", 0, "test"),
+    ]
+    assert len(reading.problems) == 1
+
+
+def test_meld_text(tmp_path: Path) -> None:
+    head = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID\n"
+    (tmp_path / "train_sent_emo.csv").write_text(head + "1,I miss him.,Ross,sadness,negative,0,0\n")
+    (tmp_path / "dev_sent_emo.csv").write_text(head + "1,Hi.,Joey,neutral,neutral,0,0\n")
+    reading = read_corpus("meld-text", tmp_path)
+
+    assert [(r.dialogue, r.sad, r.split, r.path) for r in reading.rows] == [
+        ("meld_train_0", 1, "train", ""), ("meld_validation_0", 0, "validation", ""),
+    ]  # fmt: skip
+    assert "test_sent_emo.csv: not there" in reading.problems[0]
+
+
+def test_goemotions(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text('He said "no".\t25\tabc\nFine\t27\tdef\nGone\t9,16\tghi\n')
+    reading = read_corpus("goemotions", tmp_path)
+
+    assert [(r.label, r.sad) for r in reading.rows] == [("sadness", 1), ("neutral", 0), ("disappointment|grief", 1)]
+    assert reading.rows[0].transcript == 'He said "no".'
+
+
+def test_a_users_own_table(tmp_path: Path) -> None:
+    sound(tmp_path / "a.wav")
+    table = tmp_path / "own.csv"
+    table.write_text("path,speaker,sad,transcript,split\na.wav,Ann,1,Oh no.,train\nb.wav,Bob,0,Well.,dev\n")
+    out = tmp_path / "out"
+    said: list[str] = []
+    manifest = prepare("csv", table, out, allow_partial=False, say=said.append)
+
+    assert read(out) == manifest
+    assert manifest.rows[0].end_s == 0.5
+    assert said == [f"{table}: line 3: no recording at {tmp_path / 'b.wav'}; left out"]
+
+
+def test_speakers_without_a_split_are_never_divided(tmp_path: Path) -> None:
+    lines = ["speaker,sad,transcript", *(f"s{i % 30},{i % 2},word" for i in range(300))]
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    rows = read_corpus("csv", tmp_path / "own.csv").rows
+    splits = {row.speaker: {r.split for r in rows if r.speaker == row.speaker} for row in rows}
+
+    assert all(len(found) == 1 for found in splits.values())
+    assert {split for found in splits.values() for split in found} == {"train", "validation", "test"}
+
+
+def test_wrong_counts_leave_no_manifest(tmp_path: Path) -> None:
+    sound(tmp_path / "AudioWAV" / "1001_DFA_SAD_XX.wav")
+
+    with pytest.raises(DataError, match=r"(?s)9 counts are not those of cremad.*utterances +7,442 +1\n"):
+        prepare("cremad", tmp_path, tmp_path / "out", allow_partial=False, say=print)
+    assert not (tmp_path / "out").exists()
+
+    prepare("cremad", tmp_path, tmp_path / "out", allow_partial=True, say=print)
+    assert (tmp_path / "out" / "manifest.csv").is_file()
+
+
+@pytest.mark.parametrize("corpus", ["iemocap", "ravdess", "nemo", "cremad", "meld-text", "goemotions", "csv"])
+def test_a_folder_that_is_not_the_corpus_is_refused(tmp_path: Path, corpus: str) -> None:
+    with pytest.raises(DataError, match="expected"):
+        read_corpus(corpus, tmp_path)
+
+
+def test_an_unknown_corpus_is_a_mistake_of_the_command(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'tess': expected one of iemocap, ravdess"):
+        read_corpus("tess", tmp_path)

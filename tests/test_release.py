@@ -1,0 +1,106 @@
+"""What the daemon is given scores as the run did: same probability, parts that add up, no words are average words."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from test_run import SIX, whole
+from tiny_corpus import prepared
+
+from sadstream import checkpoint
+from sadstream.analyze import audio_part, text_part
+from sadstream.errors import DataError
+from train.predictions import read
+from train.run import Run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    return prepared(tmp_path_factory.mktemp("release"))
+
+
+@pytest.mark.parametrize("system", SIX)
+def test_the_checkpoint_repeats_the_runs_probabilities(made: SimpleNamespace, tmp_path: Path, system: str) -> None:
+    run = whole(made, system, tmp_path)
+    out = tmp_path / "x.safetensors"
+    made.session.export(run.folder, out)
+    loaded = checkpoint.load(out)
+    inputs = made.session.load(run.rows(made.manifest), run.config)
+    index = inputs.pieces_of("test")
+    parts = loaded.fusion.parts(
+        None if inputs.audio is None else inputs.audio[index], None if inputs.text is None else inputs.text[index]
+    )
+    tuned, header = loaded.header.calibration, loaded.header
+    p = []
+    for i in range(index.numel()):
+        audio = audio_part(tuned, float(parts.audio[i])) if header.audio else 0.0
+        text = text_part(tuned, float(parts.text[i])) if header.text else 0.0
+        p.append(1.0 / (1.0 + math.exp(-(header.bias_logit + audio + text))))
+    expected = read(run.predictions_path("strict"), "test").probabilities
+
+    # Half precision moves a logit by a thousandth of its raw size; the calibration's slope multiplies that.
+    assert p == pytest.approx(expected.tolist(), abs=0.002 * max(1.0, tuned.audio_scale))
+    assert (header.threshold, header.prior) == (run.selection("strict").threshold, run.selection("strict").prior)
+
+
+@pytest.mark.parametrize("system", ["early-fusion", "attention"])
+def test_no_words_count_as_average_words(made: SimpleNamespace, tmp_path: Path, system: str) -> None:
+    run = whole(made, system, tmp_path)
+    out = tmp_path / "x.safetensors"
+    made.session.export(run.folder, out)
+    loaded = checkpoint.load(out)
+    inputs = made.session.load(run.rows(made.manifest), run.config)
+    raw = loaded.fusion.text_out(inputs.text[inputs.pieces_of("train")]).squeeze(1)
+    parts = [text_part(loaded.header.calibration, float(value)) for value in raw]
+
+    assert float(np.mean(parts)) == pytest.approx(0.0, abs=0.01 * max(1.0, loaded.header.calibration.text_scale))
+
+
+def test_the_header_says_what_it_was_trained_on_and_how_it_was_measured(made: SimpleNamespace, tmp_path: Path) -> None:
+    run = whole(made, "attention", tmp_path)
+    out = tmp_path / "x.safetensors"
+    made.session.export(run.folder, out)
+    header = checkpoint.read_header(out)
+
+    assert "PARTIAL CORPUS: 50 of 10,039 utterances" in header.trained_on[0]
+    assert {metric.protocol for metric in header.metrics} == {"strict, fold fixed"}
+    assert {metric.n for metric in header.metrics} == {10}
+    assert not header.commercial_use
+
+
+def test_a_run_without_the_strict_protocol_is_not_exported(made: SimpleNamespace, tmp_path: Path) -> None:
+    import shutil
+
+    run = whole(made, "cnn", tmp_path)
+    shutil.rmtree(run.folder / "strict")
+
+    with pytest.raises(DataError, match="not evaluated under the strict protocol"):
+        made.session.export(run.folder, tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "reason"),
+    [
+        ("audio", {"view": "whole"}, "reads whole utterances"),
+        ("spec", {"pooling": "cross-attention"}, "whose parts do not add up"),
+        ("text", {"window_s": 6.0}, "words of earlier utterances"),
+    ],
+)
+def test_what_the_daemon_cannot_repeat_is_not_exported(
+    made: SimpleNamespace, tmp_path: Path, part: str, changes: dict[str, object], reason: str
+) -> None:
+    from train.ablations import Variant, varied
+    from train.config import run_config
+    from train.run import evaluate_run, open_run
+
+    base = run_config(made.preset, "attention", str(made.path), allow_partial=True)
+    config = varied(base, Variant("other", "", {part: changes}))
+    run: Run = open_run(tmp_path / config.name, config)
+    evaluate_run(run, made.session.fit_run(run, made.manifest), "strict")
+
+    with pytest.raises(DataError, match=reason):
+        made.session.export(run.folder, tmp_path / "x.safetensors")
+    assert torch.isfinite(torch.tensor(read(run.predictions_path("strict"), "test").logits)).all()
