@@ -37,10 +37,12 @@ from sadstream.reports import (
     Load,
     Queued,
     Ready,
+    Rejected,
     Report,
 )
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import POLL_S, Item, Source, paced
+from sadstream.speech import NotSpeech
 
 __all__ = ["QUEUE_SEGMENTS", "Analyze", "Inbox", "Load", "Pipeline", "Ready"]
 
@@ -241,8 +243,13 @@ class Pipeline:
                 if not source.live:
                     self._hold(stream)
             else:
-                self._put(stream, source, segmenter.flush() if item.state == "no-device" else [], 0.0)
+                lost = item.state == "no-device"
+                self._put(stream, source, segmenter.flush() if lost else [], 0.0)
                 self._report(Changed(stream, item))
+                if lost and health.reason != "none":
+                    self._report(Felt(stream, "none"))
+                if lost:
+                    health = SignalHealth()  # what comes next may be another device
 
     def _hold(self, stream: str) -> None:
         """Wait until the end of a pause."""
@@ -277,13 +284,17 @@ class Pipeline:
         if item.live and (boottime() - start_boot_s) - (end - start) > SUSPENDED_S:
             self._report(Dropped(item.stream, stale=True))
             return
+        waiting = self._inbox.waiting(item.stream)
+        if isinstance(analysis, NotSpeech):
+            seconds = item.segment.t_end - item.segment.t_start
+            self._report(Rejected(item.stream, end - start, seconds, waiting))
+            return
         timing = Timing(
             queue_ms=1000 * (start_boot_s - item.put_s),
             vad_ms=item.vad_ms,
             arrived_s=item.segment.arrived_s,
             analyzed_s=end,
         )
-        waiting = self._inbox.waiting(item.stream)
         self._report(Analyzed(item.stream, item.segment, analysis, timing, end - start, waiting))
 
     def _degraded(self, report: Degraded) -> None:

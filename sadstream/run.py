@@ -37,7 +37,7 @@ def run_daemon(
     require_device: bool,
     loader: Callable[[Config], Load] = lambda config: lambda say: load_models(config, say),
 ) -> None:
-    """Serve until the end; leaves the process at once if a thread hangs, so that a stop is never waited for."""
+    """Serve until the end, then leave the process at once: no thread and no library is waited for."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the service knows better
     with suppress(OSError, ValueError):  # a sandbox may forbid it, and then sets it itself
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the last seconds of speech
@@ -56,9 +56,9 @@ def run_daemon(
         observers=(*journaling(config.journal, beside), *measuring(config.metrics)),
     )
     service = Service(config, sources, loader(config), options, Publisher.configured(config.publish))
-    code, ended = 0, False
+    code = 0
     try:
-        ended = service.run()
+        service.run()
     except SadstreamError as error:
         code = error.exit_code
         print(f"sadstream: {error}", file=sys.stderr)
@@ -69,10 +69,9 @@ def run_daemon(
         code = 1
         traceback.print_exc()
     beside.close()
-    if not ended:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # a thread may hang, and to take PyTorch apart takes seconds; nothing is left to be done
 
 
 def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Score | Status | Gap], None], ...]:

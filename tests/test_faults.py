@@ -269,7 +269,7 @@ def test_many_cycles_leave_nothing_behind(
     rss, fds, threads = (set(values) for values in zip(*used[CYCLES // 2 :], strict=True))
     print(
         "\n" + line(
-            f"{fault}", good, CYCLES, f"said after at most {max(said):.2f} s", f"healed after at most {max(healed):.2f} s",
+            fault, good, CYCLES, f"said after {max(said):.2f} s at most", f"healed after {max(healed):.2f} s at most",
             f"memory {min(rss):.1f} to {max(rss):.1f} MB", f"descriptors {sorted(fds)}", f"threads {sorted(threads)}",
         )
     )  # fmt: skip

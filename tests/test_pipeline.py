@@ -196,6 +196,19 @@ class TestPipeline:
 
         assert [report.reason for report in of(reports, Felt)] == ["muted", "none"]
 
+    def test_a_device_that_comes_back_is_not_muted_by_what_was_before(self, tmp_path: Path) -> None:
+        def items() -> Iterator[Item]:
+            framer = Framer()
+            for _ in range(2):
+                yield SourceChange("listening", "none")
+                yield from framer.feed(bytes(2 * 16_000 * 11), time.monotonic())
+                yield SourceChange("no-device", "device-lost")
+
+        with running(tmp_path, [FakeSource(items)], fake_load(), pace_realtime=True) as (pipeline, reports):
+            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+
+        assert [report.reason for report in of(reports, Felt)] == ["muted", "none"] * 2
+
     def test_a_pause_closes_a_live_source_and_a_resume_opens_it_again(self, tmp_path: Path) -> None:
         source = FakeSource(spoken(to_pcm(talk(1))), stays=True)
         with running(tmp_path, [source], fake_load(), pace_realtime=True) as (pipeline, reports):

@@ -5,17 +5,26 @@ with real models on a virtual microphone. `make soak` runs both in full.
 """
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+import soundfile
 from fakes import FakeSource, config, fake_load, quiet, voice
+from microphone import missing, virtual_microphone
+from test_faults import Listener
+from test_service import in_state
+from wilson import line
 
 from sadstream.audio import SAMPLE_RATE, Framer, to_pcm
+from sadstream.catalogue import models_dir
 from sadstream.events import Score, Status
 from sadstream.publish import Publisher
 from sadstream.reports import Gap
@@ -100,3 +109,47 @@ def test_a_day_of_audio_leaves_nothing_behind(tmp_path: Path) -> None:
     assert slope < 1.0
     assert len(diary.fds) == 1
     assert len(diary.threads) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.models
+@pytest.mark.timeout(7200)
+@pytest.mark.usefixtures("real_models")
+@pytest.mark.skipif(missing() is not None, reason=f"no virtual microphone: {missing()} is missing")
+def test_real_models_hear_a_microphone_in_real_time(endpoint: str, scene: Path, tmp_path: Path) -> None:
+    """Real speech over and over into a virtual microphone; every segment is scored, and in time."""
+    samples, _ = soundfile.read(scene, dtype="float32")
+    pcm = to_pcm(samples)
+    with virtual_microphone() as microphone, (tmp_path / "log").open("wb") as log:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "sadstream.cli", "run", "--publish", endpoint],
+            env=microphone.environment | {"SADSTREAM_MODELS": str(models_dir())}, stdin=subprocess.DEVNULL, stderr=log,
+        )  # fmt: skip
+        try:
+            with Listener(endpoint) as listener:
+                listener.first(0.0, in_state("listening"), 120.0)
+                end_s, rss_mb = time.monotonic() + 60 * MINUTES, []
+                while time.monotonic() < end_s:
+                    microphone.play(pcm)
+                    rss_mb.append(psutil.Process(daemon.pid).memory_info().rss / 1e6)
+            daemon.terminate()
+            assert daemon.wait(5) == 0, (tmp_path / "log").read_text()
+        finally:
+            daemon.kill()
+            daemon.wait()
+    print("\n" + report(listener.scores(), rss_mb))
+    numbers = [score["seq"] for score in listener.scores()]
+    assert numbers == list(range(len(numbers)))
+    assert listener.scores()[-1]["dropped"] <= 0.001 * len(numbers)
+
+
+def report(scores: list[dict[str, Any]], rss_mb: list[float]) -> str:
+    """Availability, latency and memory of a run in real time."""
+    dropped = scores[-1]["dropped"]
+    total = np.array([score["latency_ms"]["total"] for score in scores])
+    slope = float(np.polyfit(np.linspace(0, MINUTES / 60, len(rss_mb)), rss_mb, 1)[0]) if len(rss_mb) > 1 else 0.0
+    return line(
+        f"{MINUTES:g} min in real time, segments scored", len(scores), len(scores) + dropped,
+        f"latency p50 {np.percentile(total, 50):.0f} ms, p95 {np.percentile(total, 95):.0f} ms",
+        f"memory {slope:.1f} MB/h", f"{len(rss_mb)} rounds of the scene",
+    )  # fmt: skip
