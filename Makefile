@@ -24,6 +24,11 @@ soak: setup system models
 bench-wire: setup
 	$(BIN)/python bench/wire.py --json docs/bench-wire.json
 
+# Seconds an epoch of each system on a simulated IEMOCAP of full size.
+bench-train: setup
+	$(BIN)/sadstream-train benchmark --preset thesis-small
+	$(BIN)/sadstream-train benchmark --preset thesis
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -112,7 +112,7 @@ PLANTED: dict[str, tuple[Callable[[Rows], Rows], str]] = {
         lambda r: changed(r, first(r, session=5), path=r[0].path), "path .* stands in train and in test",
     ),
     "a dialogue in two splits": (
-        lambda r: changed(r, first(r, dialogue="Ses05F_script01"), dialogue="Ses01F_script01"), 
+        lambda r: changed(r, first(r, dialogue="Ses05F_script01"), dialogue="Ses01F_script01"),
         "dialogue .* stands in train and in test",
     ),
 }  # fmt: skip
