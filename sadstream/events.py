@@ -3,11 +3,13 @@
 import json
 import math
 import re
-import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from sadstream.record import Range, record
+from sadstream.record import WireError as WireError
 
 VERSION = 1
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
@@ -36,19 +38,10 @@ EventName = Literal["score", "status", "episode"]
 
 # The logit parts sum to the logit of p_sad this closely: six decimals each, p_sad itself in full.
 PARTS_TOLERANCE = 1e-4
+# Six decimals are below every tolerance, and half the bytes of a double. Of a probability near 0 or 1 they would lose
+# the logit, and beside the threshold the decision.
+_IN_FULL = frozenset({"p_sad", "threshold"})
 _CERTAIN_LOGIT = 30.0  # beyond it 1 - p is lost in a double
-
-
-class WireError(ValueError):
-    """A message that is not an event of this contract."""
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """The least and the greatest value of a field, both allowed."""
-
-    low: float | None = None
-    high: float | None = None
 
 
 Probability = Annotated[float, Range(0.0, 1.0)]
@@ -228,81 +221,23 @@ def _agree(event: Event) -> None:
             pass
 
 
-def _body(record: Any) -> dict[str, Any]:
+def _body(event: Any) -> dict[str, Any]:
     body: dict[str, Any] = {}
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if value is None and field.default is None:
+    kind: Any = type(event)
+    for name, left_out in _outgoing(kind):
+        value = getattr(event, name)
+        if value is None and left_out:
             continue
-        if isinstance(value, float) and field.name not in ("p_sad", "threshold"):
-            # Six decimals are below every tolerance, and half the bytes of a double. Of a probability near 0 or 1
-            # they would lose the logit, and beside the threshold the decision.
-            value = round(value, 6)
-        elif isinstance(value, Latency):
-            value = {name: round(ms, 3) for name, ms in _body(value).items()}
-        body[field.name] = value
+        if type(value) is float and name not in _IN_FULL:
+            body[name] = round(value, 6)
+        elif type(value) is Latency:
+            body[name] = {stage: round(getattr(value, stage), 3) for stage in Latency.__slots__}
+        else:
+            body[name] = value
     return body
 
 
 @cache
-def hints(kind: Any) -> dict[str, tuple[Field[Any], Any]]:
-    """Each field of a record with its type, ranges included."""
-    found = get_type_hints(kind, include_extras=True)
-    return {field.name: (field, found[field.name]) for field in fields(kind)}
-
-
-def record(kind: Any, body: dict[str, Any], where: str) -> Any:
-    """A record of this kind out of a JSON object, every known field checked; WireError names the first bad one."""
-    values: dict[str, Any] = {}
-    for name, (field, hint) in hints(kind).items():
-        if name in body:
-            values[name] = _checked(body[name], hint, f"{where}.{name}")
-        elif field.default is MISSING:
-            raise WireError(f"{where}.{name}: missing")
-    return kind(**values)
-
-
-def _checked(value: Any, hint: Any, where: str) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        value = _checked(value, arguments[0], where)
-        return _within(value, arguments[1], where)
-    if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        return _checked(value, next(one for one in arguments if one is not type(None)), where)
-    if origin is Literal:
-        if not isinstance(value, str) or value not in arguments:
-            raise WireError(f"{where}: not one of {', '.join(arguments)}")
-        return value
-    if hint is Latency:
-        if not isinstance(value, dict):
-            raise WireError(f"{where}: not an object")
-        return record(Latency, value, where)
-    return _plain(value, hint, where)
-
-
-def _plain(value: Any, hint: Any, where: str) -> Any:
-    if hint is float and type(value) in (int, float):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if math.isfinite(number):
-            return number
-    elif type(value) is hint and not (hint is str and _has_surrogate(value)):
-        return value
-    raise WireError(f"{where}: not a {hint.__name__}")
-
-
-def _has_surrogate(value: str) -> bool:
-    return not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value)
-
-
-def _within(value: Any, limit: Any, where: str) -> Any:
-    if isinstance(limit, Range):
-        if (limit.low is None or value >= limit.low) and (limit.high is None or value <= limit.high):
-            return value
-    elif limit.fullmatch(value):
-        return value
-    raise WireError(f"{where}: out of range")
+def _outgoing(kind: Any) -> tuple[tuple[str, bool], ...]:
+    """Each field of a record, and whether it is left out when it is None."""
+    return tuple((field.name, field.default is None) for field in fields(kind))

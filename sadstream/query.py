@@ -3,7 +3,8 @@
 import json
 from dataclasses import dataclass, fields
 
-from sadstream.events import Count, EventName, Name, WireError, record
+from sadstream.events import Count, EventName, Name
+from sadstream.record import WireError, record
 
 VERSION = 1
 
