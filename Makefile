@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng libzmq3-dev mosquitto
 
-.PHONY: demo test test-slow soak bench-wire check setup system models clean
+.PHONY: demo test test-slow soak bench bench-wire bench-train check setup system models clean
 
 demo: setup models
 	$(BIN)/sadstream demo
@@ -20,6 +20,12 @@ test-slow: setup system models
 # A day of audio as fast as it goes, then half an hour in real time; SOAK_HOURS and SOAK_MINUTES change that.
 soak: setup system models
 	$(BIN)/python -m pytest -m slow -s tests/test_soak.py
+
+# Needs speech with known words: SPEECH=DIR with manifest.csv (path, corpus, speaker, transcript) and recordings.
+bench: setup models
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python bench/words.py $(SPEECH) --json docs/bench-words.json
+	$(BIN)/python bench/streams.py $(SPEECH) --json docs/bench-streams.json
 
 bench-wire: setup
 	$(BIN)/python bench/wire.py --json docs/bench-wire.json

