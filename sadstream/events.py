@@ -8,8 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from sadstream.record import Range, record
-from sadstream.record import WireError as WireError
+from sadstream.record import Range, WireError, record
 
 VERSION = 1
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sadstream.errors import ConfigError, DataError, MissingFileError
-from sadstream.events import Score, WireError, from_json, to_json
+from sadstream.events import Score, from_json, to_json
+from sadstream.record import WireError
 
 log = logging.getLogger("sadstream")
 

@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sadstream.events import Event, WireError
+from sadstream.events import Event
 from sadstream.query import Query, from_json
+from sadstream.record import WireError
 
 
 @dataclass(frozen=True, slots=True)
