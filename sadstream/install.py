@@ -96,6 +96,7 @@ def install(where: Layout, run: Run, yes: bool, ask: Callable[[str], str] = inpu
     program = str(where.environment / "bin/sadstream")
     run([str(where.environment / "bin/python"), "-m", "pip", "install", "--quiet", f"{origin()}"])
     run([program, "doctor", "--fix", "--only", "torchaudio"])
+    where.state.mkdir(parents=True, exist_ok=True)
     here = ["--from", str(models_dir())] if models_dir().is_dir() else []
     run([program, "models", "fetch", "--to", str(where.models), *here])
     if not (where.checkpoints / CURRENT).exists():

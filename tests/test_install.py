@@ -1,0 +1,151 @@
+"""The service on a machine: units that systemd finds sound, an installation that comes and goes whole."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sadstream import config, install
+from sadstream.errors import UsageError
+
+UNITS = Path(__file__).parent.parent / "systemd"
+ALL = sorted(path.name for path in UNITS.iterdir())
+ANALYZE = shutil.which("systemd-analyze")
+needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+
+
+def runnable(name: str, folder: Path) -> Path:
+    """The unit with a program that is there, since verify looks for it; an instance of the template."""
+    text = (UNITS / name).read_text()
+    text = re.sub(r"^(ExecStart=)\S+", r"\1/bin/true", text, flags=re.M)
+    path = folder / {"sadstream@.service": "sadstream@room.service", "sadstream.user.service": "sadstream.service"}.get(
+        name, name
+    )
+    path.write_text(text)
+    return path
+
+
+class TestUnits:
+    @needs_systemd
+    @pytest.mark.parametrize("name", ALL)
+    def test_systemd_has_nothing_to_say_against_it(self, name: str, tmp_path: Path) -> None:
+        """Its exit code is 0 for a value that it cannot parse, so that it is the silence that counts."""
+        scope = ["--user"] if "user" in name else []
+        command = [str(ANALYZE), "verify", *scope, str(runnable(name, tmp_path))]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"XDG_RUNTIME_DIR": str(tmp_path), "HOME": "/root"},
+        )
+
+        assert (done.stdout + done.stderr).strip() == ""
+
+    @needs_systemd
+    def test_verify_would_speak_of_a_mistake(self, tmp_path: Path) -> None:
+        path = runnable("sadstream.service", tmp_path)
+        path.write_text(path.read_text().replace("WatchdogSec=30", "WatchdogSec=soon"))
+        done = subprocess.run([str(ANALYZE), "verify", str(path)], capture_output=True, text=True, check=False)
+
+        assert "Failed to parse" in done.stderr
+
+    @needs_systemd
+    @pytest.mark.parametrize("name", ["sadstream.service", "sadstream@.service"])
+    def test_the_system_units_are_exposed_to_at_most_one_and_a_half(self, name: str, tmp_path: Path) -> None:
+        command = [str(ANALYZE), "security", "--offline=true", "--no-pager", str(runnable(name, tmp_path))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
+
+        assert found is not None, done.stderr
+        assert float(found.group(1)) <= 1.5
+
+    @pytest.mark.parametrize("name", ALL)
+    def test_it_publishes_on_ipc_is_watched_and_swaps_nothing(self, name: str) -> None:
+        text = (UNITS / name).read_text()
+
+        assert re.search(r"^ExecStart=.* run --config \S+ --publish ipc://", text, re.M)
+        for line in ("Type=notify", "WatchdogSec=30", "Restart=always", "LimitCORE=0", "MemorySwapMax=0"):
+            assert f"\n{line}\n" in text, line
+
+    @pytest.mark.parametrize("name", ALL)
+    def test_what_a_restart_cannot_mend_is_not_restarted(self, name: str) -> None:
+        (codes,) = re.findall(r"^RestartPreventExitStatus=(.*)$", (UNITS / name).read_text(), re.M)
+
+        assert {"78", "69", "2"} == set(codes.split())
+
+
+class TestInstallation:
+    @pytest.fixture
+    def ran(self) -> list[Sequence[str]]:
+        return []
+
+    @pytest.mark.parametrize("user", [False, True])
+    def test_it_comes_whole_and_goes_without_a_trace(
+        self, tmp_path: Path, user: bool, ran: list[Sequence[str]], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        where = install.layout(user, tmp_path)
+
+        def run(command: Sequence[str]) -> None:
+            ran.append(command)
+            if "venv" in command:
+                (where.environment / "bin").mkdir(parents=True)
+            if "fetch" in command:
+                where.models.mkdir(parents=True)
+                (where.models / "weights").touch(mode=0o600)
+
+        install.install(where, run, yes=True)
+        said = capsys.readouterr().out
+        assert "hears   one microphone" in said
+        assert "must not be used" in said
+        assert config.load(where.configuration / "sadstream.toml").model.checkpoint.startswith(str(where.checkpoints))
+        assert {path.name for path in where.units.iterdir()} == set(where.unit_files.values())
+        assert (where.models / "weights").stat().st_mode & 0o777 == 0o644
+        assert next(" ".join(command) for command in ran if "pip" in command).endswith(install.origin())
+
+        install.uninstall(where, run)
+        assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+        assert not where.state.exists()
+        assert not where.environment.exists()
+        assert not where.configuration.exists()
+
+    def test_without_a_yes_nothing_is_done(self, tmp_path: Path, ran: list[Sequence[str]]) -> None:
+        with pytest.raises(UsageError, match="not confirmed"):
+            install.install(install.layout(False, tmp_path), ran.append, yes=False, ask=lambda _: "no")
+
+        assert ran == []
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_configuration_that_is_there_is_kept(self, tmp_path: Path, ran: list[Sequence[str]]) -> None:
+        where = install.layout(False, tmp_path)
+        where.configuration.mkdir(parents=True)
+        path = where.configuration / "sadstream.toml"
+        path.write_text("[model]\nthreshold = 0.7\n")
+        install.install(where, ran.append, yes=True)
+
+        assert config.load(path).model.threshold == 0.7
+
+    def test_the_units_and_the_layout_name_the_same_places(self) -> None:
+        where = install.layout(False)
+        text = (UNITS / "sadstream.service").read_text()
+
+        assert f"ExecStart={where.environment}/bin/sadstream run --config {where.configuration}/sadstream.toml" in text
+        assert f"--publish {where.endpoint}\n" in text
+        assert f"SADSTREAM_MODELS={where.models}\n" in text
+
+    def test_a_wheel_carries_the_units(self) -> None:
+        pyproject = (UNITS.parent / "pyproject.toml").read_text()
+
+        for name in ALL:
+            assert f'"systemd/{name}"' in pyproject
+
+    def test_it_asks_for_a_yes_before_anything_as_a_command_too(self) -> None:
+        command = [sys.executable, "-m", "sadstream.cli", "service", "install", "--user"]
+        done = subprocess.run(command, input="no\n", capture_output=True, text=True, check=False, timeout=60)
+
+        assert done.returncode == 2
+        assert "nothing was done" in done.stderr
