@@ -14,6 +14,7 @@ from sadstream.features import at_level, heard_frames, log_mel
 from sadstream.header import Calibration, Header, WhisperStatesConfig
 from sadstream.models import locate
 from sadstream.segment import Segment
+from sadstream.speech import NotSpeech, SpeechGate
 from sadstream.text import TextEncoder
 from sadstream.whisper import Transcript, Whisper, samples_heard
 
@@ -79,18 +80,24 @@ class Analyzer:
         self._prior_logit = _logit(config.model.prior or self.header.prior)
         self._threshold = _threshold(config, self.header)
         self._fusion = loaded.fusion.to(self.device)
+        self._gate = SpeechGate()
+        self._least_speech = config.gate.speech
         self._text = self._text_encoder(config)
         self._whisper, self._state_whisper = self._whispers(config)
         self.whisper_name = self._whisper.name if self._whisper else "off"
         self._warm_up()
 
-    def __call__(self, segment: Segment) -> Analysis:
-        """The score of a segment, its parts, and the milliseconds that each stage took."""
+    def __call__(self, segment: Segment) -> Analysis | NotSpeech:
+        """The score of a segment, its parts, and the milliseconds that each stage took; or that nobody spoke."""
+        start = time.perf_counter()
+        speech = self._gate(segment.samples)
+        return NotSpeech(speech) if speech < self._least_speech else self._score(segment, speech, start)
+
+    def _score(self, segment: Segment, speech: float, start: float) -> Analysis:
         import torch
 
         with torch.inference_mode():
-            start = time.perf_counter()
-            transcript = self._transcribe(segment.samples)
+            transcript = self._transcribe(segment, speech)
             heard = time.perf_counter()
             embedding = self._text([transcript.text]) if self._text and transcript.kept else None
             embedded = time.perf_counter()
@@ -133,13 +140,13 @@ class Analyzer:
             return words, words
         return words, Whisper(locate(audio.model, "whisper"), self.device, "en")
 
-    def _transcribe(self, samples: "NDArray[np.float32]") -> Transcript:
+    def _transcribe(self, segment: Segment, speech: float) -> Transcript:
         import torch
 
         if self._whisper is None:
             reason: TextReason = "off"
             return Transcript("", 0.0, 0.0, reason)
-        return self._whisper.transcribe(torch.from_numpy(at_level(samples, LEVEL_DBFS)))
+        return self._whisper.transcribe(torch.from_numpy(at_level(segment.samples, LEVEL_DBFS)), speech)
 
     def _parts(self, segment: Segment, embedding: "Tensor | None") -> "tuple[float, float, NDArray[np.float32] | None]":
         import torch
@@ -168,7 +175,8 @@ class Analyzer:
 
         noise = np.random.default_rng(0).standard_normal(48_000).astype(np.float32) * np.float32(0.01)
         for number in range(2):
-            self(Segment(number=number, samples=noise, t_start=0.0, t_end=3.0, voiced=1.0, arrived_s=0.0))
+            dummy = Segment(number=number, samples=noise, t_start=0.0, t_end=3.0, voiced=1.0, arrived_s=0.0)
+            self._score(dummy, self._gate(noise), time.perf_counter())
 
 
 def audio_part(calibration: Calibration, raw: float) -> float:

@@ -70,6 +70,17 @@ class SegmentConfig(Table):
         return self
 
 
+class GateConfig(Table):
+    """Which segments are scored at all."""
+
+    speech: float = Field(
+        default=0.15,
+        ge=0.0,
+        le=1.0,
+        description="probability of speech below which a segment is not scored; 0: all are",
+    )
+
+
 class WhisperConfig(Table):
     """Who hears the words."""
 
@@ -153,6 +164,7 @@ class Config(Table):
     compute: ComputeConfig = ComputeConfig()
     vad: VadConfig = VadConfig()
     segment: SegmentConfig = SegmentConfig()
+    gate: GateConfig = GateConfig()
     whisper: WhisperConfig = WhisperConfig()
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()

@@ -35,6 +35,7 @@ class StreamReport(BaseModel):
     dropped: int
     gaps: int
     segments: int
+    no_speech: int = 0
     rtf: float
 
 

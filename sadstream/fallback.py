@@ -9,6 +9,7 @@ from sadstream.analyze import Analysis
 from sadstream.errors import UnavailableError
 from sadstream.reports import Analyze, Degraded, Say
 from sadstream.segment import Segment
+from sadstream.speech import NotSpeech
 
 RETRY_S = 60.0  # until the configured models are tried again; twice as long after each failure
 RETRY_MAX_S = 3600.0
@@ -35,7 +36,7 @@ class Fallback:
         self.analyze: Analyze | None = None
         self._load_from(0)
 
-    def __call__(self, segment: Segment) -> Analysis:
+    def __call__(self, segment: Segment) -> Analysis | NotSpeech:
         """The segment's score, on whichever rung holds."""
         if self._at and self._now() >= self._retry_at_s:
             self._climb()

@@ -286,8 +286,7 @@ class Pipeline:
             return
         waiting = self._inbox.waiting(item.stream)
         if isinstance(analysis, NotSpeech):
-            seconds = item.segment.t_end - item.segment.t_start
-            self._report(Rejected(item.stream, end - start, seconds, waiting))
+            self._report(Rejected(item.stream, waiting))
             return
         timing = Timing(
             queue_ms=1000 * (start_boot_s - item.put_s),

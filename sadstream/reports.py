@@ -9,6 +9,7 @@ from sadstream.events import Reason
 from sadstream.publish import Timing
 from sadstream.segment import Segment
 from sadstream.sources import SourceChange
+from sadstream.speech import NotSpeech
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +71,14 @@ class Analyzed:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected:
+    """The voice activity detector's segment held no speech: nothing is said of it, and the next takes its number."""
+
+    stream: str
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """A live stream's segment was lost: it made room for a newer one, or (`stale`) was too old when its turn came."""
 
@@ -101,7 +110,7 @@ class Failed:
     private: bool
 
 
-Report = Ready | Changed | Felt | Gap | Analyzed | Dropped | Degraded | Ended | Failed
-Analyze = Callable[[Segment], Analysis]
+Report = Ready | Changed | Felt | Gap | Analyzed | Rejected | Dropped | Degraded | Ended | Failed
+Analyze = Callable[[Segment], Analysis | NotSpeech]
 Say = Callable[[Degraded], None]
 Load = Callable[[Say], tuple[Analyze, Ready]]

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sadstream.analyze import Analysis
@@ -14,6 +14,7 @@ from sadstream.pipeline import Analyze
 from sadstream.publish import Timing, envelope, make_score
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import Recording, SourceChange
+from sadstream.speech import NotSpeech
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,9 +44,14 @@ def score_recording(
     """
     session, name = secrets.token_hex(8), stream_name(recording.path)
     segmenter = Segmenter(config.vad, config.segment)
-    for segment, vad_ms in _segments(recording, segmenter, on_progress):
+    rejected = 0
+    for cut, vad_ms in _segments(recording, segmenter, on_progress):
         start = time.monotonic()
-        analysis = analyze(segment)
+        analysis = analyze(cut)
+        if isinstance(analysis, NotSpeech):
+            rejected += 1
+            continue
+        segment = replace(cut, number=cut.number - rejected)
         timing = Timing(
             queue_ms=0.0, vad_ms=vad_ms, arrived_s=min(segment.arrived_s, start), analyzed_s=time.monotonic()
         )

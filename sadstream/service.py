@@ -17,7 +17,20 @@ from sadstream.notify import Notifier
 from sadstream.pipeline import Pipeline
 from sadstream.publish import Publisher
 from sadstream.reload import reload
-from sadstream.reports import Analyzed, Changed, Degraded, Dropped, Ended, Failed, Felt, Gap, Load, Ready, Report
+from sadstream.reports import (
+    Analyzed,
+    Changed,
+    Degraded,
+    Dropped,
+    Ended,
+    Failed,
+    Felt,
+    Gap,
+    Load,
+    Ready,
+    Rejected,
+    Report,
+)
 from sadstream.sources import Source
 from sadstream.state import StreamState
 
@@ -114,7 +127,9 @@ class Service:
     def _take(self, report: Report) -> None:
         match report:
             case Ready():
-                log.info("ready: Whisper %s on %s", report.whisper, report.device)
+                log.info("ready: Whisper %s on %s; weights under %s", report.whisper, report.device, report.licence)
+                if not report.commercial_use:
+                    log.warning("these weights may not be used commercially; `sadstream models list` says how to train some")
                 self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
             case Degraded(reason, detail):
                 log.warning("models: %s (%s)", detail, reason)
@@ -125,6 +140,9 @@ class Service:
                 self._failure = BugError(error) if private and not isinstance(error, SadstreamError) else error
             case Analyzed():
                 self._publish(report)
+            case Rejected(name, waiting):
+                self._streams[name].rejected(waiting)
+                self._update(name)
             case Ended(stream, failure):
                 self._streams[stream].ended = True
                 self._failure = failure or self._failure
@@ -161,7 +179,7 @@ class Service:
         analysis = report.analysis
         if self._config.model.threshold is not None:  # it may be newer than the models
             analysis = replace(analysis, threshold=self._config.model.threshold)
-        segment = report.segment
+        segment = replace(report.segment, number=report.segment.number - stream.no_speech)
         self._observe(
             self._publisher.send_score(
                 report.stream, segment, analysis, report.timing, stream.dropped, self._config.publish.text
@@ -207,7 +225,7 @@ class Service:
         self._notifier.status(
             "; ".join(
                 f"{name}: {s.state[0]} ({s.state[1]}), real-time factor {s.rtf:.2f}, {s.segments} scored, "
-                f"{s.dropped} dropped"
+                f"{s.no_speech} without speech, {s.dropped} dropped"
                 for name, s in self._streams.items()
             )
         )
@@ -248,7 +266,8 @@ class Service:
             streams=tuple(
                 StreamReport(
                     stream=name, state=s.state[0], reason=s.state[1], flows=s.flows,
-                    dropped=s.dropped, gaps=s.gaps, segments=s.segments, rtf=round(s.rtf, 4),
+                    dropped=s.dropped, gaps=s.gaps, segments=s.segments, no_speech=s.no_speech,
+                    rtf=round(s.rtf, 4),
                 )
                 for name, s in self._streams.items()
             ),

@@ -23,6 +23,7 @@ class StreamState:
     dropped: int = 0
     gaps: int = 0
     segments: int = 0
+    no_speech: int = 0  # closed by the voice activity detector, and held no speech
     rtf: float = 0.0
     ended: bool = False
 
@@ -51,6 +52,11 @@ class StreamState:
         rtf = busy_s / audio_s
         self.rtf = rtf if self.segments == 0 else (1 - RTF_WEIGHT) * self.rtf + RTF_WEIGHT * rtf
         self.segments += 1
+        self.overloaded = self.overloaded and waiting > 0
+
+    def rejected(self, waiting: int) -> None:
+        """A segment held no speech: it counts for nothing but this."""
+        self.no_speech += 1
         self.overloaded = self.overloaded and waiting > 0
 
     def resumed(self, live: bool) -> None:

@@ -3,12 +3,7 @@
 openai-whisper registers hooks on shared modules while it decodes, so two threads would corrupt each other.
 """
 
-import math
-import re
 import warnings
-import zlib
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,17 +11,13 @@ from typing import TYPE_CHECKING, Any
 from sadstream.audio import SAMPLE_RATE
 from sadstream.errors import UnavailableError
 from sadstream.events import TextReason
+from sadstream.gate import Evidence, judge
 from sadstream.greedy import CutEncoder, GreedyDecoder, convolved, log_mels
 from sadstream.header import WhisperStatesConfig
 from sadstream.models import load_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-NO_SPEECH = 0.6  # Whisper's own pair of limits: silence needs both
-AVG_LOGPROB = -1.0
-COMPRESSION_RATIO = 2.4
-MAX_REPEATS = 3  # one sequence of words this often in a row is a loop; short loops barely compress
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +65,12 @@ class Whisper:
         self._cut_encoder = CutEncoder(self._model, self._log_mel, half=device == "cuda")
         self._decoder = GreedyDecoder(self._model, self._tokenizer)
 
-    def transcribe(self, samples: "Tensor") -> Transcript:
-        """The words in (48000,) float32 samples, greedy."""
+    def transcribe(self, samples: "Tensor", speech: float = 1.0) -> Transcript:
+        """The words in (48000,) float32 samples, greedy; `speech` is the probability that somebody speaks in them."""
         states = self._cut_encoder(samples.unsqueeze(0).to(self._model.device))
         (heard,) = self._decoder(states)
         text = self._tokenizer.decode(list(heard.tokens)).strip()
-        reason = judge(text, heard.looped, heard.no_speech, heard.avg_logprob)
+        reason = judge(Evidence(text, heard.looped, heard.no_speech, heard.avg_logprob, speech))
         return Transcript(text, heard.no_speech, heard.avg_logprob, reason)
 
     def states(self, samples: "Tensor", config: WhisperStatesConfig) -> "Tensor":
@@ -103,42 +94,6 @@ class Whisper:
         batch, n_layers, positions, width = picked.shape
         pooled: Tensor = picked.reshape(batch, n_layers, positions // config.pool, config.pool, width).mean(3)
         return pooled
-
-
-def judge(text: str, looped: bool, no_speech: float, avg_logprob: float) -> TextReason:
-    """Why these words must not count, or `none`. A number that is not one is a rejection."""
-    if not (math.isfinite(no_speech) and math.isfinite(avg_logprob)):
-        return "low-confidence"
-    if not re.search(r"\w", text):
-        return "silence"
-    if no_speech > NO_SPEECH and avg_logprob < AVG_LOGPROB:
-        return "silence"
-    if looped or _compression_ratio(text) > COMPRESSION_RATIO or _repeats(text) > MAX_REPEATS:
-        return "loop"
-    if avg_logprob < AVG_LOGPROB:
-        return "low-confidence"
-    return "none"
-
-
-def _compression_ratio(text: str) -> float:
-    raw = text.encode()
-    return len(raw) / len(zlib.compress(raw))
-
-
-def _repeats(text: str) -> int:
-    """How often the most repeated run of one to four words stands in a row."""
-    words = re.findall(r"[\w']+", text.lower())
-    most = Counter[int]()
-    for size in range(1, 5):
-        run = 1
-        for at in range(size, len(words) - size + 1, 1):
-            run = run + 1 if _same(words, at, size) else 1
-            most[size] = max(most[size], (run - 1) // size + 1)
-    return max(most.values(), default=1)
-
-
-def _same(words: Sequence[str], at: int, size: int) -> bool:
-    return words[at] == words[at - size]
 
 
 def samples_heard(t_start: float, t_end: float) -> int:

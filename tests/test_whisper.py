@@ -9,11 +9,12 @@ from sadstream.audio import AudioFrame
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.demo import scene_path
 from sadstream.features import at_level
+from sadstream.gate import Evidence, judge
 from sadstream.greedy import repeats
 from sadstream.models import locate
 from sadstream.segment import Segmenter
 from sadstream.sources import Recording
-from sadstream.whisper import Whisper, judge
+from sadstream.whisper import Whisper
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ from sadstream.whisper import Whisper, judge
     ],
 )
 def test_a_transcript_is_judged(text: str, looped: bool, no_speech: float, logprob: float, reason: str) -> None:
-    assert judge(text, looped, no_speech, logprob) == reason
+    assert judge(Evidence(text, looped, no_speech, logprob)) == reason
 
 
 @pytest.fixture(scope="module")

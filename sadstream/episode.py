@@ -1,0 +1,162 @@
+"""Stretches of sad talk out of single scores: a two-state hidden Markov model over log-likelihood ratios, pure.
+
+One segment says little (the ratio is capped at about 3) and talk is long; an alarm from single segments rings a hundred
+times an hour. The filter holds the log-odds that the speaker is in a sad stretch now: each score adds its evidence,
+and time takes it away.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sadstream.events import Phase
+
+# What a day is held to be like. Chosen before anything was measured; the threshold is what the measurement sets.
+EPISODE_S = 90.0  # a sad stretch lasts this long on average
+BETWEEN_S = 900.0  # and comes after this long
+SAD_SHARE = 0.6  # of its segments sound sad
+HYSTERESIS = 2.0  # an episode ends this far, in log-odds, below the evidence that started it
+UPDATE_S = 10.0  # of audio between two updates
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the filter needs of a score."""
+
+    t_start: float
+    t_end: float
+    seq: int
+    sad: bool
+    ratio: float  # log-likelihood ratio: audio, text and offset parts, without the prior
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An episode starts, goes on or ends."""
+
+    episode: int
+    phase: Phase
+    t_start: float
+    t_end: float
+    segments: int
+    sad_segments: int
+    evidence: float
+    mood: float
+    first_score_seq: int
+    last_score_seq: int
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """The segments since the evidence began to rise."""
+
+    first: Heard
+    last: Heard
+    segments: int = 0
+    sad_segments: int = 0
+
+    def add(self, heard: Heard) -> None:
+        self.last = heard
+        self.segments += 1
+        self.sad_segments += heard.sad
+
+
+class EpisodeFilter:
+    """Scores of one stream in, episodes out; `threshold` in log-odds comes from the checkpoint's trade-off curve."""
+
+    __slots__ = ("_episode", "_open", "_said_s", "_stretch", "_t", "_threshold", "evidence")
+
+    def __init__(self, threshold: float) -> None:
+        self.evidence = REST
+        self._threshold = threshold
+        self._stretch: _Stretch | None = None
+        self._open = False
+        self._episode = -1
+        self._t: float | None = None
+        self._said_s = 0.0
+
+    @property
+    def mood(self) -> float:
+        """Probability that the speaker is in a sad stretch now."""
+        return 1.0 / (1.0 + math.exp(-self.evidence))
+
+    def feed(self, heard: Heard) -> list[Turn]:
+        """What this score changes: an end in the silence before it, and a start, an update or an end with it."""
+        turns = self.elapse(heard.t_start)
+        self.evidence = elapsed(self.evidence, heard.t_end - max(heard.t_start, self._t or 0.0)) + stretch_ratio(
+            heard.ratio
+        )
+        self._t = heard.t_end
+        self._grow(heard)
+        if not self._open and self.evidence >= self._threshold:
+            self._open = True
+            self._episode += 1
+            return [*turns, self._turn("start")]
+        if self._open and self.evidence < self._threshold - HYSTERESIS:
+            return [*turns, self._end()]
+        if self._open and heard.t_end - self._said_s >= UPDATE_S:
+            return [*turns, self._turn("update")]
+        return turns
+
+    def elapse(self, t: float) -> list[Turn]:
+        """Time that passed without a score, up to this second of audio: an episode may end in it."""
+        if self._t is None or t <= self._t:
+            return []
+        self.evidence = elapsed(self.evidence, t - self._t)
+        self._t = t
+        return [self._end()] if self._open and self.evidence < self._threshold - HYSTERESIS else []
+
+    def flush(self) -> list[Turn]:
+        """The end of the episode that is still on, as at the end of a recording."""
+        return [self._end()] if self._open else []
+
+    def _grow(self, heard: Heard) -> None:
+        if not self._open and (self._stretch is None or self.evidence <= REST + HYSTERESIS):
+            self._stretch = _Stretch(heard, heard)
+        assert self._stretch is not None
+        self._stretch.add(heard)
+
+    def _end(self) -> Turn:
+        turn = self._turn("end")
+        self._open = False
+        self._stretch = None
+        return turn
+
+    def _turn(self, phase: Phase) -> Turn:
+        stretch = self._stretch
+        assert stretch is not None
+        self._said_s = stretch.last.t_end
+        return Turn(
+            episode=self._episode,
+            phase=phase,
+            t_start=stretch.first.t_start,
+            t_end=stretch.last.t_end,
+            segments=stretch.segments,
+            sad_segments=stretch.sad_segments,
+            evidence=self.evidence,
+            mood=self.mood,
+            first_score_seq=stretch.first.seq,
+            last_score_seq=stretch.last.seq,
+        )
+
+
+REST = math.log(EPISODE_S / BETWEEN_S)  # log-odds when nothing was heard for long
+
+
+def stretch_ratio(ratio: float) -> float:
+    """Log-likelihood ratio of a sad stretch against other talk, of a segment's ratio: not all of a stretch sounds sad."""
+    return math.log(SAD_SHARE * math.exp(ratio) + 1.0 - SAD_SHARE)
+
+
+def elapsed(evidence: float, seconds: float) -> float:
+    """Log-odds after this long without a score: they go to REST, as stretches begin and end."""
+    rest = 1.0 / (1.0 + math.exp(-REST))
+    kept = math.exp(-seconds * (1.0 / EPISODE_S + 1.0 / BETWEEN_S))
+    p = rest + (1.0 / (1.0 + math.exp(-evidence)) - rest) * kept
+    return math.log(p / (1.0 - p))
+
+
+def turns_of(scores: Sequence[Heard], threshold: float) -> list[Turn]:
+    """The turns of a whole recording."""
+    episodes = EpisodeFilter(threshold)
+    return [turn for heard in scores for turn in episodes.feed(heard)] + episodes.flush()

@@ -1,0 +1,65 @@
+"""Whether a transcript may count as words: pure, from Whisper's own evidence and the speech gate's."""
+
+import math
+import re
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sadstream.events import TextReason
+
+NO_SPEECH = 0.6  # Whisper's own pair of limits: silence needs both
+AVG_LOGPROB = -1.0
+COMPRESSION_RATIO = 2.4
+MAX_REPEATS = 3  # one sequence of words this often in a row is a loop; short loops barely compress
+SURE_SPEECH = 0.5  # below it the voice may be a dog's, and the words are Whisper's own
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a transcript without hearing it again."""
+
+    text: str
+    looped: bool
+    no_speech: float  # Whisper's probability that nobody speaks
+    avg_logprob: float  # of a token
+    speech: float = 1.0  # the speech gate's probability that somebody does
+
+
+def judge(evidence: Evidence) -> TextReason:
+    """Why these words must not count, or `none`. A number that is not one is a rejection."""
+    numbers = (evidence.no_speech, evidence.avg_logprob, evidence.speech)
+    if not all(math.isfinite(number) for number in numbers):
+        return "low-confidence"
+    if not re.search(r"\w", evidence.text) or evidence.speech < SURE_SPEECH:
+        return "silence"
+    if evidence.no_speech > NO_SPEECH and evidence.avg_logprob < AVG_LOGPROB:
+        return "silence"
+    if evidence.looped or compression_ratio(evidence.text) > COMPRESSION_RATIO or repeats(evidence.text) > MAX_REPEATS:
+        return "loop"
+    if evidence.avg_logprob < AVG_LOGPROB:
+        return "low-confidence"
+    return "none"
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes of the text for each byte of it compressed."""
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw))
+
+
+def repeats(text: str) -> int:
+    """How often the most repeated run of one to four words stands in a row."""
+    words = re.findall(r"[\w']+", text.lower())
+    most = Counter[int]()
+    for size in range(1, 5):
+        run = 1
+        for at in range(size, len(words) - size + 1, 1):
+            run = run + 1 if _same(words, at, size) else 1
+            most[size] = max(most[size], (run - 1) // size + 1)
+    return max(most.values(), default=1)
+
+
+def _same(words: Sequence[str], at: int, size: int) -> bool:
+    return words[at] == words[at - size]
