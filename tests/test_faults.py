@@ -32,6 +32,7 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=f"no virtual micro
 CYCLES = int(os.environ.get("FAULT_CYCLES", "50"))
 KILLS = int(os.environ.get("KILLS", "200"))
 MODEL_KILLS = int(os.environ.get("MODEL_KILLS", "20"))
+SENTENCE = to_pcm(talk(1, seconds=1.0, pause_s=0.6))
 SAID_S = 2.0
 HEALED_S = 5.0
 OLD_MS = 6000.0  # what is older at its end is never scored as new
@@ -155,7 +156,7 @@ def test_a_fault_is_said_within_two_seconds_and_scoring_goes_on_within_five(
     break_, mend = FAULTS[fault]
     with hearing(microphone, endpoint, tmp_path) as (listener, _):
         listener.first(0.0, in_state("listening"))
-        with playing(microphone, to_pcm(talk(1))):
+        with playing(microphone, SENTENCE):
             listener.first(0.0, scored)
             start = time.monotonic()
             break_(microphone)
@@ -168,7 +169,7 @@ def test_a_fault_is_said_within_two_seconds_and_scoring_goes_on_within_five(
             mend(microphone)
             start = time.monotonic()
         healed_s = listener.first(start, in_state("listening"))
-        with playing(microphone, to_pcm(talk(1))):
+        with playing(microphone, SENTENCE):
             listener.first(start, scored)
 
     assert said_s < SAID_S
@@ -201,7 +202,7 @@ def test_a_switch_of_the_default_device_is_followed(
         start = time.monotonic()
         time.sleep(1.0)
         command = ["pacat", "-p", "--raw", "--format=s16le", "--rate=16000", "--channels=1", "--device=other"]
-        subprocess.run(command, input=to_pcm(talk(1)), env=microphone.environment, check=True, timeout=30)
+        subprocess.run(command, input=SENTENCE, env=microphone.environment, check=True, timeout=30)
 
         assert listener.first(start, scored) < 10
 
@@ -216,7 +217,7 @@ def test_a_muted_microphone_is_said_at_ten_seconds_and_its_first_sound_ends_it(
         heard_s = next(e["monotonic_s"] for _, e in listener.events if e.get("state") == "listening")
         muted_s = listener.first(heard_s, lambda event: event.get("reason") == "muted")
         start = time.monotonic()
-        with playing(microphone, to_pcm(talk(1))):
+        with playing(microphone, SENTENCE):
             listener.first(start, in_state("listening"))
 
     assert 9.0 < muted_s < 11.5

@@ -89,8 +89,8 @@ class TestSupervised:
         self, tmp_path: Path, endpoint: str, fake: str, code: int
     ) -> None:
         """The analyser's by the daemon itself; a hang of the loop that supervises, by the watchdog."""
-        command = [*FAKES, fake, "--publish", endpoint, "--config", config_file(tmp_path)]
-        with Supervisor(tmp_path, command, watchdog_s=4.0) as supervisor:
+        command = [*FAKES, fake, "--publish", endpoint, "--config", config_file(tmp_path, hang_s=1.0)]
+        with Supervisor(tmp_path, command, watchdog_s=2.0) as supervisor:
             supervisor.until(lambda: supervisor.exits)
             supervisor.until(lambda: supervisor.said("READY=1") == 2)
             assert wait_for(endpoint, lambda event: event["type"] == "score")["seq"] == 0

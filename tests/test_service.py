@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import zmq
 from fakes import FakeSource, config, fake_load, slow, spoken, talk
+from wilson import line
 
 from sadstream.audio import AudioFrame, Framer, to_pcm
 from sadstream.config import Config
@@ -28,6 +30,7 @@ from sadstream.sources import Item, SourceChange
 
 FAKES = [sys.executable, str(Path(__file__).with_name("fakes.py")), "run"]
 TALK = to_pcm(talk(4))
+STOPS = int(os.environ.get("STOPS", "100"))
 
 
 def service(
@@ -186,6 +189,31 @@ class TestLife:
         assert len(scores(said)) == 4
 
 
+class TestClocks:
+    def test_a_wall_clock_that_jumps_by_an_hour_either_way_changes_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = itertools.cycle((3600.0, -3600.0))
+        wall = time.time
+        monkeypatch.setattr(time, "time", lambda: wall() + next(steps))
+        daemon, said = service(tmp_path, [FakeSource(spoken(TALK), live=False)], fake_load(), pace_realtime=False)
+
+        assert daemon.run()
+        assert [score.segment for score in scores(said)] == [0, 1, 2, 3]
+        assert max(score.latency_ms.total for score in scores(said)) < 5000
+        assert states(said) == [("starting", "none"), ("listening", "none"), ("stopping", "none")]
+
+    @pytest.mark.parametrize(
+        "module",
+        ["sources", "microphone", "capture", "liveness", "health", "pipeline", "service", "state", "notify", "control"],
+    )
+    def test_nothing_that_runs_asks_for_the_wall_clock(self, module: str) -> None:
+        text = Path("sadstream", f"{module}.py").read_text()
+
+        assert "time.time(" not in text
+        assert "datetime" not in text
+
+
 class TestReload:
     def test_a_new_threshold_holds_from_the_next_score_on(self, tmp_path: Path) -> None:
         path = tmp_path / "new"
@@ -296,6 +324,28 @@ class TestProcess:
             assert (last["state"], last["reason"]) == ("stopping", "signal")
             assert daemon.returncode == 0
             assert ended[0] < 2.0
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(3600)
+    def test_sigterm_at_random_moments_ends_it_within_two_seconds(self, endpoint: str) -> None:
+        """STOPS of them, in any state from the bound socket on: loading, listening, scoring, no device."""
+        moments, took = random.Random(3), []
+        for _ in range(STOPS):
+            fake = moments.choice(["load=60", "capture=good", "capture=good,busy=60", "capture=absent", "capture=hang"])
+            with process(fake, "--publish", endpoint) as daemon:
+                wait_for(endpoint, in_state("starting"))
+                time.sleep(moments.uniform(0.0, 2.5))
+                start = time.monotonic()
+                daemon.send_signal(signal.SIGTERM)
+                daemon.communicate(timeout=10)
+                took.append(time.monotonic() - start)
+                assert daemon.returncode == 0, fake
+        good = sum(seconds < 2.0 for seconds in took)
+        print(
+            "\n" + line("SIGTERM", good, STOPS, f"at most {max(took):.2f} s, median {sorted(took)[STOPS // 2]:.2f} s")
+        )
+
+        assert good == STOPS
 
     def test_a_hang_of_the_analyser_is_exit_75_in_one_line(self, endpoint: str, tmp_path: Path) -> None:
         path = tmp_path / "a.toml"
