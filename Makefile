@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng libzmq3-dev mosquitto
+SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto
 
 .PHONY: demo test test-slow soak bench bench-wire bench-train check setup system models clean
 
