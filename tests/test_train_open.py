@@ -1,0 +1,99 @@
+"""The default checkpoint's recipe: read strictly, and run whole on real speech where the corpora are at hand."""
+
+import csv
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sadstream import checkpoint
+from sadstream.errors import ConfigError, DataError, MissingFileError
+from train.clips import read_clips
+from train.open import OpenConfig, make_checkpoint, read_config
+
+DATA = os.environ.get("SADSTREAM_DATA", "")
+RECIPE = Path("configs/open.toml")
+
+
+def test_the_shipped_recipe_is_what_happens_without_one() -> None:
+    assert read_config(RECIPE) == OpenConfig() == read_config(None)
+
+
+def test_what_words_may_say_is_bounded() -> None:
+    config = read_config(RECIPE)
+
+    assert config.text.weight <= 1.0
+    assert config.text.cap < config.audio_cap
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [("seeds = 3", "seeds"), ("folds = 1", "folds"), ("prior = nan", "prior"), ("[text]\nweight = 1.5", "text.weight")],
+)
+def test_a_wrong_key_or_value_is_named(tmp_path: Path, line: str, named: str) -> None:
+    (tmp_path / "bad.toml").write_text(line)
+
+    with pytest.raises(ConfigError, match=named):
+        read_config(tmp_path / "bad.toml")
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"none\.toml"):
+        read_config(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("row", ["a.wav,one,,,sad,1,train", "a.wav,one,s1,,sad,2,train", "a.wav,one,s1,,sad,x,train"])
+def test_a_row_that_is_no_clip_is_named_with_its_line(tmp_path: Path, row: str) -> None:
+    (tmp_path / "manifest.csv").write_text(f"path,corpus,speaker,gender,emotion,sad,split\n{row}\n")
+
+    with pytest.raises(DataError, match=r"manifest\.csv: line 2"):
+        read_clips(tmp_path)
+
+
+def test_a_folder_without_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"manifest\.csv"):
+        read_clips(tmp_path)
+
+
+@pytest.mark.skipif(not DATA, reason="SADSTREAM_DATA names no folder with the open corpora")
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("real_models")
+def test_a_small_run_makes_a_checkpoint_and_a_second_one_the_same_bytes(tmp_path: Path) -> None:
+    """Four clips of each speaker, a few steps: the figures mean nothing, the plumbing is the real one."""
+    data = tmp_path / "data"
+    _small(Path(DATA), data)
+    config = OpenConfig.model_validate(
+        {"folds": 2, "views": 2, "resamples": 20, "voice": {"steps": 8, "hidden": 4}, "text": {"other_lines": 100}}
+    )
+    made = [tmp_path / name / "made.safetensors" for name in ("first", "second")]
+    for path in made:
+        make_checkpoint(data, path, config, tmp_path / path.parent.name / "cache")
+
+    assert made[0].read_bytes() == made[1].read_bytes()
+    header = checkpoint.read_header(made[0])
+    assert header.system == "whisper-attention"
+    assert any("neutral MELD" in metric.name for metric in header.metrics)
+
+
+def _small(source: Path, folder: Path) -> None:
+    """A few clips of each emotion and every speaker, one noise, a little talk, few lines."""
+    wanted = (("speech", ("speaker", "sad", "emotion")), ("noise", ("corpus",)), ("english", ("corpus",)))
+    for name, key in wanted:
+        kept: dict[tuple[str, ...], list[dict[str, str]]] = {}
+        with (source / name / "manifest.csv").open(newline="") as file:
+            for row in csv.DictReader(file):
+                group = kept.setdefault(tuple(row[k] for k in key), [])
+                if not group:
+                    group.append(row)
+        rows = [row for group in kept.values() for row in group]
+        (folder / name).mkdir(parents=True)
+        with (folder / name / "manifest.csv").open("w", newline="") as file:
+            table = csv.DictWriter(file, rows[0].keys())
+            table.writeheader()
+            table.writerows(rows)
+        for row in rows:
+            target = folder / name / row["path"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source / name / row["path"])
+    shutil.copytree(source / "text", folder / "text")
