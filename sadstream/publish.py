@@ -28,8 +28,9 @@ LINGER_MS = 500  # measured: loses nothing to a healthy peer and bounds a stalle
 EVENTS_WAITING = 256  # for one slow subscriber: three topics of 64 streams at a join, and room to spare
 ANSWERS_WAITING = 2  # for one slow reader of the past
 SEND_BUFFER = 65_536  # bytes the kernel holds for a slow subscriber over tcp: a minute and a half of scores, not hours
-HEARTBEAT_MS = 2000  # ZeroMQ's own, over tcp: a peer that stops answering is cut and its memory freed
+HEARTBEAT_MS = 2000  # ZeroMQ's own, over tcp: a peer whose machine is gone is cut and its memory freed
 HEARTBEAT_TIMEOUT_MS = 6000
+FULL_MS = 10_000  # so is one that is there and takes nothing, because no heartbeat gets through a full buffer
 HANDSHAKE_MS = 3000  # for whoever connects and says nothing
 LONGEST_REQUEST = 4096  # bytes; a longer frame ends the connection that sends it
 LONGEST_TOPIC = 64  # "sad.episode." and 32 letters, and room to spare
@@ -214,6 +215,7 @@ class Publisher:
             socket.setsockopt(zmq.SNDBUF, SEND_BUFFER)
             socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+            socket.setsockopt(zmq.TCP_MAXRT, FULL_MS)
             socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         self._door.guard(socket)
         try:

@@ -178,6 +178,26 @@ def test_one_of_ten_stopped_harms_nobody(endpoint: str, scheme: str) -> None:
     print(f"{scheme}: publisher grew {sent['grown_kib']} KiB; p99 {[report['p99_ms'] for report in reports]} ms")
 
 
+@pytest.mark.slow
+def test_a_frozen_subscriber_over_tcp_is_cut_and_counts_its_loss_when_it_wakes() -> None:
+    """28 s frozen, 14,000 events: it reads what the kernel kept, is told exactly what it lost, and joins again."""
+    endpoint = free_tcp()
+    with program("publish", endpoint, "--every-ms", "2", "--total", "14000") as process:
+        ready(process)
+        with program("listen", endpoint) as end:
+            ready(end)
+            end.send_signal(signal.SIGSTOP)
+            assert process.stdout is not None
+            assert end.stdout is not None
+            sent = json.loads(process.stdout.readline())
+            end.send_signal(signal.SIGCONT)
+            report = json.loads(end.stdout.readline())
+
+    assert sent["grown_kib"] < 5 * 1024
+    assert report["scores"] < 2000
+    assert 0 <= 14_000 - report["scores"] - report["missed"] < 1000  # those before it joined
+
+
 def test_a_subscriber_that_never_reads_costs_a_bounded_amount_and_no_time(endpoint: str, subscriber: Any) -> None:
     """20,000 events are 16 hours; nothing blocks, and no more than the high-water mark is kept."""
     with Publisher(endpoint) as publisher:
