@@ -33,6 +33,7 @@ class Timing(Record):
     title: str
     utterances_per_s: float  # training utterances, oversampled ones counted again
     epoch_s: float  # with validation
+    epoch_cpu_s: float  # of all threads; what is left of a figure on a machine that others use too
     peak_memory_mb: float  # of the process so far
     total_s: float  # at all the preset's epochs, thesis protocol's evaluation included
 
@@ -51,12 +52,13 @@ class Benchmark(Record):
         """Lines for a person."""
         from train.tables import markdown
 
-        head = ("system", "utterances/s", "s an epoch", "peak MB", "total min")
+        head = ("system", "utterances/s", "s an epoch", "CPU s an epoch", "peak MB", "total min")
         lines = [
             [
                 t.title,
                 f"{t.utterances_per_s:,.0f}",
                 f"{t.epoch_s:.1f}",
+                f"{t.epoch_cpu_s:.1f}",
                 f"{t.peak_memory_mb:,.0f}",
                 f"{t.total_s / 60:.1f}",
             ]
@@ -161,22 +163,25 @@ def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: "Co
     inputs = simulated_inputs(rows, config)
     trainer = Trainer(inputs, config, compute)
     trainer.train_epoch(1, steps=2)
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     trainer.train_epoch(1, steps=steps)
-    step_s = (time.perf_counter() - start) / steps
+    step_s, step_cpu_s = (time.perf_counter() - start) / steps, (time.process_time() - start_cpu) / steps
     some = trainer.validation[:128]
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     predict(trainer.fusion, inputs, some, compute.device)
     predict_s = (time.perf_counter() - start) / some.numel()
+    predict_cpu_s = (time.process_time() - start_cpu) / some.numel()
     parts = {split: len(part) for split, part in by_split(rows).items()}
     drawn = trainer.drawn.size
-    epoch_s = step_s * -(-drawn // config.spec.batch_size) + predict_s * parts["validation"]
+    batches = -(-drawn // config.spec.batch_size)
+    epoch_s = step_s * batches + predict_s * parts["validation"]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Timing(
         system=config.system,
         title=config.title,
         utterances_per_s=drawn / epoch_s,
         epoch_s=epoch_s,
+        epoch_cpu_s=step_cpu_s * batches + predict_cpu_s * parts["validation"],
         peak_memory_mb=memory,
         total_s=config.training.epochs * (epoch_s + predict_s * parts["test"]),
     )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.analyze import compute_device
 from sadstream.errors import UsageError
 from train import manifest as manifests
 from train.cache import Cache, default_folder
@@ -32,6 +31,7 @@ class Session:
         """Choose the device; nothing is loaded yet."""
         import torch
 
+        from sadstream.analyze import compute_device
         from train.inputs import Loader
         from train.loop import Compute
 
