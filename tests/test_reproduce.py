@@ -191,7 +191,7 @@ def test_killed_at_any_moment_the_same_command_ends_in_the_same_predictions(
     preset.write_text(f'base = "{base}"\nname = "tiny"\n[model]\nchannels = [2, 4]\nhidden = 4\n')
     command = [*COMMAND, *options, str(preset), *systems, "--cache"]
     subprocess.run([*command, str(tmp_path / "cache1"), "--out", str(tmp_path / "whole")], check=True)
-    chance, kills = random.Random(0), 0  # noqa: S311
+    chance, kills = random.Random(0), 0
     while True:
         stopped = [*command, str(tmp_path / "cache2"), "--out", str(tmp_path / "stopped")]
         with subprocess.Popen(stopped, start_new_session=True) as process:
@@ -208,3 +208,17 @@ def test_killed_at_any_moment_the_same_command_ends_in_the_same_predictions(
     assert kills >= 1
     found = {p.relative_to(tmp_path / "stopped"): p.read_bytes() for p in (tmp_path / "stopped").rglob("*.csv")}
     assert found == {p.relative_to(tmp_path / "whole"): p.read_bytes() for p in (tmp_path / "whole").rglob("*.csv")}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes_share_the_runs_and_end_in_the_same_predictions(made: SimpleNamespace, tmp_path: Path) -> None:
+    options = ["--iemocap", str(made.release), "--preset", "thesis-small", "--system", "cnn", "--system", "cnn-lstm"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "train"]
+    cache = ["--cache", str(tmp_path / "cache"), "--out"]
+    subprocess.run([*COMMAND, *options, *cache, str(tmp_path / "one")], check=True)
+    subprocess.run([*launcher, *COMMAND[3:], *options, *cache, str(tmp_path / "two")], check=True)
+
+    found = {p.relative_to(tmp_path / "two"): p.read_bytes() for p in (tmp_path / "two").rglob("*.csv")}
+    assert found == {p.relative_to(tmp_path / "one"): p.read_bytes() for p in (tmp_path / "one").rglob("*.csv")}
+    assert (tmp_path / "two" / "report.md").is_file()

@@ -1,7 +1,7 @@
 """What a run's model reads, in memory: features of every row, its words' embedding, its label."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -219,9 +219,22 @@ def fusion_shape(config: RunConfig, features: "Tensor | None", text_dim: int) ->
     )
 
 
+def resident(inputs: Inputs, device: str) -> Inputs:
+    """The same inputs with features and embeddings in the GPU's memory, where half of what is free holds them."""
+    import torch
+
+    held = [tensor for tensor in (inputs.audio, inputs.text) if tensor is not None]
+    if device != "cuda" or sum(t.nbytes for t in held) > torch.cuda.mem_get_info()[0] // 2:
+        return inputs
+    audio, text = (None if t is None else t.to(device) for t in (inputs.audio, inputs.text))
+    return replace(inputs, audio=audio, text=text)
+
+
 def batch_of(inputs: Inputs, index: "Tensor", device: str) -> Batch:
     """(audio, text, heard, labels) of these pieces on the device, float32."""
     heard = None if inputs.heard is None else inputs.heard[index].to(device)
-    audio = None if inputs.audio is None else inputs.audio[index].to(device).float()
-    text = None if inputs.text is None else inputs.text[index].to(device)
+    audio, text = (
+        None if tensor is None else tensor[index.to(tensor.device)].to(device) for tensor in (inputs.audio, inputs.text)
+    )
+    audio = None if audio is None else audio.float()
     return Batch(audio, text, heard, inputs.labels[index].to(device))

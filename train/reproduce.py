@@ -12,6 +12,7 @@ from train.corpora import prepare as prepare_corpus
 from train.corpora import read_corpus
 from train.counts import partial_note, require_whole
 from train.folds import FIXED, fold_names
+from train.launch import Share
 from train.manifest import NAME, Manifest, as_bytes, parse
 from train.manifest import read as read_manifest
 from train.report import write_report
@@ -60,10 +61,14 @@ def reproduce(wanted: Wanted, session: Session, dry_run: bool, say: Callable[[st
         require_encoders(config)
     if dry_run:
         return _estimate(wanted, configs, session, say)
-    manifest = _manifest(wanted, say)
-    for number, config in enumerate(configs, start=1):
-        say(f"{number} of {len(configs)}: {config.title}, seed {config.seed}, fold {config.fold}")
+    manifest, share = _manifest(wanted, say), Share.of_environment()
+    mine = share.of(configs)
+    for number, config in enumerate(mine, start=1):
+        say(f"{number} of {len(mine)}: {config.title}, seed {config.seed}, fold {config.fold}")
         _one(wanted.out / "runs" / config.name, config, manifest, session)
+    share.wait_for_all()
+    if share.rank:
+        return ""
     markdown, page = write_report(wanted.out / "runs", wanted.out)
     return f"{markdown.read_text(encoding='utf-8')}\n{markdown}\n{page}\n"
 

@@ -1,5 +1,6 @@
 """What the commands share: the device, the cache, the loaded inputs."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from train import manifest as manifests
 from train.cache import Cache, default_folder
 from train.config import Preset, RunConfig, load_preset, run_config
 from train.guards import Protocol
+from train.launch import Share
 from train.progress import progress
 from train.run import Run, evaluate_run, fit_run, open_run
 
@@ -39,7 +41,11 @@ class Session:
             raise UsageError(f"--compute {device}: expected auto, cpu or cuda")
         if threads:
             torch.set_num_threads(threads)
+        # cuBLAS gives the same bytes again only with a workspace of its own, asked for before it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         where = compute_device(device)
+        if where == "cuda":
+            torch.cuda.set_device(Share.of_environment().local_rank % torch.cuda.device_count())
         kept = Cache(cache or default_folder())
         return cls(kept, Compute(where, amp=amp and where == "cuda", compiled=compiled), Loader(kept, where))
 
