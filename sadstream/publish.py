@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("sadstream")
 
 LINGER_MS = 500  # measured: loses nothing to a healthy peer and bounds a stalled one
-EVENTS_WAITING = 256  # for one slow subscriber: three topics of 64 streams at a join, and room to spare
+# For one slow subscriber. ZeroMQ learns of what was taken in steps of half of it, so a burst of half is always safe: the
+# three topics of 64 streams at a join are 192.
+EVENTS_WAITING = 512
 ANSWERS_WAITING = 2  # for one slow reader of the past
-SEND_BUFFER = 65_536  # bytes the kernel holds for a slow subscriber over tcp: a minute and a half of scores, not hours
+SEND_BUFFER = 65_536  # bytes the kernel holds for a slow subscriber over tcp: some 90 scores, not 10,000
 HEARTBEAT_MS = 2000  # ZeroMQ's own, over tcp: a peer whose machine is gone is cut and its memory freed
 HEARTBEAT_TIMEOUT_MS = 6000
 FULL_MS = 10_000  # so is one that is there and takes nothing, because no heartbeat gets through a full buffer
@@ -280,13 +282,15 @@ def make_score(
         bias_logit=analysis.bias_logit,
         audio_logit=analysis.audio_logit,
         text_logit=analysis.text_logit,
-        offset_logit=0.0,
+        offset_logit=analysis.offset_logit,
         text_used=analysis.transcript.kept,
         text_reason=analysis.transcript.reason,
         voiced=segment.voiced,
         latency_ms=latency,
         dropped=dropped,
         model=analysis.model,
+        mood=analysis.mood,
+        uncertain=analysis.uncertain,
         text=analysis.transcript.text if with_text else None,
     )
 

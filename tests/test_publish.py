@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import zmq
-from wire import an_episode, assert_true_to_contract, free_tcp, program, ready, resident_kib, say_score
+from wire import an_episode, assert_true_to_contract, free_tcp, program, ready, resident_kib, say_score, score_fields
 
 from sadstream.client import subscribe
 from sadstream.errors import BusyError, ConfigError
@@ -94,6 +94,19 @@ def test_a_joiner_gets_the_status_and_the_last_score_of_each_stream_at_once(
     assert [(event.stream, event.type, event.seq) for event in events if event] == [
         ("mic", "score", 2), ("mic", "status", 0), ("door", "status", 0)
     ]  # fmt: skip
+
+
+def test_a_joiner_of_64_streams_gets_every_one(publisher: Publisher, subscriber: Any) -> None:
+    """192 frames at once; ZeroMQ throws away what does not fit."""
+    fields = {name: getattr(an_episode(), name) for name in Episode.__slots__}
+    for number in range(64):
+        stream = f"room{number}"
+        publisher.send(Episode(**publisher.opening(stream, "episode"), **fields))
+        publisher.send(Score(**publisher.opening(stream, "score"), **score_fields()))
+        publisher.send_status(stream, "listening", "none", 0, 0.1)
+    frames = joined(publisher, subscriber(), "sad.")
+
+    assert len(set(frames)) == 3 * 64
 
 
 def test_a_joiner_gets_the_running_episode_too(publisher: Publisher, subscriber: Any) -> None:
