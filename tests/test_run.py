@@ -220,3 +220,12 @@ def test_the_seventh_takes_any_speech_encoder(made: SimpleNamespace, tmp_path: P
     assert run.config.title.endswith("[wav2vec2]")
     with pytest.raises(DataError, match="which the daemon does not compute"):
         made.session.export(run.folder, tmp_path / "x.safetensors")
+
+
+def test_a_damaged_state_is_named(made: SimpleNamespace, tmp_path: Path) -> None:
+    run, config = begun(tmp_path, made.preset, "cnn", made.path)
+    inputs = made.session.load(run.rows(made.manifest), config)
+    (run.folder / "state.pt").write_bytes(b"half of it")
+
+    with pytest.raises(DataError, match=r"state\.pt: damaged .* delete it and fit again"):
+        loop.fit(loop.Trainer(inputs, config, loop.Compute()), run.folder)
