@@ -103,7 +103,9 @@ def install(where: Layout, run: Run, yes: bool, ask: Callable[[str], str] = inpu
         scope = ["--user"] if where.user else []
         run([program, "service", "upgrade", "default", "--to", str(where.checkpoints), *scope])
     _write_configuration(where)
-    _make_readable(where.state)
+    where.state.chmod(0o755)
+    for folder in (where.models, where.checkpoints):
+        _make_readable(folder)
     if not where.user and run is system:
         run(["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", "sadstream"])
     where.units.mkdir(parents=True, exist_ok=True)
@@ -174,6 +176,7 @@ def _write_configuration(where: Layout) -> None:
 
 def _make_readable(folder: Path) -> None:
     """The service reads its models as a user of its own, whatever the installer's umask."""
+    folder.mkdir(exist_ok=True)
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() else 0o644)

@@ -18,7 +18,7 @@ class Supervisor:
         self.messages: list[tuple[float, str]] = []
         self.exits: list[int] = []
         self.missed = 0  # watchdogs
-        self.pid = 0
+        self.pid = 0  # none runs
         self._command = command
         self._watchdog_s = watchdog_s
         self._over = threading.Event()
@@ -62,6 +62,7 @@ class Supervisor:
                 )
             self.pid = process.pid
             self._watch(process)
+            self.pid = 0
             self.exits.append(process.returncode)
             if not self._over.is_set():
                 time.sleep(0.05)

@@ -85,7 +85,9 @@ class TestMicrophone:
         assert not any(frame.gap for frame in frames(items))
 
     def test_an_absent_device_is_said_and_tried_again(self) -> None:
-        assert changes(heard("absent", said(3))) == [("no-device", "device-absent")] * 3
+        items = heard("absent", lambda items: changes(items).count(("no-device", "device-absent")) == 2)
+
+        assert {state for state, _ in changes(items)} == {"no-device"}
 
     def test_a_capture_process_that_dies_is_a_lost_device_and_starts_again(self) -> None:
         items = heard("crash", said(4))
@@ -93,11 +95,11 @@ class TestMicrophone:
         assert changes(items)[:4] == [("listening", "none"), ("no-device", "device-lost")] * 2
 
     def test_after_a_loss_the_time_of_the_stream_has_moved_on_with_the_clock(self) -> None:
-        start = time.monotonic()
         items = heard("crash", lambda items: said(3)(items) and isinstance(items[-1], AudioFrame))
-        first_again = next(frame for frame in frames(items) if frame.gap)
+        first, first_again = frames(items)[0], next(frame for frame in frames(items) if frame.gap)
 
-        assert 0.0 < time.monotonic() - start - first_again.index / SAMPLE_RATE < 1.5
+        passed_s = first_again.arrived_s - first.arrived_s
+        assert abs(passed_s - (first_again.index - first.index) / SAMPLE_RATE) < 0.5
         assert first_again.index > len(frames(items)) * FRAME_SAMPLES
 
     def test_a_read_that_never_returns_is_a_stall_within_two_seconds(self) -> None:

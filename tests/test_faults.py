@@ -200,11 +200,13 @@ def test_a_switch_of_the_default_device_is_followed(
         microphone.pactl("load-module", "module-null-sink", "sink_name=other", "rate=16000", "channels=1")
         microphone.pactl("set-default-source", "other.monitor")
         start = time.monotonic()
-        time.sleep(1.0)
         command = ["pacat", "-p", "--raw", "--format=s16le", "--rate=16000", "--channels=1", "--device=other"]
-        subprocess.run(command, input=SENTENCE, env=microphone.environment, check=True, timeout=30)
+        for _ in range(5):  # the sound server takes up to 2 s to move the stream
+            subprocess.run(command, input=SENTENCE, env=microphone.environment, check=True, timeout=30)
+            if any(score["monotonic_s"] > start for score in listener.scores()):
+                break
 
-        assert listener.first(start, scored) < 10
+        assert listener.first(start, scored, 1.0) < 15
 
 
 @pytest.mark.slow
@@ -288,10 +290,9 @@ def _killed_at_random(folder: Path, endpoint: str, command: list[str], kills: in
     back: list[float] = []
     with Supervisor(folder, command) as supervisor:
         for number in range(kills):
+            supervisor.until(lambda: supervisor.pid)
             time.sleep(moments.uniform(0.0, longest_s))
-            pid = supervisor.pid
-            if psutil.pid_exists(pid):
-                os.kill(pid, signal.SIGKILL)
+            os.kill(supervisor.pid, signal.SIGKILL)
             start = time.monotonic()
             supervisor.until(lambda number=number: len(supervisor.exits) > number, 10.0)
             back.append(time.monotonic() - start)

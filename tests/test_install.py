@@ -94,6 +94,7 @@ class TestInstallation:
             ran.append(command)
             if "venv" in command:
                 (where.environment / "bin").mkdir(parents=True)
+                (where.environment / "bin/sadstream").touch(mode=0o755)
             if "fetch" in command:
                 where.models.mkdir(parents=True)
                 (where.models / "weights").touch(mode=0o600)
@@ -105,6 +106,7 @@ class TestInstallation:
         assert config.load(where.configuration / "sadstream.toml").model.checkpoint.startswith(str(where.checkpoints))
         assert {path.name for path in where.units.iterdir()} == set(where.unit_files.values())
         assert (where.models / "weights").stat().st_mode & 0o777 == 0o644
+        assert (where.environment / "bin/sadstream").stat().st_mode & 0o111
         assert next(" ".join(command) for command in ran if "pip" in command).endswith(install.origin())
 
         install.uninstall(where, run)

@@ -81,16 +81,16 @@ class TestSupervised:
         assert supervisor.exits == [0]
 
     @pytest.mark.parametrize(
-        ("fake", "code"),
-        [("capture=good,hang-at=1", 75), ("capture=good,publish-hang-at=1", -signal.SIGABRT)],
+        ("fake", "hang_s", "code"),
+        [("capture=good,hang-at=1", 2.0, 75), ("capture=good,publish-hang-at=1", 10.0, -signal.SIGABRT)],
         ids=["analyser", "publisher"],
     )
     def test_a_hang_is_caught_and_the_daemon_restarted(
-        self, tmp_path: Path, endpoint: str, fake: str, code: int
+        self, tmp_path: Path, endpoint: str, fake: str, hang_s: float, code: int
     ) -> None:
         """The analyser's by the daemon itself; a hang of the loop that supervises, by the watchdog."""
-        command = [*FAKES, fake, "--publish", endpoint, "--config", config_file(tmp_path, hang_s=1.0)]
-        with Supervisor(tmp_path, command, watchdog_s=2.0) as supervisor:
+        command = [*FAKES, fake, "--publish", endpoint, "--config", config_file(tmp_path, hang_s)]
+        with Supervisor(tmp_path, command, watchdog_s=3.0) as supervisor:
             supervisor.until(lambda: supervisor.exits)
             supervisor.until(lambda: supervisor.said("READY=1") == 2)
             assert wait_for(endpoint, lambda event: event["type"] == "score")["seq"] == 0
