@@ -167,13 +167,13 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
 
 def test_a_damaged_cache_entry_is_computed_again(made: SimpleNamespace, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
+    expected = outputs(whole(made, "attention", tmp_path / "a"))
     shutil.copytree(made.folder / "cache", folder)
     entries = sorted(folder.rglob("*.npy"))
     sound = entries[0].read_bytes()
     entries[0].write_bytes(sound[:100])
     entries[1].write_bytes(b"")
     fresh = SimpleNamespace(**{**vars(made), "session": session(folder)})
-    expected = outputs(whole(made, "attention", tmp_path / "a"))
 
     assert outputs(whole(fresh, "attention", tmp_path / "b")) == expected
     assert entries[0].read_bytes() == sound
