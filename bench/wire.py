@@ -340,7 +340,7 @@ def free_tcp() -> str:
 
 def machine() -> dict[str, Any]:
     """Where and of what the figures are."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)  # noqa: S607
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)
     return {
         "cores": os.cpu_count(),
         "load_1min": round(os.getloadavg()[0], 2),

@@ -5,7 +5,7 @@ import logging
 import os
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Any
 from sadstream.address import beside, check, is_local
 from sadstream.door import Door
 from sadstream.errors import BusyError, ConfigError
-from sadstream.events import E, Latency, Reason, Score, State, Status, to_wire, topic
+from sadstream.events import E, Episode, Latency, Reason, Score, State, Status, to_wire, topic
 from sadstream.keys import NEEDS_KEYS, ServerKeys, server_keys
 from sadstream.replay import Memory
 
 if TYPE_CHECKING:
     from sadstream.analyze import Analysis
     from sadstream.config import PublishConfig
+    from sadstream.episode import Turn
     from sadstream.segment import Segment
 
 log = logging.getLogger("sadstream")
 
 LINGER_MS = 500  # measured: loses nothing to a healthy peer and bounds a stalled one
-# For one slow subscriber. ZeroMQ learns of what was taken in steps of half of it, so a burst of half is always safe: the
-# three topics of 64 streams at a join are 192.
+# For one slow subscriber. ZeroMQ learns of what was taken in steps of half of it, so a burst of half is always safe:
+# the three topics of 64 streams at a join are 192.
 EVENTS_WAITING = 512
 ANSWERS_WAITING = 2  # for one slow reader of the past
 SEND_BUFFER = 65_536  # bytes the kernel holds for a slow subscriber over tcp: some 90 scores, not 10,000
@@ -180,6 +181,11 @@ class Publisher:
     ) -> Score:
         """Say how sad a segment sounded; the words go along only if `with_text`."""
         return self.send(make_score(self.opening(stream, "score"), segment, analysis, timing, dropped, with_text))
+
+    def send_episode(self, stream: str, turn: "Turn", false_alarms_h: float, model: str) -> Episode:
+        """Say that an episode starts, goes on or ends."""
+        opening = self.opening(stream, Episode.type)
+        return self.send(Episode(**opening, **asdict(turn), false_alarms_h=false_alarms_h, model=model))
 
     def opening(self, stream: str, event_type: str) -> dict[str, Any]:
         """The fields that the next event of a topic opens with; its number is used up."""
