@@ -215,7 +215,8 @@ def estimate(configs: Sequence[RunConfig], rows: Sequence[Utterance], session: "
         )
     table = markdown(("system", "seed", "fold", "s an epoch", "at most min"), lines)
     features_min = len(rows) / _features_per_s(configs[0].features) / 60 if configs else 0.0
+    device = session.compute.device
     return (
-        f"{table}\n{len(configs)} runs, at most {total / 3600:.2f} h on {session.compute.device}; log-Mel features, once, "
+        f"{table}\n{len(configs)} runs, at most {total / 3600:.2f} h on {device}; log-Mel features, once, "
         f"{features_min:.1f} min of one core; encoder states and Whisper's words are not counted\n"
     )
