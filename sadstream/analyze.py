@@ -11,6 +11,7 @@ from sadstream.config import Config
 from sadstream.errors import UnavailableError
 from sadstream.events import TextReason
 from sadstream.features import at_level, heard_frames, log_mel
+from sadstream.gate import SURE_SPEECH
 from sadstream.header import Calibration, Header, WhisperStatesConfig
 from sadstream.models import locate
 from sadstream.segment import Segment
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+LINGUIST = "base"  # the smallest that knows languages and can be had
 LEVEL_DBFS = -20.0  # what Whisper is given; its own log-Mel keeps absolute level
 
 
@@ -41,6 +43,15 @@ class Analysis:
     text_ms: float
     fusion_ms: float
     attention: "NDArray[np.float32] | None"  # (frames,) over the segment's feature frames
+    speech: float = 1.0  # probability that anybody speaks
+    offset_logit: float = 0.0  # the voice's own, once it is known
+    mood: float | None = None  # probability of a sad stretch, once there is a before
+    uncertain: bool | None = None
+
+    @property
+    def sure_speech(self) -> bool:
+        """More likely than not that somebody speaks."""
+        return self.speech >= SURE_SPEECH
 
     @property
     def sad(self) -> bool:
@@ -85,6 +96,7 @@ class Analyzer:
         self._text = self._text_encoder(config)
         self._whisper, self._state_whisper = self._whispers(config)
         self.whisper_name = self._whisper.name if self._whisper else "off"
+        self._linguist = self._who_knows_languages(config)
         self._warm_up()
 
     def __call__(self, segment: Segment) -> Analysis | NotSpeech:
@@ -104,6 +116,8 @@ class Analyzer:
             raw_audio, raw_text, attention = self._parts(segment, embedding)
             calibration = self.header.calibration
             audio = audio_part(calibration, raw_audio) if self.header.audio else 0.0
+            if speech < SURE_SPEECH:
+                audio = min(audio, 0.0)  # what may be a dog is no evidence of sadness
             text = 0.0 if embedding is None else text_part(calibration, raw_text)
         logit = self._prior_logit + audio + text
         return Analysis(
@@ -118,6 +132,7 @@ class Analyzer:
             text_ms=1000 * (embedded - heard),
             fusion_ms=1000 * (time.perf_counter() - embedded),
             attention=attention,
+            speech=speech,
         )
 
     def _text_encoder(self, config: Config) -> TextEncoder | None:
@@ -140,13 +155,30 @@ class Analyzer:
             return words, words
         return words, Whisper(locate(audio.model, "whisper"), self.device, "en")
 
+    def _who_knows_languages(self, config: Config) -> Whisper | None:
+        """Whom to ask which language is spoken; nobody where words are off or no multilingual model is here."""
+        wanted = config.whisper.linguist
+        if self._whisper is None or wanted == "off":
+            return None
+        if self._whisper.multilingual:
+            return self._whisper
+        try:
+            linguist = Whisper(locate(LINGUIST if wanted == "auto" else wanted, "whisper"), self.device, "en")
+        except UnavailableError:
+            if wanted != "auto":
+                raise
+            return None
+        if not linguist.multilingual:
+            raise UnavailableError(f"whisper.linguist = {wanted!r}: hears English only; expected a multilingual model")
+        return linguist
+
     def _transcribe(self, segment: Segment, speech: float) -> Transcript:
         import torch
 
         if self._whisper is None:
             reason: TextReason = "off"
             return Transcript("", 0.0, 0.0, reason)
-        return self._whisper.transcribe(torch.from_numpy(at_level(segment.samples, LEVEL_DBFS)), speech)
+        return self._whisper.transcribe(torch.from_numpy(at_level(segment.samples, LEVEL_DBFS)), speech, self._linguist)
 
     def _parts(self, segment: Segment, embedding: "Tensor | None") -> "tuple[float, float, NDArray[np.float32] | None]":
         import torch

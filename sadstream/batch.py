@@ -14,6 +14,8 @@ from sadstream.analyze import Analyzer
 from sadstream.config import Config
 from sadstream.errors import DataError, MissingFileError, SadstreamError, UsageError
 from sadstream.events import Score, to_json
+from sadstream.mood import MoodPlan
+from sadstream.plan import read_plan
 from sadstream.run import configured
 from sadstream.score import Scored, score_recording
 from sadstream.sources import Recording
@@ -35,12 +37,13 @@ def score_files(paths: Sequence[Path], output: str, plot: Path | None, config: P
         require_matplotlib()
     good, bad = _opened(paths)
     if good:
+        plan = read_plan(settings)
         analyzer = Analyzer(settings)
         if output == "csv":
             print(",".join(COLUMNS))
         with _progress() as progress:
             for recording in good:
-                found = _score_one(recording, settings, analyzer, output, progress, bad)
+                found = _score_one(recording, settings, analyzer, plan, output, progress, bad)
                 if plot is not None and found:
                     from sadstream.plot import plot_recording
 
@@ -64,6 +67,7 @@ def _score_one(
     recording: Recording,
     config: Config,
     analyzer: Analyzer,
+    plan: MoodPlan,
     output: str,
     progress: Progress,
     bad: list[SadstreamError],
@@ -71,7 +75,7 @@ def _score_one(
     task = progress.add_task(recording.path.name, total=recording.duration_s)
     found: list[Scored] = []
     try:
-        for scored in _advancing(recording, config, analyzer, progress, task):
+        for scored in _advancing(recording, config, analyzer, plan, progress, task):
             found.append(scored)
             print(_row(recording.path, scored.score, output), flush=True)
     except DataError as error:
@@ -83,9 +87,11 @@ def _score_one(
 
 
 def _advancing(
-    recording: Recording, config: Config, analyzer: Analyzer, progress: Progress, task: TaskID
+    recording: Recording, config: Config, analyzer: Analyzer, plan: MoodPlan, progress: Progress, task: TaskID
 ) -> Iterator[Scored]:
-    yield from score_recording(recording, config, analyzer, lambda seconds: progress.update(task, completed=seconds))
+    yield from score_recording(
+        recording, config, analyzer, lambda seconds: progress.update(task, completed=seconds), plan
+    )
     progress.update(task, completed=recording.duration_s)
 
 

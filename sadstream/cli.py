@@ -149,6 +149,35 @@ def score(
 
 
 @app.command()
+def calibrate(
+    source: Annotated[str, typer.Option(help="mic, a recording's path, or - for raw PCM.")] = "mic",
+    seconds: Annotated[float, typer.Option(min=10.0, max=3600.0, help="Of speech to hear.")] = 120.0,
+    out: Annotated[Path | None, typer.Option(help="File for the numbers; default where the daemon looks.")] = None,
+    config: ConfigOption = None,
+    compute: ComputeOption = None,
+) -> None:
+    """Learn how you sound when nothing is the matter: talk for a few minutes; only numbers are kept."""
+    from sadstream.calibrate import Progress, voice_path
+    from sadstream.calibrate import calibrate as hear
+    from sadstream.run import configured, open_source
+    from sadstream.voice import write_voice
+
+    settings = configured(
+        config, {"stream": {"source": source}, "compute": {"device": compute.value if compute else None}}
+    )
+    for said in hear(open_source(settings.stream[0], settings), settings, seconds):
+        if isinstance(said, Progress):
+            print(
+                f"\rheard {said.speech_s:.0f} of {said.wanted_s:.0f} s of speech", end="", file=sys.stderr, flush=True
+            )
+            continue
+        print(file=sys.stderr)
+        path = voice_path(settings, out)
+        write_voice(path, said)
+        print(f"{path}: offset {said.offset_logit:+.2f} from {said.segments} segments, {said.speech_s:.0f} s of speech")
+
+
+@app.command()
 def demo(
     pace: Annotated[Pace, typer.Option(help="fast: as quick as this machine can.")] = Pace.realtime,
 ) -> None:

@@ -87,6 +87,9 @@ class WhisperConfig(Table):
     model: str = Field(
         default="auto", min_length=1, description="auto: tiny.en on a CPU, base with CUDA; or name, or path"
     )
+    linguist: str = Field(
+        default="auto", min_length=1, description="who is asked which language it is: auto: base where it is here; off"
+    )
     language: str = Field(default="en", pattern=r"^[a-z]{2,3}$")
 
 
@@ -103,6 +106,23 @@ class ModelConfig(Table):
     prior: Probability | None = Field(default=None, description="share of sad segments expected; none: the header's")
     threshold: Probability | None = Field(
         default=None, description="p_sad from which a segment is sad; none: the header's"
+    )
+
+
+class VoiceConfig(Table):
+    """What a single voice is known to sound like."""
+
+    offset: Literal["auto", "off", "running", "calibrated"] = Field(
+        default="auto", description="auto: calibrated where `sadstream calibrate` was run, else off"
+    )
+    path: str | None = Field(default=None, min_length=1, description="file of the calibrated voice")
+
+
+class EpisodeConfig(Table):
+    """The operating point of the episodes."""
+
+    false_alarms_h: float | None = Field(
+        default=None, ge=0.0, le=1000.0, description="an hour of talk; 0: no episodes; none: 1 where it can be kept"
     )
 
 
@@ -168,6 +188,8 @@ class Config(Table):
     whisper: WhisperConfig = WhisperConfig()
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
+    voice: VoiceConfig = VoiceConfig()
+    episode: EpisodeConfig = EpisodeConfig()
     publish: PublishConfig = PublishConfig()
     service: ServiceConfig = ServiceConfig()
     journal: JournalConfig = JournalConfig()

@@ -6,7 +6,6 @@ and time takes it away.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sadstream.events import Phase
@@ -83,10 +82,10 @@ class EpisodeFilter:
     def feed(self, heard: Heard) -> list[Turn]:
         """What this score changes: an end in the silence before it, and a start, an update or an end with it."""
         turns = self.elapse(heard.t_start)
-        self.evidence = elapsed(self.evidence, heard.t_end - max(heard.t_start, self._t or 0.0)) + stretch_ratio(
-            heard.ratio
-        )
-        self._t = heard.t_end
+        self.evidence = elapsed(
+            self.evidence, max(0.0, heard.t_end - max(heard.t_start, self._t or 0.0))
+        ) + stretch_ratio(heard.ratio)
+        self._t = max(heard.t_end, self._t or 0.0)
         self._grow(heard)
         if not self._open and self.evidence >= self._threshold:
             self._open = True
@@ -144,7 +143,7 @@ REST = math.log(EPISODE_S / BETWEEN_S)  # log-odds when nothing was heard for lo
 
 
 def stretch_ratio(ratio: float) -> float:
-    """Log-likelihood ratio of a sad stretch against other talk, of a segment's ratio: not all of a stretch sounds sad."""
+    """Log-likelihood ratio of a sad stretch against other talk, of a segment's: not all of a stretch sounds sad."""
     return math.log(SAD_SHARE * math.exp(ratio) + 1.0 - SAD_SHARE)
 
 
@@ -154,9 +153,3 @@ def elapsed(evidence: float, seconds: float) -> float:
     kept = math.exp(-seconds * (1.0 / EPISODE_S + 1.0 / BETWEEN_S))
     p = rest + (1.0 / (1.0 + math.exp(-evidence)) - rest) * kept
     return math.log(p / (1.0 - p))
-
-
-def turns_of(scores: Sequence[Heard], threshold: float) -> list[Turn]:
-    """The turns of a whole recording."""
-    episodes = EpisodeFilter(threshold)
-    return [turn for heard in scores for turn in episodes.feed(heard)] + episodes.flush()

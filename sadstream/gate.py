@@ -13,6 +13,12 @@ NO_SPEECH = 0.6  # Whisper's own pair of limits: silence needs both
 AVG_LOGPROB = -1.0
 COMPRESSION_RATIO = 2.4
 MAX_REPEATS = 3  # one sequence of words this often in a row is a loop; short loops barely compress
+# Polish through an English model comes out as fluent English of little confidence. Whoever is in doubt asks a model
+# that knows languages: log-odds of the right one and confidence together. Of weights from 0 to 8, 1 to 4 did alike.
+DOUBTFUL_LOGPROB = -0.35
+LANGUAGE_WEIGHT = 2.0
+LANGUAGE_LIMIT = -2.2
+FRAGMENT_NO_SPEECH, FRAGMENT_LOGPROB = 0.5, -0.8  # "you" and "Thank you.", out of half a second of anything
 SURE_SPEECH = 0.5  # below it the voice may be a dog's, and the words are Whisper's own
 
 
@@ -25,22 +31,39 @@ class Evidence:
     no_speech: float  # Whisper's probability that nobody speaks
     avg_logprob: float  # of a token
     speech: float = 1.0  # the speech gate's probability that somebody does
+    language: float | None = None  # probability of the language that is expected; None where nobody was asked
+
+    @property
+    def doubtful(self) -> bool:
+        """Worth asking which language it is."""
+        return self.avg_logprob < DOUBTFUL_LOGPROB
 
 
 def judge(evidence: Evidence) -> TextReason:
     """Why these words must not count, or `none`. A number that is not one is a rejection."""
-    numbers = (evidence.no_speech, evidence.avg_logprob, evidence.speech)
+    language = 1.0 if evidence.language is None else evidence.language
+    numbers = (evidence.no_speech, evidence.avg_logprob, evidence.speech, language)
     if not all(math.isfinite(number) for number in numbers):
         return "low-confidence"
     if not re.search(r"\w", evidence.text) or evidence.speech < SURE_SPEECH:
         return "silence"
     if evidence.no_speech > NO_SPEECH and evidence.avg_logprob < AVG_LOGPROB:
         return "silence"
+    if evidence.no_speech > FRAGMENT_NO_SPEECH and evidence.avg_logprob < FRAGMENT_LOGPROB:
+        return "silence"
     if evidence.looped or compression_ratio(evidence.text) > COMPRESSION_RATIO or repeats(evidence.text) > MAX_REPEATS:
         return "loop"
-    if evidence.avg_logprob < AVG_LOGPROB:
-        return "low-confidence"
-    return "none"
+    return _in_doubt(evidence)
+
+
+def _in_doubt(evidence: Evidence) -> TextReason:
+    """Confidence alone where nobody knows the language; else both together."""
+    if evidence.language is None:
+        return "low-confidence" if evidence.avg_logprob < AVG_LOGPROB else "none"
+    p = min(max(evidence.language, 1e-6), 1.0 - 1e-6)
+    if math.log(p / (1.0 - p)) + LANGUAGE_WEIGHT * evidence.avg_logprob >= LANGUAGE_LIMIT:
+        return "none"
+    return "language" if p < 0.5 else "low-confidence"
 
 
 def compression_ratio(text: str) -> float:

@@ -20,6 +20,7 @@ from sadstream.fallback import Fallback, Rung
 from sadstream.journal import Journal, check_path
 from sadstream.microphone import Microphone
 from sadstream.pipeline import Aside
+from sadstream.plan import read_plan
 from sadstream.publish import Publisher
 from sadstream.reports import Analyze, Gap, Load, Ready, Say
 from sadstream.score import stream_name
@@ -52,6 +53,7 @@ def run_daemon(
         pace_realtime,
         wait_subscriber_s,
         require_device,
+        plan=read_plan(config),
         read_again=None if path is None else lambda: configured(path, changes),
         observers=(*journaling(config.journal, beside), *measuring(config.metrics)),
     )

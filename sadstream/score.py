@@ -10,6 +10,7 @@ from sadstream.analyze import Analysis
 from sadstream.audio import AudioFrame
 from sadstream.config import Config
 from sadstream.events import Score
+from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.pipeline import Analyze
 from sadstream.publish import Timing, envelope, make_score
 from sadstream.segment import Segment, Segmenter
@@ -37,6 +38,7 @@ def score_recording(
     config: Config,
     analyze: Analyze,
     on_progress: Callable[[float], None] = lambda _: None,
+    plan: MoodPlan = NO_PLAN,
 ) -> Iterator[Scored]:
     """Its segments in order, each with its score; `on_progress` hears the seconds of audio done.
 
@@ -44,7 +46,7 @@ def score_recording(
     """
     session, name = secrets.token_hex(8), stream_name(recording.path)
     segmenter = Segmenter(config.vad, config.segment)
-    rejected = 0
+    rejected, mood = 0, Mood(plan)
     for cut, vad_ms in _segments(recording, segmenter, on_progress):
         start = time.monotonic()
         analysis = analyze(cut)
@@ -52,6 +54,7 @@ def score_recording(
             rejected += 1
             continue
         segment = replace(cut, number=cut.number - rejected)
+        analysis, _ = mood.feed(analysis, segment.t_start, segment.t_end)
         timing = Timing(
             queue_ms=0.0, vad_ms=vad_ms, arrived_s=min(segment.arrived_s, start), analyzed_s=time.monotonic()
         )

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 
 from sadstream.config import Config
 from sadstream.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
+from sadstream.episode import Turn
 from sadstream.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.events import Reason, Score, State, Status
+from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.notify import Notifier
-from sadstream.pipeline import Pipeline
+from sadstream.pipeline import MAX_AGE_S, Pipeline
 from sadstream.publish import Publisher
 from sadstream.reload import reload
 from sadstream.reports import (
@@ -49,6 +51,7 @@ class RunOptions:
     wait_subscriber_s: float = 0.0
     require_device: bool = False
     read_again: Callable[[], Config] | None = None  # the configuration, at SIGHUP
+    plan: MoodPlan = NO_PLAN
     observers: tuple[Callable[[Score | Status | Gap], None], ...] = ()  # of all that is said
 
 
@@ -65,6 +68,7 @@ class Service:
         self._config = config
         self._options = options
         self._streams = {stream.name: StreamState() for stream in config.stream}
+        self._moods = {stream.name: Mood(options.plan) for stream in config.stream}
         self._live = {stream.name: source.live for stream, source in zip(config.stream, sources, strict=True)}
         self._said: dict[str, tuple[State, Reason]] = {}
         self._said_s: dict[str, float] = {}
@@ -73,6 +77,8 @@ class Service:
         self._control = ControlSocket(control_path(publisher.endpoint), self._answer)
         self._control_open = True
         self._notifier = Notifier()
+        self._heard: dict[str, tuple[float, float]] = {}  # where the last score ended, and when
+        self._model = ""  # of the last score: an episode comes after one
         self._stopping: Reason | None = None
         self._reload_wanted = False
         self._failure: Exception | None = None
@@ -177,16 +183,31 @@ class Service:
     def _publish(self, report: Analyzed) -> None:
         stream = self._streams[report.stream]
         analysis = report.analysis
+        self._model = analysis.model
         if self._config.model.threshold is not None:  # it may be newer than the models
             analysis = replace(analysis, threshold=self._config.model.threshold)
         segment = replace(report.segment, number=report.segment.number - stream.no_speech)
+        analysis, turns = self._moods[report.stream].feed(analysis, segment.t_start, segment.t_end)
         self._observe(
             self._publisher.send_score(
                 report.stream, segment, analysis, report.timing, stream.dropped, self._config.publish.text
             )
         )
+        self._tell(report.stream, turns)
+        self._heard[report.stream] = segment.t_end, segment.arrived_s
         stream.analyzed(report.busy_s, segment.t_end - segment.t_start, report.waiting)
         self._update(report.stream)
+
+    def _tell(self, name: str, turns: list[Turn]) -> None:
+        """Say how the episodes went on."""
+        for turn in turns:
+            self._publisher.send_episode(name, turn, self._options.plan.false_alarms_h, self._model)
+
+    def _elapse(self, name: str) -> None:
+        """An episode ends in silence too; what is still being analysed is waited for."""
+        if name in self._heard and self._live[name]:
+            t_end, arrived_s = self._heard[name]
+            self._tell(name, self._moods[name].elapse(t_end + time.monotonic() - arrived_s - MAX_AGE_S))
 
     def _update(self, name: str) -> None:
         """Say a stream's state if it is another than what was said last."""
@@ -222,6 +243,7 @@ class Service:
         for name, said_s in self._said_s.items():
             if said_s <= due_s:
                 self._say(name)
+                self._elapse(name)
         self._notifier.status(
             "; ".join(
                 f"{name}: {s.state[0]} ({s.state[1]}), real-time factor {s.rtf:.2f}, {s.segments} scored, "
@@ -296,6 +318,8 @@ class Service:
         for report in self._pipeline.reports():
             if isinstance(report, Analyzed):
                 self._publish(report)
+        for name, mood in self._moods.items():
+            self._tell(name, mood.flush())
         for stream in self._streams.values():
             stream.stopping = self._stopping or "none"
         self._say_all()

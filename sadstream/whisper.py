@@ -4,7 +4,7 @@ openai-whisper registers hooks on shared modules while it decodes, so two thread
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,13 +65,36 @@ class Whisper:
         self._cut_encoder = CutEncoder(self._model, self._log_mel, half=device == "cuda")
         self._decoder = GreedyDecoder(self._model, self._tokenizer)
 
-    def transcribe(self, samples: "Tensor", speech: float = 1.0) -> Transcript:
-        """The words in (48000,) float32 samples, greedy; `speech` is the probability that somebody speaks in them."""
+    def transcribe(self, samples: "Tensor", speech: float = 1.0, linguist: "Whisper | None" = None) -> Transcript:
+        """The words in (48000,) float32 samples, greedy.
+
+        speech: probability that somebody speaks in them; linguist: a multilingual model to be asked in doubt.
+        """
         states = self._cut_encoder(samples.unsqueeze(0).to(self._model.device))
         (heard,) = self._decoder(states)
         text = self._tokenizer.decode(list(heard.tokens)).strip()
-        reason = judge(Evidence(text, heard.looped, heard.no_speech, heard.avg_logprob, speech))
+        evidence = Evidence(text, heard.looped, heard.no_speech, heard.avg_logprob, speech)
+        reason = judge(evidence)
+        if linguist is not None and evidence.doubtful and reason in ("none", "low-confidence"):
+            reason = judge(replace(evidence, language=linguist.language(samples)))
         return Transcript(text, heard.no_speech, heard.avg_logprob, reason)
+
+    @property
+    def multilingual(self) -> bool:
+        """It can tell languages apart."""
+        return bool(self._model.is_multilingual)
+
+    def language(self, samples: "Tensor") -> float:
+        """Probability that (48000,) float32 samples are in this model's language, from the decoder's first step."""
+        import torch
+
+        device = self._model.device
+        states = self._cut_encoder(samples.unsqueeze(0).to(device))
+        start = torch.tensor([[self._tokenizer.sot]], device=device)
+        logits = self._model.decoder(start, states)[0, 0].float()
+        languages = list(self._tokenizer.all_language_tokens)
+        own = languages.index(self._tokenizer.language_token)
+        return float(logits[languages].softmax(0)[own])
 
     def states(self, samples: "Tensor", config: WhisperStatesConfig) -> "Tensor":
         """(batch, layers, frames, width) float32 encoder states of (batch, 48000) samples, as the header fixes them.

@@ -107,6 +107,9 @@ def read_config(path: Path | None) -> OpenConfig:
 
 def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, provisional: bool = False) -> str:
     """Write `out` (the checkpoint) and its report beside it (.md); returns the report."""
+    import torch
+
+    torch.set_num_threads(1)  # sums in another order are other weights after 300 steps
     out.parent.mkdir(parents=True, exist_ok=True)
     voice = Voice(data, config, cache).result()
     text = text_result(data / "text", config, cache)
@@ -140,7 +143,7 @@ class Voice:
         """Everything, in the order in which nothing measured can reach what is fitted."""
         import numpy as np
 
-        scored = self._cross_validated()
+        scored = self.cross_validated()
         train = self._where(np.array([clip.split == "train" for clip in self._heard.clips]))
         clean_train = np.intersect1d(train, self._clean)
         raw = self._out_of_fold()
@@ -158,7 +161,7 @@ class Voice:
         ]
         return VoiceResult(part, threshold, tuple(figures), tuple(self._tables(scored, part, threshold)))
 
-    def _cross_validated(self) -> Scored:
+    def cross_validated(self) -> Scored:
         """Every clean segment with the ratio of a model and a calibration that did not hear its speaker."""
         import numpy as np
 
@@ -169,6 +172,11 @@ class Voice:
             rest = np.setdiff1d(self._clean, test)
             ratios[test] = self._line(rest, raw)(raw[test])
         return Scored(tuple(self._heard.clips[i] for i in self._clean), ratios[self._clean])
+
+    @property
+    def seconds(self) -> "NDArray[np.float64]":
+        """(n,) lengths of the segments of `cross_validated`."""
+        return self._heard.seconds[self._clean]
 
     def _out_of_fold(self) -> "NDArray[np.float64]":
         """(segments,) raw scores of models that did not hear the speaker; NaN for augmented views."""

@@ -1,0 +1,64 @@
+"""From configuration, card and calibrated voice to what every stream's mood goes by; files are read here."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+from sadstream import checkpoint
+from sadstream.card import Card, Offset, read_card
+from sadstream.config import Config
+from sadstream.errors import ConfigError, UnavailableError
+from sadstream.mood import MoodPlan, plan
+from sadstream.voice import Voice, default_path, read_voice
+
+log = logging.getLogger("sadstream")
+
+
+def checkpoint_path(config: Config) -> Path:
+    """The file of the checkpoint that a configuration names."""
+    named = config.model.checkpoint
+    return checkpoint.default_path() if named == "default" else Path(named).expanduser()
+
+
+def read_plan(config: Config) -> MoodPlan:
+    """The plan of a configuration, before any model loads; ConfigError for what was asked for and cannot be kept."""
+    path = checkpoint_path(config)
+    try:
+        model = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise UnavailableError(f"{path}: no checkpoint ({error.strerror})") from None
+    card = _card(path, model, needed=bool(config.episode.false_alarms_h))
+    voice = _voice(config, model)
+    wanted = config.voice.offset
+    offset: Offset = ("off" if voice is None else "calibrated") if wanted == "auto" else wanted
+    made = plan(card, config.episode.false_alarms_h, offset, voice.offset_logit if voice else 0.0)
+    kept = f"episodes at {made.false_alarms_h:g} false alarms an hour" if made.false_alarms_h else "no episodes"
+    log.info("mood: %s; offset %s (%+.2f)", kept, offset, made.offset_logit)
+    return made
+
+
+def _card(path: Path, model: str, needed: bool) -> Card | None:
+    try:
+        return read_card(path, model)
+    except UnavailableError as error:
+        if needed:
+            raise
+        log.warning("no episodes: %s", error)
+        return None
+
+
+def _voice(config: Config, model: str) -> Voice | None:
+    """The calibrated voice where it is wanted and there; ConfigError where it is demanded and not there."""
+    wanted = config.voice.offset
+    if wanted not in ("auto", "calibrated"):
+        return None
+    path = Path(config.voice.path).expanduser() if config.voice.path else default_path()
+    voice = read_voice(path)
+    if voice is not None and voice.model == model:
+        return voice
+    why = "no such file" if voice is None else f"calibrated for checkpoint {voice.model}, found {model}"
+    if wanted == "calibrated":
+        raise ConfigError(f"voice.offset = 'calibrated': {path}: {why}; run `sadstream calibrate`")
+    if voice is not None:
+        log.warning("%s: %s; run `sadstream calibrate` again", path, why)
+    return None

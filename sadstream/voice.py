@@ -1,0 +1,56 @@
+"""What `sadstream calibrate` knows of a voice: a few numbers in a file of the user's own."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from sadstream.errors import ConfigError, UnavailableError
+from sadstream.header import Record
+
+
+class Voice(Record):
+    """How a voice sounds to one checkpoint when nothing is the matter; no audio and no words."""
+
+    format: Literal["sadstream-voice"] = "sadstream-voice"
+    model: str  # first 12 hex digits of the checkpoint's SHA-256
+    segments: int = Field(ge=1)
+    speech_s: float = Field(gt=0.0)
+    typical: float  # mean audio part
+    offset_logit: float
+
+
+def default_path() -> Path:
+    """The user's own state folder."""
+    from platformdirs import user_state_path
+
+    return user_state_path("sadstream") / "voice.json"
+
+
+def read_voice(path: Path) -> Voice | None:
+    """The voice in a file, None without one; UnavailableError for a file that is none."""
+    try:
+        return Voice.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise UnavailableError(
+            f"{path}: not a calibrated voice ({type(error).__name__}); run `sadstream calibrate` again"
+        ) from None
+
+
+def write_voice(path: Path, voice: Voice) -> None:
+    """Write the file whole or not at all, for its owner alone; ConfigError where it cannot be."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(voice.model_dump_json(indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another place with --out") from None
+    finally:
+        temporary.unlink(missing_ok=True)

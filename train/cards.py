@@ -1,0 +1,223 @@
+"""A checkpoint's card: its trade-off on simulated days, its reference voice, its doubt; and the report beside it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sadstream.card import Card, OperatingPoint, card_path
+from sadstream.episode import Heard
+from train.alarms import METHODS, Point, at_rate, curve
+from train.clips import CALM
+from train.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
+from train.files import write_whole
+from train.metrics import Interval, auc, over_groups, true_positives_at
+from train.scorecard import Scored, markdown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Scores = Callable[[Day], Sequence[Heard]]
+
+COVERAGE = 0.7
+HMM_THRESHOLDS = tuple(-1.0 + 0.25 * n for n in range(33))  # to 7
+OTHER_THRESHOLDS = {
+    "CUSUM": tuple(0.75 * n for n in range(1, 15)),
+    "single segments": tuple(0.25 * n for n in range(16)),
+}
+RATES = (1.0, 3.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The log-likelihood ratios that are too close to call, and what leaving them out does."""
+
+    low: float
+    high: float
+    error_all: Interval  # 1 - AUC against neutral and calm
+    error_kept: Interval
+    rejected: tuple[tuple[str, float, int], ...]  # class, share, of how many
+
+
+def doubt(scored: Scored, coverage: float = COVERAGE, resamples: int = 500) -> Doubt:
+    """The band of ratios without which the rest is ranked best, at this share of segments kept."""
+    import numpy as np
+
+    calm = scored.against_calm()
+    ordered = np.sort(calm.ratios)
+    width = round((1.0 - coverage) * ordered.size)
+
+    def band(start: int) -> tuple[float, float]:
+        return float(ordered[start]), float(ordered[min(start + width, ordered.size - 1)])
+
+    def error_without(limits: tuple[float, float]) -> float:
+        kept = (calm.ratios <= limits[0]) | (calm.ratios >= limits[1])
+        return 1.0 - auc(calm.sad[kept], calm.ratios[kept])
+
+    starts = range(0, ordered.size - width, max(1, ordered.size // 50))
+    low, high = min((band(start) for start in starts), key=error_without)
+    outside = _rows(calm, (calm.ratios <= low) | (calm.ratios >= high))
+    kinds = {
+        "sad": lambda clip: bool(clip.sad),
+        "neutral and calm": lambda clip: clip.emotion in CALM,
+        "other": lambda clip: not clip.sad and clip.emotion not in CALM,
+    }
+    rejected = []
+    for name, wanted in kinds.items():
+        part = scored.only(wanted)
+        inside = (part.ratios > low) & (part.ratios < high)
+        rejected.append((name, float(inside.mean()) if inside.size else float("nan"), int(inside.size)))
+    return Doubt(low, high, _error(calm, resamples), _error(outside, resamples), tuple(rejected))
+
+
+def _rows(scored: Scored, mask: "NDArray[np.bool_]") -> Scored:
+    import numpy as np
+
+    return Scored(tuple(scored.clips[i] for i in np.flatnonzero(mask)), scored.ratios[mask])
+
+
+def _error(scored: Scored, resamples: int) -> Interval:
+    groups = [clip.speaker for clip in scored.clips]
+    return over_groups(lambda y, s: 1.0 - auc(y, s), scored.sad, scored.ratios, groups, resamples=resamples)
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetGain:
+    """True positives at 5 % false positives on neutral and calm, calibration clips left out, and the paired gain."""
+
+    without: Interval
+    with_offset: Interval
+    gain: Interval
+
+
+def offset_gain(scored: Scored, seconds: "NDArray[np.float64]", config: DaysConfig, resamples: int = 500) -> OffsetGain:
+    """What `sadstream calibrate` is worth, pooled over all speakers."""
+    import numpy as np
+
+    speakers = spoken_clips(scored, seconds)
+    reference = reference_of(speakers)
+    offsets = {day.speaker: day for day in days(speakers, config.model_copy(update={"hours": 1}), reference)}
+    rest = scored.only(lambda clip: clip not in offsets[clip.speaker].calibration).against_calm()
+    shift = np.array([offsets[clip.speaker].offset for clip in rest.clips])
+    groups = [clip.speaker for clip in rest.clips]
+    moved = rest.ratios + shift
+    plain = over_groups(true_positives_at, rest.sad, rest.ratios, groups, resamples=resamples)
+    offset = over_groups(true_positives_at, rest.sad, moved, groups, resamples=resamples)
+    rows = np.arange(rest.sad.size, dtype=np.float64)
+
+    def difference(labels: "NDArray[np.int64]", picked: "NDArray[np.float64]") -> float:
+        at = picked.astype(np.int64)
+        return true_positives_at(labels, moved[at]) - true_positives_at(labels, rest.ratios[at])
+
+    return OffsetGain(plain, offset, over_groups(difference, rest.sad, rows, groups, resamples=resamples))
+
+
+@dataclass(frozen=True, slots=True)
+class DaysReport:
+    """A card and what is to be read beside it."""
+
+    card: Card
+    text: str
+    days: tuple[Day, ...]
+
+
+def days_report(scored: Scored, seconds: "NDArray[np.float64]", model: str, config: DaysConfig) -> DaysReport:
+    """Simulated days of out-of-fold scores, every method and offset on them, and the card of the shipped filter."""
+    speakers = spoken_clips(scored, seconds)
+    reference = reference_of(speakers)
+    made = days(speakers, config, reference)
+    scores = {
+        "off": lambda day: day.moved(calibrated=False),
+        "running": lambda day: day.running(reference),
+        "calibrated": lambda day: day.moved(calibrated=True),
+    }
+    curves = {name: curve(made, of, METHODS["hidden Markov model"], HMM_THRESHOLDS) for name, of in scores.items()}
+    calm_h = sum(day.seconds - sum(span.t_end - span.t_start for span in day.truth) for day in made) / 3600.0
+    uncertain = doubt(scored)
+    protocol = (
+        f"simulated days, out of fold, seed {config.seed}, {config.hours} strings of clips for each of "
+        f"{len(speakers)} speakers, {calm_h:.1f} h of talk outside of sad episodes, "
+        f"{round(100 * config.sad_share)} % of an episode's clips sad, {round(100 * config.calm_share)} % of the rest "
+        "neutral or calm"
+    )
+    card = Card(
+        model=model,
+        protocol=protocol,
+        hours=calm_h,
+        speakers=len(speakers),
+        reference=reference,
+        coverage=COVERAGE,
+        uncertain_low=uncertain.low,
+        uncertain_high=uncertain.high,
+        off=_points(curves["off"], calm_h),
+        running=_points(curves["running"], calm_h),
+        calibrated=_points(curves["calibrated"], calm_h),
+    )
+    gain = offset_gain(scored, seconds, config)
+    text = "\n".join(
+        [
+            f"Protocol: {protocol}; intervals: bootstrap over speakers.\n",
+            _trade_table(made, scores),
+            _easy_table(speakers, reference, config),
+            _doubt_text(uncertain),
+            f"True positive rate at 5 % false positives on neutral and calm, calibration clips left out "
+            f"(n = {gain.without.n:,}): {gain.without} without, {gain.with_offset} with the calibrated offset; "
+            f"gain {gain.gain}.\n",
+        ]
+    )
+    return DaysReport(card, text, tuple(made))
+
+
+def write_card(checkpoint: Path, card: Card) -> None:
+    """Write the card beside its checkpoint, whole or not at all."""
+    write_whole(card_path(checkpoint), (card.model_dump_json(indent=1) + "\n").encode())
+
+
+def _points(points: Sequence[Point], calm_h: float) -> tuple[OperatingPoint, ...]:
+    return tuple(
+        OperatingPoint(
+            threshold=p.threshold,
+            alarms=round(p.false_alarms_h.value * calm_h),
+            caught=round(p.caught.value, 4),
+            delay_s=None if p.delay_s != p.delay_s else round(p.delay_s, 1),
+        )
+        for p in points
+    )
+
+
+def _trade_table(made: Sequence[Day], scores: "dict[str, Scores]") -> str:
+    rows = []
+    for offset, of in scores.items():
+        for method, starts in METHODS.items():
+            points = curve(made, of, starts, OTHER_THRESHOLDS.get(method, HMM_THRESHOLDS))
+            rows += [_row(offset, method, rate, at_rate(points, rate)) for rate in RATES]
+    columns = ("offset", "method", "allowed/h", "false alarms/h", "caught, 60 s and more", "n", "median delay")
+    return markdown(columns, rows)
+
+
+def _row(offset: str, method: str, rate: float, found: Point | None) -> tuple[str, ...]:
+    head = (offset, method, f"{rate:g}")
+    if found is None:
+        return (*head, "cannot", "–", "–", "–")
+    return (*head, str(found.false_alarms_h), str(found.caught), str(found.caught.n), f"{found.delay_s:.0f} s")
+
+
+def _easy_table(speakers: dict[str, list[Spoken]], reference: float, config: DaysConfig) -> str:
+    """Easier days, labelled so: the acted mixture of emotions, and episodes in which everything is sad."""
+    rows = []
+    for name, changes in (("easy: acted mix", {"calm_share": 0.3}), ("easy: pure episodes", {"sad_share": 1.0})):
+        made = days(speakers, config.model_copy(update=changes), reference)
+        points = curve(made, lambda day: day.moved(calibrated=True), METHODS["hidden Markov model"], HMM_THRESHOLDS)
+        rows.append(_row("calibrated", name, 1.0, at_rate(points, 1.0)))
+    columns = ("offset", "days", "allowed/h", "false alarms/h", "caught, 60 s and more", "n", "median delay")
+    return markdown(columns, rows)
+
+
+def _doubt_text(found: Doubt) -> str:
+    shares = ", ".join(f"{name} {share:.3f} (n = {n:,})" for name, share, n in found.rejected)
+    return (
+        f"`uncertain` between {found.low:.2f} and {found.high:.2f}, coverage {COVERAGE:.0%} of sad, neutral and calm "
+        f"segments: 1 - AUC against neutral and calm {found.error_all} for all, {found.error_kept} for those not "
+        f"marked; marked: {shares}.\n"
+    )

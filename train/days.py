@@ -1,0 +1,204 @@
+"""Simulated days: segments of one speaker at a time strung into hours of talk, with the truth beside them.
+
+Scores are out of fold: whoever speaks was never heard by the model that scores. Acted clips, so a first approximation
+to a day: the mixture, the pauses and the lengths are stated, not observed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from sadstream.episode import Heard
+from sadstream.header import Record
+from sadstream.offset import RunningOffset, calibrated_offset
+from train.clips import CALM, Clip
+from train.scorecard import Scored
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+
+class DaysConfig(Record):
+    """What a day is like."""
+
+    seed: int = Field(default=0, ge=0)
+    hours: int = Field(default=12, ge=1)  # for each speaker; in an hour no clip twice
+    calm_share: float = Field(default=0.85, ge=0.0, le=1.0)  # of the speech outside of episodes, and of the rest inside
+    sad_share: float = Field(default=0.6, gt=0.0, le=1.0)  # of an episode's clips
+    episode_s: tuple[float, float] = (20.0, 180.0)
+    between_s: tuple[float, float] = (60.0, 300.0)  # shortened to a quarter of the talk that a speaker has
+    pause_s: float = Field(default=0.8, gt=0.0)  # median between two clips
+    rest_share: float = Field(default=0.04, ge=0.0, lt=1.0)  # of the pauses are long ones
+    rest_s: tuple[float, float] = (5.0, 30.0)
+    calibration_s: float = Field(default=60.0, gt=0.0)  # of neutral or calm speech, at most a third of what there is
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spoken:
+    """One clip as the daemon scores it."""
+
+    clip: Clip
+    ratios: "NDArray[np.float64]"  # (segments,)
+    seconds: "NDArray[np.float64]"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A sad episode, in seconds of the day."""
+
+    t_start: float
+    t_end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """An hour of one speaker: what is heard, which clip each score comes from, and the truth."""
+
+    speaker: str
+    heard: tuple[Heard, ...]
+    clips: tuple[Clip, ...]  # (len(heard),)
+    truth: tuple[Span, ...]
+    seconds: float
+    offset: float  # from the clips that were kept for it and are not in the day
+    calibration: frozenset[Clip]
+
+    def moved(self, calibrated: bool) -> tuple[Heard, ...]:
+        """The scores as the daemon would give them, with or without the offset."""
+        shift = self.offset if calibrated else 0.0
+        return tuple(Heard(h.t_start, h.t_end, h.seq, h.sad, h.ratio + shift) for h in self.heard)
+
+    def running(self, reference: float) -> tuple[Heard, ...]:
+        """The scores with the causal running offset."""
+        offset = RunningOffset(reference)
+        return tuple(
+            Heard(h.t_start, h.t_end, h.seq, h.sad, h.ratio + offset.feed(h.ratio, h.t_end - h.t_start))
+            for h in self.heard
+        )
+
+
+def spoken_clips(scored: Scored, seconds: "NDArray[np.float64]") -> dict[str, list[Spoken]]:
+    """The clips of each speaker with the scores of their segments."""
+    import numpy as np
+
+    rows: dict[Clip, list[int]] = {}
+    for row, clip in enumerate(scored.clips):
+        rows.setdefault(clip, []).append(row)
+    speakers: dict[str, list[Spoken]] = {}
+    for clip, at in rows.items():
+        picked = np.array(at, dtype=np.int64)
+        speakers.setdefault(clip.speaker, []).append(Spoken(clip, scored.ratios[picked], seconds[picked]))
+    return dict(sorted(speakers.items()))
+
+
+def reference_of(speakers: dict[str, list[Spoken]]) -> float:
+    """The mean audio part of neutral and calm speech, each speaker counting the same."""
+    import numpy as np
+
+    means = [
+        np.concatenate([spoken.ratios for spoken in clips if spoken.clip.emotion in CALM]).mean()
+        for clips in speakers.values()
+    ]
+    return float(np.mean(means))
+
+
+def days(speakers: dict[str, list[Spoken]], config: DaysConfig, reference: float) -> list[Day]:
+    """Every speaker's hours; the same seed gives the same days."""
+    import numpy as np
+
+    made = []
+    for number, (speaker, clips) in enumerate(speakers.items()):
+        for hour in range(config.hours):
+            rng = np.random.default_rng([config.seed, number, hour])
+            made.append(_Hour(clips, config, rng).day(speaker, reference))
+    return made
+
+
+class _Hour:
+    """One hour as it is strung together; clips are drawn without replacement until the other talk is used up."""
+
+    def __init__(self, clips: Sequence[Spoken], config: DaysConfig, rng: "Generator") -> None:
+        self._config = config
+        self._rng = rng
+        calm = self._shuffled([c for c in clips if c.clip.emotion in CALM])
+        self._calibration, self._calm = self._split(calm)
+        self._sad = self._shuffled([c for c in clips if c.clip.sad])
+        other = self._shuffled([c for c in clips if not c.clip.sad and c.clip.emotion not in CALM])
+        self._other = other[: round(len(self._calm) * (1.0 - config.calm_share) / max(config.calm_share, 1e-9))]
+        self._t = 0.0
+        self._heard: list[Heard] = []
+        self._clips: list[Clip] = []
+        self._truth: list[Span] = []
+
+    def day(self, speaker: str, reference: float) -> Day:
+        """Talk and episodes in turn, for an hour at most."""
+        config = self._config
+        talk_s = sum(float(spoken.seconds.sum()) for spoken in self._calm + self._other)
+        scale = min(1.0, talk_s / 4.0 / config.between_s[0])
+        while self._calm and self._t < 3600.0:
+            self._talk(scale * self._rng.uniform(*config.between_s))
+            if self._calm and self._sad:
+                self._episode(_log_uniform(self._rng, config.episode_s))
+        parts = [float(ratio) for spoken in self._calibration for ratio in spoken.ratios]
+        return Day(
+            speaker=speaker,
+            heard=tuple(self._heard),
+            clips=tuple(self._clips),
+            truth=tuple(self._truth),
+            seconds=self._t,
+            offset=calibrated_offset(parts, reference),
+            calibration=frozenset(spoken.clip for spoken in self._calibration),
+        )
+
+    def _talk(self, seconds: float) -> None:
+        until = self._t + seconds
+        while self._t < until and self._calm:
+            self._say(self._not_sad())
+
+    def _episode(self, seconds: float) -> None:
+        start = self._t
+        while self._t - start < seconds and self._sad and self._calm:
+            sad = self._rng.random() < self._config.sad_share
+            self._say(self._sad.pop() if sad else self._not_sad())
+        self._truth.append(Span(start, self._t))
+        self._pause()
+
+    def _not_sad(self) -> Spoken:
+        left = len(self._calm) + len(self._other)
+        calm = not self._other or self._rng.random() < len(self._calm) / left
+        return (self._calm if calm else self._other).pop()
+
+    def _say(self, spoken: Spoken) -> None:
+        if self._heard and self._t > self._heard[-1].t_end - 1e-9:
+            self._pause()
+        for ratio, seconds in zip(spoken.ratios, spoken.seconds, strict=True):
+            end = self._t + float(seconds)
+            self._heard.append(Heard(self._t, end, len(self._heard), False, float(ratio)))
+            self._clips.append(spoken.clip)
+            self._t = end
+
+    def _pause(self) -> None:
+        config = self._config
+        long = self._rng.random() < config.rest_share
+        self._t += self._rng.uniform(*config.rest_s) if long else self._rng.lognormal(0.0, 0.5) * config.pause_s
+
+    def _split(self, calm: list[Spoken]) -> tuple[list[Spoken], list[Spoken]]:
+        """Clips for the calibration, and the rest."""
+        heard_s, count = 0.0, 0
+        while count < len(calm) // 3 and heard_s < self._config.calibration_s:
+            heard_s += float(calm[count].seconds.sum())
+            count += 1
+        return calm[:count], calm[count:]
+
+    def _shuffled(self, clips: list[Spoken]) -> list[Spoken]:
+        return [clips[i] for i in self._rng.permutation(len(clips))]
+
+
+def _log_uniform(rng: "Generator", limits: tuple[float, float]) -> float:
+    import numpy as np
+
+    low, high = np.log(limits[0]), np.log(limits[1])
+    return float(np.exp(rng.uniform(low, high)))
