@@ -135,7 +135,7 @@ class Service:
             case Ready():
                 log.info("ready: Whisper %s on %s; weights under %s", report.whisper, report.device, report.licence)
                 if not report.commercial_use:
-                    log.warning("these weights may not be used commercially; `sadstream models list` says how to train some")
+                    log.warning("these weights may not be used commercially; `sadstream models list` says what may")
                 self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
             case Degraded(reason, detail):
                 log.warning("models: %s (%s)", detail, reason)

@@ -285,12 +285,15 @@ def test_many_cycles_leave_nothing_behind(
 
 
 def _killed_at_random(folder: Path, endpoint: str, command: list[str], kills: int, longest_s: float) -> str:
-    """Kill it `kills` times at random moments; it always comes back, scores from 0, and nothing is left of it."""
+    """Kill it `kills` times, every other time once it is ready, then at a random moment; it always comes back."""
     moments = random.Random(7)
     back: list[float] = []
     with Supervisor(folder, command) as supervisor:
         for number in range(kills):
+            before = supervisor.said("READY=1")
             supervisor.until(lambda: supervisor.pid)
+            if number % 2:
+                supervisor.until(lambda before=before: supervisor.said("READY=1") > before, 120.0)
             time.sleep(moments.uniform(0.0, longest_s))
             os.kill(supervisor.pid, signal.SIGKILL)
             start = time.monotonic()
