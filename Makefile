@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto
 
-.PHONY: demo test test-slow soak bench bench-wire bench-train check setup system models clean
+.PHONY: demo test test-slow soak bench bench-wire eval bench-train check setup system models clean
 
 demo: setup models
 	$(BIN)/sadstream demo
@@ -34,6 +34,14 @@ bench-wire: setup
 bench-train: setup
 	$(BIN)/sadstream-train benchmark --preset thesis-small
 	$(BIN)/sadstream-train benchmark --preset thesis
+
+# Every figure of docs/evaluation.md: hours on two cores; EVAL_SCALE=0.02 is a quick look. DATA names the open corpora.
+DATA ?= data
+EVAL_SCALE ?= 1
+eval: setup models
+	$(BIN)/sadstream models fetch base
+	$(BIN)/sadstream-train days --data $(DATA)
+	$(BIN)/sadstream-train gates --data $(DATA) --scale $(EVAL_SCALE)
 
 check: setup
 	$(BIN)/ruff check .

@@ -105,6 +105,10 @@ class Analyzer:
         speech = self._gate(segment.samples)
         return NotSpeech(speech) if speech < self._least_speech else self._score(segment, speech, start)
 
+    def is_speech(self, segment: Segment) -> bool:
+        """The segment would be scored."""
+        return self._gate(segment.samples) >= self._least_speech
+
     def _score(self, segment: Segment, speech: float, start: float) -> Analysis:
         import torch
 

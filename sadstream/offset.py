@@ -30,10 +30,11 @@ class RunningOffset:
     The median of the last minutes: a sad stretch shorter than half of them does not move it far.
     """
 
-    __slots__ = ("_heard", "_reference", "_seconds")
+    __slots__ = ("_heard", "_least_s", "_reference", "_seconds")
 
-    def __init__(self, reference: float) -> None:
+    def __init__(self, reference: float, least_s: float = LEAST_S) -> None:
         self._reference = reference
+        self._least_s = least_s
         self._heard: deque[tuple[float, float]] = deque()
         self._seconds = 0.0
 
@@ -49,6 +50,6 @@ class RunningOffset:
     @property
     def offset(self) -> float:
         """The offset for the next segment; 0 until enough was heard."""
-        if self._seconds < LEAST_S:
+        if not self._heard or self._seconds < self._least_s:
             return 0.0
         return offset_logit(median(part for part, _ in self._heard), self._reference, len(self._heard))

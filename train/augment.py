@@ -120,13 +120,13 @@ def coded(samples: "Samples", rng: "np.random.Generator") -> "Samples":
     """The clip after one of: a telephone line, Opus, MP3, a band limit."""
     kind = rng.choice(["phone", "opus", "opus", "mp3", "band"])
     if kind == "phone":
-        return _phone(samples)
+        return phone(samples)
     if kind == "band":
         return _resampled(samples, int(rng.uniform(9_000, 15_000)))
-    return _compressed(samples, str(kind), float(rng.uniform(0.5, 0.95)))
+    return compressed(samples, str(kind), float(rng.uniform(0.5, 0.95)))
 
 
-def _phone(samples: "Samples") -> "Samples":
+def phone(samples: "Samples") -> "Samples":
     import numpy as np
 
     narrow = np.clip(_one_way(samples, SAMPLE_RATE, PHONE_RATE), -1.0, 1.0)
@@ -147,7 +147,7 @@ def _one_way(samples: "Samples", source: int, target: int) -> "Samples":
     return changed
 
 
-def _compressed(samples: "Samples", kind: str, compression: float) -> "Samples":
+def compressed(samples: "Samples", kind: str, compression: float) -> "Samples":
     """Written and read again; libsndfile's compression runs from 0 (best) to 1 (smallest)."""
     import numpy as np
     import soundfile

@@ -175,6 +175,48 @@ def open_data(
     print(make_checkpoint(data, out, chosen, cache or default_folder(), provisional))
 
 
+DataOption = Annotated[Path, typer.Option("--data", help="Folder with speech/, english/ and noise/.")]
+
+
+@app.command()
+def days(
+    data: DataOption,
+    checkpoint: Annotated[Path | None, typer.Option(help="Whose card is made; default the one that ships.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Its recipe; without it configs/open.toml.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the days with their truth.")] = None,
+    strings: Annotated[int, typer.Option(min=1, help="Of clips, for each speaker.")] = 12,
+    seed: Annotated[int, SEED] = 0,
+    cache: CacheOption = None,
+) -> None:
+    """Simulate days of talk, measure episodes on them, and write the checkpoint's card."""
+    from sadstream.checkpoint import default_path
+    from train.cache import default_folder
+    from train.config import presets_folder
+    from train.days import DaysConfig
+    from train.evaluation import simulate
+    from train.open import read_config
+
+    recipe = read_config(config or presets_folder() / "open.toml")
+    asked = DaysConfig(seed=seed, hours=strings)
+    print(simulate(data, checkpoint or default_path(), recipe, asked, cache or default_folder(), out).text)
+
+
+@app.command()
+def gates(
+    data: DataOption,
+    part: Annotated[list[str] | None, typer.Option(help="noise, speech, language, talk, robustness; all.")] = None,
+    scale: Annotated[float, typer.Option(min=0.001, max=10.0, help="1: 30 h of non-speech, 2,000 clips.")] = 1.0,
+    seed: Annotated[int, SEED] = 0,
+) -> None:
+    """Measure through the daemon's own objects what its gates let through and what they lose."""
+    from train.evaluation import PARTS, measure
+
+    for name in part or PARTS:
+        if name not in PARTS:
+            raise UsageError(f"--part {name}: expected one of {', '.join(PARTS)}")
+        print(f"## {name}\n\n{measure(data, name, scale, seed)}", flush=True)
+
+
 @app.command("synth-iemocap")
 def synth_iemocap(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],

@@ -1,0 +1,131 @@
+"""Every figure of what leaves the daemon, through its own objects: `make eval`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from sadstream.analyze import Analyzer
+from sadstream.card import read_card
+from sadstream.checkpoint import load
+from sadstream.config import parse
+from sadstream.errors import UnavailableError
+from sadstream.plan import checkpoint_path
+from train.cards import DaysReport, days_report, write_card
+from train.clips import CALM, Clip, read_clips
+from train.days import Day, DaysConfig
+from train.files import write_whole
+from train.gates import language_table, loss_table, noise_table, talk_table
+from train.noises import made, mixed, recorded, reversed_babble
+from train.open import OpenConfig, Voice
+from train.progress import progress
+from train.robustness import conditions, robustness_table
+
+NON_SPEECH_H = 30.0  # at scale 1
+CLIPS = 2000
+READ = ("librispeech_test_other", "vctk", "librispeech_train_clean_untranscribed")
+TALK = ("librispeech_train_clean_untranscribed", "speechocean762_adult")
+PARTS = ("noise", "speech", "language", "talk", "robustness")
+
+
+def simulate(
+    data: Path, checkpoint: Path, config: OpenConfig, days: DaysConfig, cache: Path, out: Path | None
+) -> DaysReport:
+    """The days of a checkpoint's recipe; writes its card beside it, and with `out` every day with its truth."""
+    voice = Voice(data, config, cache)
+    report = days_report(voice.cross_validated(), voice.seconds, load(checkpoint).sha256[:12], days)
+    write_card(checkpoint, report.card)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(_told(day), separators=(",", ":")) for day in report.days]
+        write_whole(out / "days.jsonl", ("\n".join(lines) + "\n").encode())
+    return report
+
+
+def _told(day: Day) -> dict[str, object]:
+    return {
+        "speaker": day.speaker,
+        "seconds": round(day.seconds, 3),
+        "offset": round(day.offset, 4),
+        "truth": [asdict(span) for span in day.truth],
+        "segments": [
+            {
+                "t_start": round(h.t_start, 3),
+                "t_end": round(h.t_end, 3),
+                "ratio": round(h.ratio, 4),
+                "clip": c.path.name,
+            }
+            for h, c in zip(day.heard, day.clips, strict=True)
+        ],
+    }
+
+
+def measure(data: Path, part: str, scale: float, seed: int) -> str:
+    """One part's table: `noise`, `speech`, `language`, `talk` or `robustness`; scale 1 is the long form."""
+    config = parse({"text": {"encoder": "off"}} if part in ("robustness", "speech") else {}, "evaluation")
+    analyzer = Analyzer(config)
+    tables: dict[str, Callable[[], str]] = {
+        "noise": lambda: _noise(data, analyzer, scale, seed),
+        "speech": lambda: _speech(data, analyzer, scale, seed),
+        "language": lambda: _language(data, analyzer, scale, seed),
+        "talk": lambda: _talk(data, analyzer, scale, seed),
+        "robustness": lambda: _robustness(data, analyzer, scale, seed),
+    }
+    return tables[part]()
+
+
+def _noise(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
+    sounds = recorded(data / "noise")
+    voices = [clip for clip in read_clips(data / "english") if clip.corpus in READ]
+    sounds += made(seed) + mixed(sounds, 60, seed) + reversed_babble(voices, 40, seed)
+    with progress("non-speech", len(sounds), "sounds") as tick:
+        return noise_table(sounds, analyzer, NON_SPEECH_H * scale, seed, tick)
+
+
+def _speech(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
+    clips = _drawn(read_clips(data / "speech"), round(CLIPS * scale), seed)
+    with progress("speech", len(clips), "clips") as tick:
+        return loss_table(clips, analyzer, tick)
+
+
+def _language(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
+    polish = [clip for clip in read_clips(data / "speech") if clip.corpus == "nemo"]
+    english = [clip for clip in read_clips(data / "english") if clip.corpus in READ]
+    groups = {
+        "Polish": _drawn(polish, round(CLIPS * scale), seed),
+        "English": _drawn(english, round(CLIPS * scale / 2), seed),
+    }
+    with progress("language", sum(map(len, groups.values())), "clips") as tick:
+        return language_table(groups, analyzer, tick)
+
+
+def _talk(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
+    clips = _drawn([c for c in read_clips(data / "english") if c.corpus in TALK], round(CLIPS * scale), seed)
+    path = checkpoint_path(parse({}, "evaluation"))
+    card = read_card(path, analyzer.model_id)
+    if card is None:
+        raise UnavailableError(f"{path}: no card beside it; make one with: sadstream-train days")
+    with progress("ordinary talk", len(clips), "clips") as tick:
+        return talk_table(clips, analyzer, card.reference, tick)
+
+
+def _robustness(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
+    dev = [c for c in read_clips(data / "speech") if c.split == "dev" and (c.sad or c.emotion in CALM)]
+    clips = _drawn(dev, round(CLIPS * scale), seed)
+    noises = [noise.samples for noise in recorded(data / "noise") if not noise.human_voice]
+    with progress("robustness", len(clips) * len(conditions()), "clips") as tick:
+        return robustness_table(clips, noises, analyzer, seed, tick)
+
+
+def _drawn(clips: list[Clip], count: int, seed: int) -> list[Clip]:
+    """At most so many clips, sad and other ones and every corpus by turns, the same for the same seed."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    groups: dict[tuple[str, int], list[Clip]] = {}
+    for at in rng.permutation(len(clips)):
+        groups.setdefault((clips[at].corpus, clips[at].sad), []).append(clips[at])
+    drawn: list[Clip] = []
+    while len(drawn) < count and any(groups.values()):
+        drawn += [group.pop() for group in groups.values() if group]
+    return drawn[:count]

@@ -1,0 +1,223 @@
+"""What the gates let through and what they lose, measured through the daemon's own segmenter and analyser."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sadstream.analyze import Analysis, Analyzer
+from sadstream.audio import FRAME_BYTES, SAMPLE_RATE, to_pcm
+from sadstream.offset import RunningOffset
+from sadstream.segment import Segment, webrtc_detector
+from sadstream.speech import NotSpeech
+from train.clips import Clip, read_audio, segments_of
+from train.metrics import Interval
+from train.noises import Noise, at_mean_level, loud_dbfs
+from train.scorecard import markdown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Samples = NDArray[np.float32]
+
+NOISE_DBFS = (-50.0, -40.0, -30.0, -20.0, -10.0)
+SPEECH_DBFS = (-45.0, -35.0, -22.5, -10.0)
+# A segment far below its clip's voice is the breath and the room before it, which a louder copy lifts over the floor.
+REAL_SPEECH_DB = 20.0
+
+
+def share(count: int, n: int) -> Interval:
+    """A share with Wilson's 95 percent interval."""
+    from scipy.stats import binomtest
+
+    if n == 0:
+        return Interval(float("nan"), 0.0, 1.0, 0)
+    found = binomtest(count, n).proportion_ci(method="wilson")
+    return Interval(count / n, float(found.low), float(found.high), n)
+
+
+@dataclass(slots=True)
+class NoiseCount:
+    """What became of one kind of sound without speech."""
+
+    seconds: float = 0.0
+    raw_s: float = 0.0  # called speech by WebRTC's detector as it comes
+    cut_s: float = 0.0  # in the daemon's segments, before the speech gate
+    passed_s: float = 0.0  # and after it
+    cut: int = 0
+    passed: int = 0
+    words: int = 0  # segments whose words reached the text branch
+    sad: int = 0  # segments decided sad
+
+    def add(self, other: "NoiseCount") -> None:
+        """Both together."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+def heard_in_noise(noise: Noise, level_dbfs: float, analyzer: Analyzer, seed: int) -> NoiseCount:
+    """One sound at one level through the daemon's objects."""
+    samples = at_mean_level(noise.samples, level_dbfs)
+    count = NoiseCount(seconds=samples.size / SAMPLE_RATE, raw_s=raw_speech_s(samples))
+    for segment in segments_of(samples, seed):
+        length = segment.t_end - segment.t_start
+        count.cut_s += length
+        count.cut += 1
+        analysis = analyzer(segment)
+        if not isinstance(analysis, NotSpeech):
+            count.passed_s += length
+            count.passed += 1
+            count.words += analysis.transcript.kept
+            count.sad += analysis.sad
+    return count
+
+
+def raw_speech_s(samples: "Samples") -> float:
+    """Seconds that WebRTC's detector in mode 2 calls speech, without the daemon's level and without segments."""
+    detector, pcm = webrtc_detector(2), to_pcm(samples)
+    frames = range(0, len(pcm) // FRAME_BYTES * FRAME_BYTES, FRAME_BYTES)
+    return 0.03 * sum(detector.is_speech(pcm[at : at + FRAME_BYTES], SAMPLE_RATE) for at in frames)
+
+
+def noise_table(noises: Sequence[Noise], analyzer: Analyzer, hours: float, seed: int, tick: Callable[[], None]) -> str:
+    """False speech, invented words and sad decisions by kind, of this many hours of sounds drawn at random."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    counts: dict[tuple[str, bool], NoiseCount] = {}
+    total_s = 0.0
+    while total_s < 3600.0 * hours:
+        for at in rng.permutation(len(noises)):
+            noise = noises[at]
+            found = heard_in_noise(noise, float(rng.choice(NOISE_DBFS)), analyzer, int(rng.integers(2**31)))
+            counts.setdefault((noise.kind, noise.human_voice), NoiseCount()).add(found)
+            total_s += found.seconds
+            tick()
+            if total_s >= 3600.0 * hours:
+                break
+    sums = {human: NoiseCount() for human in (False, True)}
+    for (_, human), count in counts.items():
+        sums[human].add(count)
+    rows = [_noise_row(kind, human, count) for (kind, human), count in sorted(counts.items())]
+    rows += [_noise_row("ALL", human, count) for human, count in sums.items()]
+    columns = (
+        "sound", "voice", "min", "webrtcvad min/h", "segments min/h", "after the gate min/h",
+        "segments", "passed", "words kept", "sad",
+    )  # fmt: skip
+    return markdown(columns, rows)
+
+
+def _noise_row(kind: str, human: bool, count: NoiseCount) -> tuple[str, ...]:
+    def an_hour(seconds: float) -> str:
+        return f"{60.0 * seconds / max(count.seconds, 1e-9):.1f}"
+
+    return (
+        kind,
+        "yes" if human else "no",
+        f"{count.seconds / 60:.1f}",
+        an_hour(count.raw_s),
+        an_hour(count.cut_s),
+        an_hour(count.passed_s),
+        str(count.cut),
+        str(share(count.passed, count.cut)),
+        f"{count.words}: {share(count.words, count.cut)}",
+        f"{count.sad}: {share(count.sad, count.cut)}",
+    )
+
+
+def loss_table(clips: Sequence[Clip], analyzer: Analyzer, tick: Callable[[], None]) -> str:
+    """Share of real speech segments that the gate drops, and of clips without a segment, by corpus, label and level."""
+    import numpy as np
+
+    found: dict[tuple[str, str, float], list[bool]] = {}
+    deaf: dict[tuple[str, str, float], list[bool]] = {}
+    for number, clip in enumerate(clips):
+        samples = read_audio(clip.path)
+        for level in SPEECH_DBFS:
+            key = (clip.corpus, "sad" if clip.sad else "other", level)
+            scaled = np.clip(samples * 10.0 ** ((level - loud_dbfs(samples)) / 20.0), -1.0, 1.0).astype(np.float32)
+            segments = [s for s in segments_of(scaled, number) if loud_dbfs(s.samples) > level - REAL_SPEECH_DB]
+            deaf.setdefault(key, []).append(not segments)
+            found.setdefault(key, []).extend(not analyzer.is_speech(s) for s in segments)
+        tick()
+    rows = []
+    for label in ("sad", "other"):
+        for levels, name in [*(((level,), f"{level:g}") for level in SPEECH_DBFS), (SPEECH_DBFS, "all")]:
+            lost = [x for (_, kind, at), some in found.items() if kind == label and at in levels for x in some]
+            none = [x for (_, kind, at), some in deaf.items() if kind == label and at in levels for x in some]
+            rows.append(
+                (label, name, str(share(sum(lost), len(lost))), f"{len(lost):,}", str(share(sum(none), len(none))))
+            )
+    return markdown(("label", "dBFS", "segments lost at the gate", "n", "clips without a segment"), rows)
+
+
+def language_table(
+    groups: Mapping[str, Sequence[Clip]], analyzer: Analyzer, tick: Callable[[], None], per_clip: int = 3
+) -> str:
+    """Share of segments whose words reach the text branch, and why the others do not."""
+    rows = []
+    for name, clips in groups.items():
+        reasons = [a.transcript.reason for _, _, a in _analyzed(clips, analyzer, tick, per_clip)]
+        kept = sum(reason == "none" for reason in reasons)
+        others = sorted(set(reasons) - {"none"})
+        why = ", ".join(f"{reason} {reasons.count(reason)}" for reason in others)
+        rows.append((name, str(share(kept, len(reasons))), f"{len(reasons):,}", why))
+    return markdown(("speech", "words kept", "n", "not kept"), rows)
+
+
+@dataclass(slots=True)
+class _Talker:
+    """One speaker's ordinary talk."""
+
+    seconds: float = 0.0
+    sad: list[bool] = field(default_factory=list)
+    moved: list[bool] = field(default_factory=list)  # with the running offset
+
+
+def talk_table(clips: Sequence[Clip], analyzer: Analyzer, reference: float, tick: Callable[[], None]) -> str:
+    """False positives on people of whom none is sad: pooled, over speakers, an hour; without and with the offset.
+
+    The running offset here has no LEAST_S: each speaker has seconds of talk, not minutes.
+    """
+    import numpy as np
+
+    talkers: dict[tuple[str, str], _Talker] = {}
+    offsets: dict[tuple[str, str], RunningOffset] = {}
+    for clip, segment, analysis in _analyzed(clips, analyzer, tick, per_clip=100):
+        key = (clip.corpus, clip.speaker)
+        talker = talkers.setdefault(key, _Talker())
+        length = segment.t_end - segment.t_start
+        offset = offsets.setdefault(key, RunningOffset(reference, least_s=0.0)).feed(analysis.audio_logit, length)
+        talker.seconds += length
+        talker.sad.append(analysis.sad)
+        threshold_logit = float(np.log(analysis.threshold / (1.0 - analysis.threshold)))
+        logit = analysis.bias_logit + analysis.audio_logit + analysis.text_logit + offset
+        talker.moved.append(logit >= threshold_logit)
+    rows = []
+    for corpus in sorted({corpus for corpus, _ in talkers}):
+        some = [talker for (name, _), talker in talkers.items() if name == corpus]
+        hours = sum(talker.seconds for talker in some) / 3600.0
+        for label, each in (("off", [t.sad for t in some]), ("running", [t.moved for t in some])):
+            flat = [x for called in each for x in called]
+            rates = [float(np.mean(called)) for called in each]
+            row = (np.median(rates), np.percentile(rates, 90), max(rates))
+            pooled = (str(share(sum(flat), len(flat))), f"{len(flat):,}")
+            rows.append(
+                (corpus, label, str(len(some)), *pooled, *(f"{x:.3f}" for x in row), f"{sum(flat) / hours:.0f}")
+            )
+    columns = (
+        "corpus", "offset", "speakers", "called sad", "n", "median speaker", "90th percentile", "worst",
+        "an hour of speech",
+    )  # fmt: skip
+    return markdown(columns, rows)
+
+
+def _analyzed(
+    clips: Sequence[Clip], analyzer: Analyzer, tick: Callable[[], None], per_clip: int
+) -> Iterator[tuple[Clip, Segment, Analysis]]:
+    for number, clip in enumerate(clips):
+        for segment in segments_of(read_audio(clip.path), number)[:per_clip]:
+            analysis = analyzer(segment)
+            if not isinstance(analysis, NotSpeech):
+                yield clip, segment, analysis
+        tick()
