@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sadstream import __version__
+from sadstream import __version__, cli_config, cli_keys, cli_models, cli_service
 from sadstream.errors import SadstreamError, UsageError
 from sadstream.events import DEFAULT_ENDPOINT
 
@@ -20,14 +20,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-models_app = typer.Typer(help="Pretrained models on this machine.", no_args_is_help=True)
-config_app = typer.Typer(help="The configuration.", no_args_is_help=True)
-keys_app = typer.Typer(help="CURVE keys, for subscribers on other machines.", no_args_is_help=True)
-service_app = typer.Typer(help="The daemon under systemd.", no_args_is_help=True)
-app.add_typer(keys_app, name="keys")
-app.add_typer(service_app, name="service")
-app.add_typer(models_app, name="models")
-app.add_typer(config_app, name="config")
+app.add_typer(cli_keys.app, name="keys")
+app.add_typer(cli_service.app, name="service")
+app.add_typer(cli_models.app, name="models")
+app.add_typer(cli_config.app, name="config")
 
 
 class Pace(StrEnum):
@@ -269,179 +265,9 @@ def fake(
     Fake(publish, stream, seed, speed).play(rounds)
 
 
-@keys_app.command("new")
-def keys_new(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
-    """Make a secret key in FILE and print its public key."""
-    from sadstream.keys import new_key
-
-    print(new_key(path))
-
-
-@keys_app.command("show")
-def keys_show(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
-    """Print the public key that belongs to the secret key in FILE."""
-    from sadstream.keys import public_key
-
-    print(public_key(path))
-
-
-@keys_app.command("allow")
-def keys_allow(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A subscriber's public key.")],
-    to: Annotated[Path, typer.Option(help="The daemon's allow-list, [publish] allow.")],
-    name: Annotated[str, typer.Option(help="Whose it is.")] = "",
-) -> None:
-    """Let a subscriber in, from its next attempt on."""
-    from sadstream.keys import allow
-
-    print(f"{to}: {'added' if allow(to, key, name) else 'there already'}")
-
-
-@config_app.command("show")
-def config_show(path: Annotated[Path | None, typer.Argument(metavar="[FILE]")] = None) -> None:
-    """Print the configuration in force, every key, as TOML."""
-    from sadstream.config import load
-    from sadstream.toml import to_toml
-
-    print(to_toml(load(path)), end="")
-
-
-@config_app.command("check")
-def config_check(path: Annotated[Path | None, typer.Argument(metavar="[FILE]")] = None) -> None:
-    """Check a configuration file without starting anything."""
-    from sadstream.config import load
-
-    load(path)
-    print(f"{path or 'the defaults'}: valid")
-
-
-@models_app.command("list")
-def models_list() -> None:
-    """Say which models are here, under which licence, and what may be fetched."""
-    from sadstream.inventory import list_models
-
-    list_models()
-
-
-@models_app.command("fetch")
-def models_fetch(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: what is needed.")] = None,
-    to: Annotated[Path | None, typer.Option(help="Another folder, for instance an offline bundle.")] = None,
-    from_dir: Annotated[Path | None, typer.Option("--from", help="Take them from this folder only.")] = None,
-) -> None:
-    """Fetch, verify and convert models once; at run time nothing is downloaded."""
-    from sadstream.inventory import fetch_models
-
-    fetch_models(names or [], to, from_dir)
-
-
-@models_app.command("verify")
-def models_verify() -> None:
-    """Check every byte of the models on this machine."""
-    from sadstream.inventory import verify_models
-
-    verify_models()
-
-
-def _control(endpoint: str, word: Any) -> Any:
-    from sadstream.control import ask
-
-    report = ask(endpoint, word)
-    for stream in report.streams:
-        print(
-            f"{stream.stream}: {stream.state} ({stream.reason}), {stream.segments} scored, "
-            f"{stream.no_speech} without speech, {stream.dropped} dropped, {stream.gaps} gaps, "
-            f"real-time factor {stream.rtf:.2f}"
-        )
-    return report
-
-
-EndpointArgument = Annotated[str, typer.Argument(help="ZeroMQ endpoint of the daemon.")]
-UserOption = Annotated[bool, typer.Option("--user", help="Your own service instead of the system's.")]
-
-
-@app.command()
-def pause(endpoint: EndpointArgument = DEFAULT_ENDPOINT) -> None:
-    """Close the microphone of a running daemon until `resume`."""
-    _control(endpoint, "pause")
-
-
-@app.command()
-def resume(endpoint: EndpointArgument = DEFAULT_ENDPOINT) -> None:
-    """Let a paused daemon listen again."""
-    _control(endpoint, "resume")
-
-
-@app.command()
-def status(endpoint: EndpointArgument = DEFAULT_ENDPOINT) -> None:
-    """Say what a running daemon is doing."""
-    _control(endpoint, "status")
-
-
-@service_app.command("install")
-def service_install(
-    user: UserOption = False, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
-) -> None:
-    """Install the daemon as a service that starts by itself."""
-    from sadstream import install
-
-    where = install.layout(user)
-    install.require_root(where)
-    install.install(where, install.system, yes)
-
-
-@service_app.command("uninstall")
-def service_uninstall(user: UserOption = False) -> None:
-    """Remove all that `service install` made."""
-    from sadstream import install
-
-    where = install.layout(user)
-    install.require_root(where)
-    install.uninstall(where, install.system)
-
-
-@service_app.command("status")
-def service_status(
-    user: UserOption = False,
-    check: Annotated[bool, typer.Option("--check", help="Say nothing, for monitoring.")] = False,
-    endpoint: Annotated[str | None, typer.Option(help="Of another service than the installed one.")] = None,
-) -> None:
-    """Exit 0 only while audio flows and is scored; else 69."""
-    from sadstream import install
-    from sadstream.control import ask
-    from sadstream.errors import UnavailableError
-
-    wanted = endpoint or install.layout(user).endpoint
-    report = ask(wanted, "status") if check else _control(wanted, "status")
-    if not report.flows:
-        deaf = ", ".join(f"{s.stream}: {s.state} ({s.reason})" for s in report.streams if not s.flows)
-        raise UnavailableError(f"{wanted}: {deaf}: expected audio to flow; look into its log")
-
-
-@service_app.command("upgrade")
-def service_upgrade(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's file, or `default` for the one that ships.")],
-    user: UserOption = False,
-    to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.")] = None,
-) -> None:
-    """Make a checkpoint the service's current one; it takes effect at the next start."""
-    from sadstream import checkpoint as checkpoints
-    from sadstream import install, releases
-
-    path = checkpoints.default_path() if checkpoint == "default" else Path(checkpoint)
-    sha = releases.upgrade(to or install.layout(user).checkpoints, path)
-    print(f"current: {sha}; takes effect at the next start (systemctl restart sadstream)")
-
-
-@service_app.command("rollback")
-def service_rollback(
-    user: UserOption = False, to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.")] = None
-) -> None:
-    """Make the checkpoint before the current one current again."""
-    from sadstream import install, releases
-
-    sha = releases.rollback(to or install.layout(user).checkpoints)
-    print(f"current: {sha}; takes effect at the next start (systemctl restart sadstream)")
+app.command()(cli_service.pause)
+app.command()(cli_service.resume)
+app.command()(cli_service.status)
 
 
 def _version(wanted: bool) -> None:

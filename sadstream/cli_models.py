@@ -1,0 +1,36 @@
+"""`sadstream models`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Pretrained models on this machine.", no_args_is_help=True)
+
+
+@app.command("list")
+def models_list() -> None:
+    """Say which models are here, under which licence, and what may be fetched."""
+    from sadstream.inventory import list_models
+
+    list_models()
+
+
+@app.command("fetch")
+def models_fetch(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: what is needed.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Another folder, for instance an offline bundle.")] = None,
+    from_dir: Annotated[Path | None, typer.Option("--from", help="Take them from this folder only.")] = None,
+) -> None:
+    """Fetch, verify and convert models once; at run time nothing is downloaded."""
+    from sadstream.inventory import fetch_models
+
+    fetch_models(names or [], to, from_dir)
+
+
+@app.command("verify")
+def models_verify() -> None:
+    """Check every byte of the models on this machine."""
+    from sadstream.inventory import verify_models
+
+    verify_models()
