@@ -2,9 +2,9 @@
 
     python bench/streams.py SPEECH_DIR [--seconds 60] [--json docs/bench-streams.json]
 
-SPEECH_DIR holds `manifest.csv` (path, corpus) and the recordings it names; their speech is joined to continuous talk, a
-different one for each stream. The daemon runs as its users run it, in a process of its own.
-Also: cold start to the first `listening`, resident memory, CPU seconds an hour of talk, and what an hour of silence costs.
+SPEECH_DIR holds `manifest.csv` (path, corpus) and the recordings it names; their speech is joined to continuous talk,
+a different one for each stream. The daemon runs as its users run it, in a process of its own.
+Also: cold start to the first `listening`, resident memory, CPU seconds an hour of talk, and what silence costs.
 """
 
 import argparse

@@ -13,7 +13,7 @@ END_S = 240
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """One command from start to end."""
     options = {"capture_output": True, "text": True, "timeout": END_S} | options
-    return subprocess.run([*SADSTREAM, *arguments], **options)
+    return subprocess.run([*SADSTREAM, *arguments], check=False, **options)
 
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:

@@ -79,7 +79,9 @@ class VirtualMicrophone:
 
     def pactl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Ask the server something."""
-        return subprocess.run(["pactl", *arguments], env=self.environment, capture_output=True, text=True, timeout=10)
+        return subprocess.run(
+            ["pactl", *arguments], env=self.environment, capture_output=True, text=True, timeout=10, check=False
+        )
 
     def signal(self, number: signal.Signals) -> None:
         """Freeze, thaw or kill the server."""

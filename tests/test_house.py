@@ -76,6 +76,13 @@ def test_no_class_is_called_manager_and_no_file_utils(path: Path) -> None:
             assert not node.name.endswith(("Manager", "Handler", "Helper"))
 
 
+@pytest.mark.parametrize("words", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]], ids=" ".join)
+def test_the_linters_are_content(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_importing_sadstream_is_quick_and_pulls_in_no_torch() -> None:
     """The best of five: under 50 ms."""
     times = []

@@ -73,9 +73,7 @@ def _check_disjoint(parts: dict[str, list[Utterance]], column: str) -> None:
     for split, part in parts.items():
         for value in {getattr(row, column) for row in part} - {""}:
             if value in seen:
-                raise LeakError(
-                    f"{column} {value} stands in {seen[value]} and in {split}: expected no common {column}"
-                )
+                raise LeakError(f"{column} {value} stands in {seen[value]} and in {split}: expected no common {column}")
             seen[value] = split
 
 

@@ -37,14 +37,16 @@ def _read(path: Path) -> NDArray[np.float32]:
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     mono: NDArray[np.float32] = soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE).astype(np.float32)
     loud = np.flatnonzero(np.abs(mono) > 0.02 * np.abs(mono).max())
-    return mono[max(0, loud[0] - SAMPLE_RATE // 5) : loud[-1] + SAMPLE_RATE // 5]
+    trimmed: NDArray[np.float32] = mono[max(0, loud[0] - SAMPLE_RATE // 5) : loud[-1] + SAMPLE_RATE // 5]
+    return trimmed
 
 
 def _pink(n: int, dbfs: float, rng: np.random.Generator) -> NDArray[np.float32]:
     spectrum = np.fft.rfft(rng.standard_normal(n))
     spectrum[1:] /= np.sqrt(np.arange(1, spectrum.size))
     noise = np.fft.irfft(spectrum, n)
-    return (noise / np.sqrt(np.mean(noise**2)) * 10 ** (dbfs / 20)).astype(np.float32)
+    levelled: NDArray[np.float32] = (noise / np.sqrt(np.mean(noise**2)) * 10 ** (dbfs / 20)).astype(np.float32)
+    return levelled
 
 
 def make_scene(folder: Path) -> NDArray[np.float32]:
@@ -60,7 +62,8 @@ def make_scene(folder: Path) -> NDArray[np.float32]:
         if number == FAN_AFTER:
             parts += [_pink(int(FAN_S * SAMPLE_RATE), FAN_DBFS, rng), pause]
     scene = np.concatenate(parts)
-    return np.clip(scene + _pink(scene.size, ROOM_DBFS, rng), -1.0, 1.0).astype(np.float32)
+    clipped: NDArray[np.float32] = np.clip(scene + _pink(scene.size, ROOM_DBFS, rng), -1.0, 1.0).astype(np.float32)
+    return clipped
 
 
 if __name__ == "__main__":
