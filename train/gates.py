@@ -11,7 +11,7 @@ from sadstream.segment import Segment, webrtc_detector
 from sadstream.speech import NotSpeech
 from train.clips import Clip, read_audio, segments_of
 from train.metrics import Interval
-from train.noises import Noise, at_mean_level, loud_dbfs
+from train.noises import Noise, at_mean_level, frame_powers, loud_dbfs
 from train.scorecard import markdown
 
 if TYPE_CHECKING:
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 NOISE_DBFS = (-50.0, -40.0, -30.0, -20.0, -10.0)
 SPEECH_DBFS = (-45.0, -35.0, -22.5, -10.0)
-# A segment far below its clip's voice is the breath and the room before it, which a louder copy lifts over the floor.
-REAL_SPEECH_DB = 20.0
+# A real speech segment has 150 ms within 15 dB of its clip's loud frames. What has not is the breath before the voice
+# or the last decay after it, which a louder copy lifts over the detector's floor.
+REAL_SPEECH_DB = 15.0
+REAL_SPEECH_FRAMES = 5
 
 
 def share(count: int, n: int) -> Interval:
@@ -136,7 +138,7 @@ def loss_table(clips: Sequence[Clip], analyzer: Analyzer, tick: Callable[[], Non
         for level in SPEECH_DBFS:
             key = (clip.corpus, "sad" if clip.sad else "other", level)
             scaled = np.clip(samples * 10.0 ** ((level - loud_dbfs(samples)) / 20.0), -1.0, 1.0).astype(np.float32)
-            segments = [s for s in segments_of(scaled, number) if loud_dbfs(s.samples) > level - REAL_SPEECH_DB]
+            segments = [s for s in segments_of(scaled, number) if real_speech(s, level)]
             deaf.setdefault(key, []).append(not segments)
             found.setdefault(key, []).extend(not analyzer.is_speech(s) for s in segments)
         tick()
@@ -149,6 +151,12 @@ def loss_table(clips: Sequence[Clip], analyzer: Analyzer, tick: Callable[[], Non
                 (label, name, str(share(sum(lost), len(lost))), f"{len(lost):,}", str(share(sum(none), len(none))))
             )
     return markdown(("label", "dBFS", "segments lost at the gate", "n", "clips without a segment"), rows)
+
+
+def real_speech(segment: Segment, level_dbfs: float) -> bool:
+    """It holds speech, not only what surrounds it; the level is that of its clip's loud frames."""
+    power = frame_powers(segment.samples)
+    return bool((power > 10.0 ** ((level_dbfs - REAL_SPEECH_DB) / 10.0)).sum() >= REAL_SPEECH_FRAMES)
 
 
 def language_table(

@@ -96,11 +96,19 @@ def at_mean_level(samples: "Samples", level_dbfs: float) -> "Samples":
     return np.asarray(np.clip(scaled, -1.0, 1.0), dtype=np.float32)
 
 
+def frame_powers(samples: "Samples") -> "NDArray[np.float64]":
+    """(n,) mean power of each whole 30 ms frame."""
+    import numpy as np
+
+    whole = samples[: samples.size // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    powers: NDArray[np.float64] = np.square(whole, dtype=np.float64).mean(axis=1)
+    return powers
+
+
 def loud_dbfs(samples: "Samples") -> float:
     """Level of the loud 30 ms frames: the 90th percentile of those heard."""
     import numpy as np
 
-    whole = samples[: samples.size // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
-    power = np.square(whole, dtype=np.float64).mean(axis=1)
+    power = frame_powers(samples)
     heard = power[power > 0.0]
     return 10.0 * float(np.log10(np.percentile(heard, 90.0))) if heard.size else SILENCE_DBFS

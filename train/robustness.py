@@ -9,7 +9,7 @@ from sadstream.speech import NotSpeech
 from train.augment import at_speed, compressed, noisy, phone, reverberant
 from train.calibration import probability
 from train.clips import Clip, read_audio, segments_of
-from train.gates import REAL_SPEECH_DB, share
+from train.gates import real_speech, share
 from train.metrics import Interval, auc, calibration_error, over_groups
 from train.noises import loud_dbfs
 from train.scorecard import markdown
@@ -75,7 +75,7 @@ def robustness_table(
             level = loud_dbfs(changed)
             for segment in segments_of(changed, number):
                 analysis = analyzer(segment)
-                if loud_dbfs(segment.samples) > level - REAL_SPEECH_DB:
+                if real_speech(segment, level):
                     lost.append(isinstance(analysis, NotSpeech))
                 if not isinstance(analysis, NotSpeech):
                     labels.append(clip.sad)
