@@ -18,12 +18,12 @@ from sadstream.audio import SAMPLE_RATE
 CLIPS = (
     "Actor_17/03-01-01-01-01-01-17",
     "Actor_16/03-01-04-02-02-01-16",
-    "Actor_18/03-01-02-01-01-01-18",
+    "Actor_18/03-01-02-02-01-02-18",
     "Actor_17/03-01-04-02-01-02-17",
     "Actor_16/03-01-05-01-01-01-16",
     "Actor_18/03-01-04-02-02-02-18",
     "Actor_17/03-01-03-01-02-01-17",
-    "Actor_16/03-01-01-01-02-01-16",
+    "Actor_18/03-01-01-01-01-01-18",
 )
 SPEECH_DBFS = -23.0  # the whole scene at once: how loud the clips are among themselves stays
 ROOM_DBFS = -66.0
