@@ -18,7 +18,7 @@ MAX_REPEATS = 3  # one sequence of words this often in a row is a loop; short lo
 DOUBTFUL_LOGPROB = -0.35
 LANGUAGE_WEIGHT = 2.0
 LANGUAGE_LIMIT = -2.2
-FRAGMENT_NO_SPEECH, FRAGMENT_LOGPROB = 0.5, -0.8  # "you" and "Thank you.", out of half a second of anything
+FRAGMENT_NO_SPEECH, FRAGMENT_LOGPROB = 0.55, -0.9  # "you" and "Thank you.", out of half a second of anything
 SURE_SPEECH = 0.5  # below it the voice may be a dog's, and the words are Whisper's own
 
 

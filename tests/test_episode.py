@@ -1,5 +1,6 @@
 """Evidence over time: what starts an episode, what ends it, and what each says of itself."""
 
+import itertools
 import math
 
 import pytest
@@ -69,7 +70,7 @@ def test_episodes_are_numbered_from_zero() -> None:
 def test_updates_come_every_ten_seconds_of_audio() -> None:
     updates = [turn.t_end for turn in turns(talk([2.5] * 30)) if turn.phase == "update"]
 
-    assert min(b - a for a, b in zip(updates, updates[1:], strict=False)) >= UPDATE_S
+    assert min(later - earlier for earlier, later in itertools.pairwise(updates)) >= UPDATE_S
 
 
 def test_long_silence_forgets_everything() -> None:

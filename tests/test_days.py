@@ -1,0 +1,119 @@
+"""Simulated days: seeded, one speaker at a time, no clip twice, the truth beside them; and the alarms counted on them."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sadstream.card import Card, card_path
+from sadstream.episode import Heard
+from train.alarms import METHODS, at_rate, curve, hmm_starts, outcome
+from train.cards import days_report, doubt, offset_gain, write_card
+from train.clips import CALM, Clip
+from train.days import Day, DaysConfig, Span, days, reference_of, spoken_clips
+from train.scorecard import Scored
+
+CONFIG = DaysConfig(hours=3)
+
+
+def corpus(spread: float = 1.0, speakers: int = 6) -> tuple[Scored, np.ndarray]:
+    """Speakers with 40 neutral, 30 other and 30 sad clips; whose voices differ by `spread`."""
+    rng = np.random.default_rng(0)
+    clips, ratios = [], []
+    for speaker in range(speakers):
+        voice = spread * rng.standard_normal()
+        for emotion, mean in [("neutral", -1.0)] * 40 + [("angry", -2.0)] * 30 + [("sad", 1.5)] * 30:
+            path = Path(f"{speaker}-{len(clips)}.wav")
+            clips.append(Clip(path, "made", f"s{speaker}", "f", emotion, int(emotion == "sad"), "train"))
+            ratios.append(mean + voice + rng.standard_normal())
+    return Scored(tuple(clips), np.clip(ratios, -3, 3)), rng.uniform(1.0, 3.0, len(clips))
+
+
+SCORED, SECONDS = corpus()
+SPEAKERS = spoken_clips(SCORED, SECONDS)
+DAYS = days(SPEAKERS, CONFIG, reference_of(SPEAKERS))
+
+
+def test_the_same_seed_gives_the_same_days_and_another_one_others() -> None:
+    reference = reference_of(SPEAKERS)
+
+    assert days(SPEAKERS, CONFIG, reference) == DAYS
+    assert days(SPEAKERS, DaysConfig(hours=3, seed=1), reference) != DAYS
+
+
+def test_a_day_is_one_speakers_and_no_clip_comes_twice() -> None:
+    for day in DAYS:
+        clips = [clip for clip, _ in itertools.groupby(day.clips)]
+        assert {clip.speaker for clip in clips} == {day.speaker}
+        assert len(set(clips)) == len(clips)
+
+
+def test_the_clips_of_the_calibration_are_not_in_the_day() -> None:
+    for day in DAYS:
+        assert day.calibration
+        assert {clip.emotion for clip in day.calibration} <= CALM
+        assert not day.calibration & set(day.clips)
+
+
+def test_time_only_goes_on_and_sad_clips_are_in_the_episodes_alone() -> None:
+    for day in DAYS:
+        assert all(a.t_end <= b.t_start + 1e-9 for a, b in itertools.pairwise(day.heard))
+        for heard, clip in zip(day.heard, day.clips, strict=True):
+            inside = any(span.t_start <= heard.t_start < span.t_end for span in day.truth)
+            assert inside or not clip.sad
+
+
+def test_most_of_the_rest_is_neutral() -> None:
+    rest = [clip for day in DAYS for clip in day.clips if not clip.sad]
+
+    assert np.mean([clip.emotion in CALM for clip in rest]) == pytest.approx(0.85, abs=0.05)
+
+
+def one_day(*spans: Span) -> Day:
+    return Day("s", (), (), spans, 3600.0, 0.0, frozenset())
+
+
+def test_an_alarm_counts_for_the_episode_in_which_it_starts_and_else_is_false() -> None:
+    found = outcome(one_day(Span(100, 200), Span(1000, 1030)), [150, 160, 205, 1010, 3000])
+
+    assert (found.false_alarms, found.long, found.caught, found.short_caught) == (2, 1, 1, 1)
+    assert found.delays_s == (50,)
+    assert found.calm_h == pytest.approx(3470 / 3600)
+
+
+def test_every_method_rings_for_sad_stretches_and_at_a_very_high_threshold_never() -> None:
+    heard = [Heard(3.0 * n, 3.0 * n + 2, n, False, 2.5 if n % 40 > 35 else -1.5) for n in range(400)]
+    for starts in METHODS.values():
+        counts = [len(starts(heard, threshold)) for threshold in (1.5, 50.0)]
+        assert counts == [10, 0]
+
+
+def test_a_calibrated_offset_buys_recall_at_the_same_rate() -> None:
+    thresholds = [-1.0 + 0.5 * n for n in range(17)]
+    plain = at_rate(curve(DAYS, lambda day: day.moved(calibrated=False), hmm_starts, thresholds), 3.0)
+    moved = at_rate(curve(DAYS, lambda day: day.moved(calibrated=True), hmm_starts, thresholds), 3.0)
+
+    assert plain is not None
+    assert moved is not None
+    assert moved.caught.value > plain.caught.value
+    assert offset_gain(SCORED, SECONDS, CONFIG, resamples=20).gain.value > 0.1
+
+
+def test_doubt_keeps_the_stated_share_and_ranks_the_rest_better() -> None:
+    found = doubt(SCORED, 0.7, resamples=20)
+    calm = SCORED.against_calm()
+    kept = np.mean((calm.ratios <= found.low) | (calm.ratios >= found.high))
+
+    assert kept == pytest.approx(0.7, abs=0.02)
+    assert found.error_kept.value < found.error_all.value
+    assert [name for name, _, _ in found.rejected] == ["sad", "neutral and calm", "other"]
+
+
+def test_the_report_makes_a_card_that_the_daemon_can_read(tmp_path: Path) -> None:
+    report = days_report(SCORED, SECONDS, "0123456789ab", DaysConfig(hours=1))
+    write_card(tmp_path / "mine.safetensors", report.card)
+
+    assert Card.model_validate_json(card_path(tmp_path / "mine.safetensors").read_bytes()) == report.card
+    assert "hidden Markov model" in report.text
+    assert "easy: pure episodes" in report.text
