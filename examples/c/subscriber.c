@@ -12,7 +12,7 @@
 #include <time.h>
 #include <zmq.h>
 
-enum { STREAMS = 64, NAME = 33, SESSION = 65, TYPES = 3, STALE_S = 12, FRAME = 65536 };
+enum { STREAMS = 64, NAME = 33, SESSION = 65, TYPES = 3, STALE_S = 11, FRAME = 65536 };
 
 static const char *const TYPE[TYPES] = {"score", "status", "episode"};
 
