@@ -19,6 +19,7 @@ DOUBTFUL_LOGPROB = -0.35
 LANGUAGE_WEIGHT = 2.0
 LANGUAGE_LIMIT = -2.2
 FRAGMENT_NO_SPEECH, FRAGMENT_LOGPROB = 0.55, -0.9  # "you" and "Thank you.", out of half a second of anything
+CLEAR_SPEECH = 0.9  # below it Whisper's doubt is enough: a clock and a synthesiser came out as "you"
 SURE_SPEECH = 0.5  # below it the voice may be a dog's, and the words are Whisper's own
 
 
@@ -47,7 +48,7 @@ def judge(evidence: Evidence) -> TextReason:
         return "low-confidence"
     if not re.search(r"\w", evidence.text) or evidence.speech < SURE_SPEECH:
         return "silence"
-    if evidence.no_speech > NO_SPEECH and evidence.avg_logprob < AVG_LOGPROB:
+    if evidence.no_speech > NO_SPEECH and (evidence.avg_logprob < AVG_LOGPROB or evidence.speech < CLEAR_SPEECH):
         return "silence"
     if evidence.no_speech > FRAGMENT_NO_SPEECH and evidence.avg_logprob < FRAGMENT_LOGPROB:
         return "silence"

@@ -21,6 +21,12 @@ def test_half_a_second_of_anything_is_not_a_thank_you(words: str) -> None:
     assert judge(heard(words, no_speech=0.56, avg_logprob=-1.05)) == "silence"
 
 
+def test_both_gates_in_doubt_are_silence_and_one_alone_is_not() -> None:
+    assert judge(heard("you", no_speech=0.8, avg_logprob=-0.7, speech=0.8)) == "silence"
+    assert judge(heard("you", no_speech=0.8, avg_logprob=-0.7)) == "none"
+    assert judge(heard("you", avg_logprob=-0.7, speech=0.8)) == "none"
+
+
 def test_words_where_somebody_may_not_even_speak_are_silence() -> None:
     assert judge(heard(speech=0.3)) == "silence"
 

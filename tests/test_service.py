@@ -11,22 +11,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
-from fakes import FakeSource, config, fake_load, slow, spoken, talk
+from fakes import FakeSource, analysis, config, fake_load, slow, spoken, talk
 from wilson import line
 
+from sadstream.analyze import Analysis
 from sadstream.audio import AudioFrame, Framer, to_pcm
 from sadstream.config import Config
 from sadstream.errors import BusyError, DataError, StalledError, UnavailableError
-from sadstream.events import Score, Status
+from sadstream.events import Episode, Score, Status
+from sadstream.mood import MoodPlan
 from sadstream.publish import Publisher
 from sadstream.reports import Gap, Load
+from sadstream.segment import Segment
 from sadstream.service import BugError, RunOptions, Service
 from sadstream.sources import Item, SourceChange
+from sadstream.speech import NotSpeech
 
 FAKES = [sys.executable, str(Path(__file__).with_name("fakes.py")), "run"]
 TALK = to_pcm(talk(4))
@@ -441,3 +446,54 @@ def _feed(fd: int, pcm: bytes) -> None:
 
 def _after(seconds: float, act: Callable[[], None]) -> None:
     threading.Timer(seconds, act).start()
+
+
+class TestSpeechAndMood:
+    def test_what_holds_no_speech_is_counted_and_leaves_no_hole(self, tmp_path: Path) -> None:
+        def every_second(segment: Segment) -> Analysis | NotSpeech:
+            return NotSpeech(0.01) if segment.number % 2 == 0 else analysis(segment)
+
+        source = FakeSource(spoken(to_pcm(talk(6))), live=False)
+        daemon, said = service(tmp_path, [source], fake_load(every_second), pace_realtime=False)  # type: ignore[arg-type]
+        daemon.run()
+        heard = scores(said)
+
+        assert [score.segment for score in heard] == [0, 1, 2]
+        assert [score.seq for score in heard] == [0, 1, 2]
+        assert heard[0].t_start > 3.0
+        assert [event.dropped for event in said if isinstance(event, Status)][-1] == 0
+        assert daemon._streams["mic"].no_speech == 3
+
+    def test_an_episode_starts_goes_on_and_ends_with_the_recording(self, tmp_path: Path) -> None:
+        def sad(segment: Segment) -> Analysis:
+            return replace(analysis(segment), bias_logit=-2.2, audio_logit=2.5)
+
+        told: list[Episode] = []
+
+        class Told(Publisher):
+            def send_episode(self, *positional: Any) -> Episode:
+                told.append(super().send_episode(*positional))
+                return told[-1]
+
+        settings = config(tmp_path)
+        options = RunOptions(
+            pace_realtime=False, plan=MoodPlan(threshold=2.0, false_alarms_h=1.0), observers=((said := []).append,)
+        )
+        source = FakeSource(spoken(to_pcm(talk(10))), live=False)
+        Service(settings, [source], fake_load(sad), options, Told(settings.publish.endpoint)).run()
+        heard = scores(said)
+
+        assert [event.phase for event in told if event.phase != "update"] == ["start", "end"]
+        assert told[0].first_score_seq == 0
+        assert told[-1].last_score_seq == heard[-1].seq
+        assert told[-1].mood == heard[-1].mood
+        assert {event.false_alarms_h for event in told} == {1.0}
+        assert [event.seq for event in told] == list(range(len(told)))
+
+    def test_a_calibrated_voice_is_a_part_of_every_score(self, tmp_path: Path) -> None:
+        source = FakeSource(spoken(TALK), live=False)
+        plan = MoodPlan("calibrated", offset_logit=-1.5)
+        daemon, said = service(tmp_path, [source], fake_load(), pace_realtime=False, plan=plan)
+        daemon.run()
+
+        assert [score.offset_logit for score in scores(said)] == [-1.5] * 4
