@@ -29,10 +29,10 @@ def default_path() -> Path:
 
 
 def read_voice(path: Path) -> Voice | None:
-    """The voice in a file, None without one; UnavailableError for a file that is none."""
+    """The voice in a file, None where there is none to be read; UnavailableError for a file that is none."""
     try:
         return Voice.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # a sandbox may hide the home
         return None
     except (OSError, ValidationError) as error:
         raise UnavailableError(
