@@ -107,7 +107,7 @@ def test_words_are_counted_by_the_reason_that_stopped_them(clips: list[Clip]) ->
 
 def test_the_running_offset_helps_whoever_always_sounds_sad(clips: list[Clip]) -> None:
     talk = [clip for clip in clips if clip.speaker == "s0"] * 12
-    table = talk_table(talk, analyzer(sad), -0.6, lambda: None).splitlines()
+    table = talk_table(talk, analyzer(sad), -0.6, (2.0, 2.0), lambda: None).splitlines()
 
     assert "| made | off | 1 | 1.000 [" in table[2]
     assert float(table[3].split("|")[4].split()[0]) < 0.3

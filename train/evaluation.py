@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sadstream.analyze import Analyzer
-from sadstream.card import read_card
+from sadstream.card import DEFAULT_FALSE_ALARMS_H, read_card
 from sadstream.checkpoint import load
 from sadstream.config import parse
 from sadstream.errors import UnavailableError
@@ -106,7 +106,8 @@ def _talk(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
     if card is None:
         raise UnavailableError(f"{path}: no card beside it; make one with: sadstream-train days")
     with progress("ordinary talk", len(clips), "clips") as tick:
-        return talk_table(clips, analyzer, card.reference, tick)
+        point = [card.operating_point(DEFAULT_FALSE_ALARMS_H, offset).threshold for offset in ("off", "running")]
+        return talk_table(clips, analyzer, card.reference, (point[0], point[1]), tick)
 
 
 def _robustness(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sadstream.analyze import Analysis, Analyzer
 from sadstream.audio import FRAME_BYTES, SAMPLE_RATE, to_pcm
+from sadstream.episode import EpisodeFilter, Heard
 from sadstream.offset import RunningOffset
 from sadstream.segment import Segment, webrtc_detector
 from sadstream.speech import NotSpeech
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.float32]
 
+BREATH_S = 0.8
 NOISE_DBFS = (-50.0, -40.0, -30.0, -20.0, -10.0)
 SPEECH_DBFS = (-45.0, -35.0, -22.5, -10.0)
 # A real speech segment has 150 ms within 15 dB of its clip's loud frames. What has not is the breath before the voice
@@ -182,15 +184,40 @@ class _Talker:
     moved: list[bool] = field(default_factory=list)  # with the running offset
 
 
-def talk_table(clips: Sequence[Clip], analyzer: Analyzer, reference: float, tick: Callable[[], None]) -> str:
+@dataclass(slots=True)
+class _Room:
+    """All talk of a corpus one after the other: the seconds of a single speaker make no episode."""
+
+    episodes: EpisodeFilter
+    t: float = 0.0
+    segments: int = 0
+    starts: int = 0
+
+    def feed(self, ratio: float, seconds: float, sad: bool) -> None:
+        """One more segment, a breath after the last."""
+        heard = Heard(self.t, self.t + seconds, self.segments, sad, ratio)
+        self.starts += sum(turn.phase == "start" for turn in self.episodes.feed(heard))
+        self.t += seconds + BREATH_S
+        self.segments += 1
+
+
+def talk_table(
+    clips: Sequence[Clip],
+    analyzer: Analyzer,
+    reference: float,
+    thresholds: tuple[float, float],
+    tick: Callable[[], None],
+) -> str:
     """False positives on people of whom none is sad: pooled, over speakers, an hour; without and with the offset.
 
-    The running offset here has no LEAST_S: each speaker has seconds of talk, not minutes.
+    The running offset here has no LEAST_S: each speaker has seconds of talk, not minutes. thresholds: of the episodes,
+    without and with it.
     """
     import numpy as np
 
     talkers: dict[tuple[str, str], _Talker] = {}
     offsets: dict[tuple[str, str], RunningOffset] = {}
+    rooms: dict[str, tuple[_Room, _Room]] = {}
     for clip, segment, analysis in _analyzed(clips, analyzer, tick, per_clip=100):
         key = (clip.corpus, clip.speaker)
         talker = talkers.setdefault(key, _Talker())
@@ -199,23 +226,37 @@ def talk_table(clips: Sequence[Clip], analyzer: Analyzer, reference: float, tick
         talker.seconds += length
         talker.sad.append(analysis.sad)
         threshold_logit = float(np.log(analysis.threshold / (1.0 - analysis.threshold)))
-        logit = analysis.bias_logit + analysis.audio_logit + analysis.text_logit + offset
-        talker.moved.append(logit >= threshold_logit)
+        ratio = analysis.audio_logit + analysis.text_logit
+        talker.moved.append(analysis.bias_logit + ratio + offset >= threshold_logit)
+        off, running = rooms.setdefault(
+            clip.corpus, (_Room(EpisodeFilter(thresholds[0])), _Room(EpisodeFilter(thresholds[1])))
+        )
+        off.feed(ratio, length, talker.sad[-1])
+        running.feed(ratio + offset, length, talker.moved[-1])
     rows = []
     for corpus in sorted({corpus for corpus, _ in talkers}):
         some = [talker for (name, _), talker in talkers.items() if name == corpus]
         hours = sum(talker.seconds for talker in some) / 3600.0
-        for label, each in (("off", [t.sad for t in some]), ("running", [t.moved for t in some])):
+        two = (("off", [t.sad for t in some]), ("running", [t.moved for t in some]))
+        for (label, each), room in zip(two, rooms[corpus], strict=True):
             flat = [x for called in each for x in called]
             rates = [float(np.mean(called)) for called in each]
             row = (np.median(rates), np.percentile(rates, 90), max(rates))
             pooled = (str(share(sum(flat), len(flat))), f"{len(flat):,}")
             rows.append(
-                (corpus, label, str(len(some)), *pooled, *(f"{x:.3f}" for x in row), f"{sum(flat) / hours:.0f}")
+                (
+                    corpus,
+                    label,
+                    str(len(some)),
+                    *pooled,
+                    *(f"{x:.3f}" for x in row),
+                    f"{sum(flat) / hours:.0f}",
+                    f"{room.starts} in {room.t / 3600:.2f} h",
+                )
             )
     columns = (
         "corpus", "offset", "speakers", "called sad", "n", "median speaker", "90th percentile", "worst",
-        "an hour of speech",
+        "an hour of speech", "episodes",
     )  # fmt: skip
     return markdown(columns, rows)
 
