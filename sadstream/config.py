@@ -57,7 +57,7 @@ class SegmentConfig(Table):
 
     open_voiced: int = Field(default=6, ge=1, le=50, description="voiced frames of the window that open it")
     open_window: int = Field(default=10, ge=1, le=50, description="frames of 30 ms")
-    pre_roll_ms: int = Field(default=150, ge=0, le=900, description="kept before the window that opens it")
+    pre_roll_ms: int = Field(default=210, ge=0, le=900, description="kept before the window that opens it")
     hold_ms: int = Field(default=300, ge=FRAME_MS, le=1500, description="pause that closes it")
     min_voiced_ms: int = Field(default=180, ge=0, le=1500, description="less speech than this is no segment")
 
