@@ -56,8 +56,8 @@ class Card(Record):
         if not kept:
             best = min((self.rate(point) for point in points), default=math.inf)
             raise ConfigError(
-                f"episode.false_alarms_h = {false_alarms_h:g}: checkpoint {self.model} keeps {best:.2g} an hour at best "
-                f"(offset {offset}, {self.hours:.0f} h of simulated talk); ask for more, or run `sadstream calibrate`"
+                f"episode.false_alarms_h = {false_alarms_h:g}: checkpoint {self.model} keeps {best:.2g} an hour "
+                f"at best (offset {offset}, {self.hours:.0f} h of simulated talk); ask for more, or calibrate"
             )
         return max(kept, key=lambda point: point.caught)
 
@@ -68,7 +68,7 @@ def card_path(checkpoint: Path) -> Path:
 
 
 def read_card(checkpoint: Path, model: str) -> Card | None:
-    """The card beside a checkpoint, None without one; UnavailableError for one that belongs to another or is damaged."""
+    """The card beside a checkpoint, or None; UnavailableError for one that belongs to another or is damaged."""
     path = card_path(checkpoint)
     try:
         card = Card.model_validate_json(path.read_bytes())

@@ -112,9 +112,7 @@ class Fusion(nn.Module):
             text_part = self.text_out(self.dropout(text)).squeeze(1)
         return Parts(self.bias.expand_as(zero), audio_part, text_part, weights)
 
-    def _context(
-        self, audio: Tensor, heard: Tensor | None, text: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+    def _context(self, audio: Tensor, heard: Tensor | None, text: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         sequence = self.cnn(audio) if self.config.front_end == "cnn" else self.mix(audio)
         if self.config.sequence == "bilstm":
             sequence, _ = self.lstm(sequence)  # (batch, frames, 2 * hidden)

@@ -56,7 +56,9 @@ def _voice(config: Config, model: str) -> Voice | None:
     voice = read_voice(path)
     if voice is not None and voice.model == model:
         return voice
-    why = "no such file, or not readable" if voice is None else f"calibrated for checkpoint {voice.model}, found {model}"
+    why = (
+        "no such file, or not readable" if voice is None else f"calibrated for checkpoint {voice.model}, found {model}"
+    )
     if wanted == "calibrated":
         raise ConfigError(f"voice.offset = 'calibrated': {path}: {why}; run `sadstream calibrate`")
     if voice is not None:

@@ -1,4 +1,4 @@
-"""Simulated days: seeded, one speaker at a time, no clip twice, the truth beside them; and the alarms counted on them."""
+"""Simulated days: seeded, one speaker at a time, no clip twice, the truth beside them; and the alarms on them."""
 
 import itertools
 from pathlib import Path

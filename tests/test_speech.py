@@ -1,4 +1,4 @@
-"""A gate that knows speech: it opens for voices at any level and stays shut for noise; its weights are what they claim."""
+"""A gate that knows speech: open for voices at any level, shut for noise; its weights are what they claim."""
 
 from pathlib import Path
 
