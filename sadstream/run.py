@@ -153,7 +153,7 @@ def load_models(config: Config, say: Say) -> tuple[Analyze, Ready]:
 
     rungs = [
         Rung("as configured", lambda: load_one({})),
-        Rung("the smallest Whisper", lambda: load_one({"whisper": {"model": "tiny.en"}})),
+        Rung("the smallest Whisper", lambda: load_one({"whisper": {"model": "tiny.en", "linguist": "off"}})),
         Rung("on the CPU", lambda: load_one({"compute": {"device": "cpu"}, "whisper": {"model": "tiny.en"}})),
         Rung("audio only, on the CPU", lambda: load_one({"compute": {"device": "cpu"}, "text": {"encoder": "off"}})),
     ]
