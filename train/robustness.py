@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.float32]
 
-OPUS_16K = 0.9  # libsndfile's compression for about 16 kbit/s of mono speech
+OPUS_16K = 0.99  # of libsndfile's scale: 16 kbit/s of mono speech, container included
 
 
 @dataclass(frozen=True, slots=True)
