@@ -163,11 +163,8 @@ def calibrate(
     )
     for said in hear(open_source(settings.stream[0], settings), settings, seconds):
         if isinstance(said, Progress):
-            print(
-                f"\rheard {said.speech_s:.0f} of {said.wanted_s:.0f} s of speech", end="", file=sys.stderr, flush=True
-            )
+            print(f"heard {said.speech_s:.0f} of {said.wanted_s:.0f} s of speech", file=sys.stderr, flush=True)
             continue
-        print(file=sys.stderr)
         path = voice_path(settings, out)
         write_voice(path, said)
         print(f"{path}: offset {said.offset_logit:+.2f} from {said.segments} segments, {said.speech_s:.0f} s of speech")
