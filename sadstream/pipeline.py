@@ -36,15 +36,12 @@ from sadstream.reports import (
     Gap,
     Load,
     Queued,
-    Ready,
     Rejected,
     Report,
 )
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import POLL_S, Item, Source, paced
 from sadstream.speech import NotSpeech
-
-__all__ = ["QUEUE_SEGMENTS", "Analyze", "Inbox", "Load", "Pipeline", "Ready"]
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
 MAX_AGE_S = 6.0  # a live segment that waited longer since its last sample is not scored as new

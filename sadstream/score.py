@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sadstream.analyze import Analysis
-from sadstream.audio import AudioFrame
+from sadstream.audio import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.events import Score
 from sadstream.mood import NO_PLAN, Mood, MoodPlan
-from sadstream.pipeline import Analyze
 from sadstream.publish import Timing, envelope, make_score
+from sadstream.reports import Analyze
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import Recording, SourceChange
 from sadstream.speech import NotSpeech
+
+PROGRESS_S = 30  # of audio without speech between two words of progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +78,7 @@ def _segments(
         vad_ms = 1000 * (time.perf_counter() - start)
         for segment in segments:
             yield segment, vad_ms
-        if segments or item.index % 480_000 == 0:
-            on_progress(item.index / 16_000)
+        if segments or item.index % (PROGRESS_S * SAMPLE_RATE) == 0:
+            on_progress(item.index / SAMPLE_RATE)
     for segment in segmenter.flush():
         yield segment, 0.0

@@ -34,3 +34,11 @@ def real_models() -> None:
 def endpoint(tmp_path: Path) -> str:
     """A ZeroMQ endpoint of the test's own."""
     return f"ipc://{tmp_path}/pub"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty models' folder of the test's own."""
+    folder = tmp_path / "models"
+    monkeypatch.setenv("SADSTREAM_MODELS", str(folder))
+    return folder

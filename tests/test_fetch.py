@@ -27,14 +27,7 @@ from sadstream.fetch import fetch, progress_bar
 from sadstream.origins import Origin
 
 NAME = SPEC.name
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty models' folder of the test's own."""
-    folder = tmp_path / "models"
-    monkeypatch.setenv("SADSTREAM_MODELS", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("root")
 
 
 def failing(error: Exception) -> Origin:

@@ -27,14 +27,7 @@ from sadstream.fetch import fetch
 from sadstream.origins import from_folder, pinned_packages
 
 NAME = SPEC.name
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty models' folder of the test's own."""
-    folder = tmp_path / "models"
-    monkeypatch.setenv("SADSTREAM_MODELS", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("root")
 
 
 def refused(names: Sequence[str], **options: object) -> str:
