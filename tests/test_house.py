@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SADSTREAM = sorted(Path("sadstream").glob("*.py"))
+SADSTREAM = sorted(Path("sadstream").rglob("*.py"))
 TRAIN = sorted(Path("train").glob("*.py"))
 
 # Each heavy library has one home, so that a newcomer knows where it is used and a fake has one seam.

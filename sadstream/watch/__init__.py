@@ -1,0 +1,1 @@
+"""`sadstream watch`: what a daemon says, on a terminal, as it says it."""
