@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto
+SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
 .PHONY: demo test test-slow soak bench bench-wire eval bench-train check setup system models clean
 
@@ -53,7 +53,7 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[plot,train]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[dashboard,plot,train]' --group dev
 	$(BIN)/sadstream doctor --fix --only torchaudio
 	touch $@
 
