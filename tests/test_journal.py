@@ -294,37 +294,3 @@ def test_moments() -> None:
 def test_a_missing_journal_says_how_to_have_one(path: Path) -> None:
     with pytest.raises(MissingFileError, match="path"):
         stored(path)
-
-
-FULL = """
-import json, resource, sys, time
-from pathlib import Path
-from test_journal import scored, stored
-from sadstream.journal import Journal
-path = Path(sys.argv[1])
-journal = Journal(path, 30.0, retry_s=0.5)
-journal.write([scored(0)])
-hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
-for number in range(1, 900):
-    journal.write([scored(number)])
-full = len(stored(path))
-resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-time.sleep(0.6)
-journal.write([])
-print(json.dumps([full, len(stored(path)), journal.lost]))
-"""
-
-
-def test_a_file_that_cannot_grow_any_more_loses_nothing_that_memory_holds(path: Path) -> None:
-    """The kernel refuses the write, as it does on a full disk; later there is room again."""
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(path)],
-        check=False, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    full, whole, lost = json.loads(done.stdout)
-
-    assert full < 800
-    assert (whole, lost) == (900, 0)
-    assert done.stderr.count("scoring goes on") == 1
