@@ -165,12 +165,23 @@ def open_data(
     config: Annotated[Path | None, typer.Option(help="TOML; without it configs/open.toml.")] = None,
     cache: CacheOption = None,
     provisional: Annotated[bool, typer.Option("--provisional", help="Say in the header that it is.")] = False,
+    ladder: Annotated[Path | None, typer.Option(help="Instead: the thesis's systems on the same data, here.")] = None,
+    preset: PresetOption = "thesis-small",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of the ladder, at most; else the preset's.")] = None,
+    text_encoder: TextOption = None,
 ) -> None:
-    """The default checkpoint from open corpora, with every figure of its model card."""
+    """The default checkpoint from open corpora, with every figure of its model card; or the ladder beside it."""
     from train.cache import default_folder
     from train.config import presets_folder
     from train.open import make_checkpoint, read_config
 
+    if ladder is not None:
+        from train.ladder import climb
+        from train.session import Session
+
+        session = Session.start(cache, "auto", 0)
+        print(climb(data, ladder, session.preset(preset, epochs=epochs, text_encoder=text_encoder), session, say))
+        return
     chosen = read_config(config or presets_folder() / "open.toml")
     print(make_checkpoint(data, out, chosen, cache or default_folder(), provisional))
 

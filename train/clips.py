@@ -31,6 +31,7 @@ class Clip:
     emotion: str
     sad: int
     split: str
+    transcript: str = ""
 
 
 def read_clips(folder: Path) -> list[Clip]:
@@ -57,6 +58,7 @@ def _clip(folder: Path, row: dict[str, str], where: str) -> Clip:
             emotion=row.get("emotion") or "",
             sad=sad,
             split=row.get("split") or "",
+            transcript=row.get("transcript") or "",
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{where}: {error}: expected path, corpus, speaker and, where known, sad as 0 or 1") from None

@@ -1,0 +1,94 @@
+"""The thesis's six systems and the seventh on open recordings: one split by speaker, figures for the model card."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sadstream.errors import DataError
+from train.clips import CALM, Clip, read_clips
+from train.config import Preset, run_config
+from train.manifest import NAME, Manifest, Utterance, write
+from train.metrics import auc, over_groups
+from train.predictions import read as read_predictions
+from train.run import Run, evaluate_run, open_run
+from train.scorecard import markdown
+
+if TYPE_CHECKING:
+    from train.session import Session
+
+CORPUS = "open"
+VALIDATED = 5  # every fifth train speaker of a corpus, from its last on, validates
+
+
+def climb(data: Path, out: Path, preset: Preset, session: "Session", say: Callable[[str], None]) -> str:
+    """Fit every system of a preset on train speakers and test it once on the dev speakers; returns the table.
+
+    Validation speakers choose epoch, calibration and threshold. Sentences are fixed in both corpora, so a system
+    that reads words can learn nothing from them here.
+    """
+    manifest = write(out / NAME, _rows(data / "speech", read_clips(data / "speech")))
+    lines = []
+    for system in preset.systems:
+        config = run_config(preset, system, str((out / NAME).resolve()))
+        say(f"ladder: {config.title}")
+        run = open_run(out / config.name, config)
+        inputs = session.fit_run(run, manifest)
+        evaluate_run(run, inputs, "strict", session.compute.device)
+        lines.append([config.title, *_figures(run, manifest)])
+    head = ("system", *(f"{corpus}: AUC {what}" for corpus in ("ravdess", "nemo") for what in ("calm", "all")))
+    return markdown(head, lines)
+
+
+def _rows(folder: Path, clips: Sequence[Clip]) -> list[Utterance]:
+    """The clips as utterances; the corpus's dev speakers test."""
+    import soundfile
+
+    validation = _validation(clips)
+    rows = []
+    for clip in clips:
+        split = "test" if clip.split == "dev" else "validation" if clip.speaker in validation else "train"
+        name = str(clip.path.relative_to(folder).with_suffix(""))
+        length_s = float(soundfile.info(clip.path).duration)
+        rows.append(
+            Utterance(
+                utterance=name,
+                corpus=CORPUS,
+                session=0,
+                speaker=clip.speaker,
+                gender=clip.gender[:1].upper(),
+                dialogue="",
+                path=str(clip.path.resolve()),
+                start_s=0.0,
+                end_s=length_s,
+                label=clip.emotion,
+                sad=clip.sad,
+                transcript=clip.transcript,
+                split=split,
+            )
+        )
+    return rows
+
+
+def _validation(clips: Sequence[Clip]) -> frozenset[str]:
+    """The speakers that choose: every fifth of each corpus's train speakers, at least one."""
+    chosen: set[str] = set()
+    for corpus in {clip.corpus for clip in clips}:
+        names = sorted({clip.speaker for clip in clips if clip.corpus == corpus and clip.split != "dev"})
+        if len(names) < 2:
+            raise DataError(f"{corpus}: {len(names)} train speakers: expected at least two, one of them to validate")
+        chosen.update(names[::-1][::VALIDATED])
+    return frozenset(chosen)
+
+
+def _figures(run: Run, manifest: Manifest) -> list[str]:
+    """AUC of each corpus, calm and all, with intervals over its test speakers."""
+    rows = {row.utterance: row for row in manifest.rows}
+    found = read_predictions(run.predictions_path("strict"), "test", run.rows(manifest))
+    figures = []
+    for corpus in ("ravdess", "nemo"):
+        here = [i for i, name in enumerate(found.names) if rows[name].speaker.startswith(corpus)]
+        calm = [i for i in here if found.labels[i] or rows[found.names[i]].label in CALM]
+        for part in (calm, here):
+            speakers = [found.speakers[i] for i in part]
+            figures.append(str(over_groups(auc, found.labels[part], found.logits[part], speakers)))
+    return figures
