@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sadstream import __version__, cli_config, cli_keys, cli_models, cli_service
+from sadstream import __version__, cli_config, cli_keys, cli_models, cli_service, cli_views
 from sadstream.errors import SadstreamError, UsageError
 from sadstream.events import DEFAULT_ENDPOINT
 
@@ -262,9 +262,11 @@ def fake(
     Fake(publish, stream, seed, speed).play(rounds)
 
 
+app.command()(cli_views.watch)
 app.command()(cli_service.pause)
 app.command()(cli_service.resume)
 app.command()(cli_service.status)
+app.command()(cli_views.dashboard)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,64 @@
+"""The views of a daemon's events: `sadstream watch` and `sadstream dashboard`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sadstream.events import DEFAULT_ENDPOINT
+
+
+def watch(
+    endpoint: Annotated[str, typer.Argument(help="ZeroMQ endpoint of the daemon.")] = DEFAULT_ENDPOINT,
+    stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
+    marks: Annotated[Path | None, typer.Option(help="File for the moments that you mark with m; times, never words.")] = None,
+    server_key: Annotated[str | None, typer.Option(help="The daemon's public key, on a network.")] = None,
+    key: Annotated[Path | None, typer.Option(help="File with our secret key, on a network.")] = None,
+) -> None:
+    """Watch a daemon in the terminal: p pauses it, tab shows another stream, m marks a moment, q quits."""
+    from sadstream.client import subscribe
+    from sadstream.watch.live import watch as view
+    from sadstream.watch.marks import Marks
+
+    said = subscribe(endpoint, stream=stream, replay=200, server_key=server_key, secret_key=key)
+    view(said, endpoint, None if marks is None else Marks(marks))
+
+
+def dashboard(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Of the page.")] = 8750,
+    endpoint: Annotated[
+        str | None, typer.Option(help="ZeroMQ endpoint of the daemon; default the configuration's.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file of the daemon.")] = None,
+    journal: Annotated[Path | None, typer.Option(help="The file; default the configuration's.")] = None,
+    words: Annotated[bool, typer.Option("--words", help="Show words, where the daemon publishes them.")] = False,
+    server_key: Annotated[str | None, typer.Option(help="The daemon's public key, on a network.")] = None,
+    key: Annotated[Path | None, typer.Option(help="File with our secret key, on a network.")] = None,
+    host: Annotated[str, typer.Option(help="Another than this machine needs the next three.")] = "127.0.0.1",
+    token: Annotated[Path | None, typer.Option(help="File with the token that lets a browser in.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="File with the certificate, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="File with its key, PEM.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="What browsers call this machine.")] = None,
+) -> None:
+    """A web page of what a daemon says: live, and its past out of the journal."""
+    from sadstream.config import load
+    from sadstream.dashboard.options import Options, read_token
+    from sadstream.dashboard.serve import serve
+
+    configured = load(config).publish.endpoint if config else DEFAULT_ENDPOINT
+    serve(
+        Options(
+            endpoint=endpoint or configured,
+            host=host,
+            port=port,
+            names=tuple(name or ()),
+            token=None if token is None else read_token(token),
+            certificate=tls_cert,
+            private_key=tls_key,
+            words=words,
+            journal=journal,
+            config=config,
+            server_key=server_key,
+            secret_key=key,
+        )
+    )

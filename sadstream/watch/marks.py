@@ -1,0 +1,38 @@
+"""Moments that somebody marked: a line of JSON each, in a file of theirs; never a word of what was said."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sadstream.errors import UnavailableError
+from sadstream.events import Score
+
+
+class Marks:
+    """A file that lines are added to, readable by its owner alone; UnavailableError where it cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._append("")
+
+    def add(self, score: Score | None) -> str:
+        """Write down now, and the newest score of the stream in sight; what to tell whoever pressed the key."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        mark: dict[str, object] = {"time": now}
+        if score is not None:
+            mark |= {"stream": score.stream, "session": score.session, "score_seq": score.seq, "t_end": score.t_end}
+        self._append(json.dumps(mark) + "\n")
+        return f"marked {now[11:19]} UTC in {self._path}"
+
+    def _append(self, line: str) -> None:
+        try:
+            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(file, line.encode())  # one write: two watchers of one file do not mix
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise UnavailableError(
+                f"--marks {self._path}: cannot be written: {error.strerror}; choose another file"
+            ) from None

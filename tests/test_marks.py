@@ -1,0 +1,34 @@
+"""A mark is a time and a place in the stream, in a file of its owner's, and never a word."""
+
+import json
+from pathlib import Path
+
+import pytest
+from wire import a_score
+
+from sadstream.errors import UnavailableError
+from sadstream.watch.marks import Marks
+
+
+def test_marks_are_lines_that_find_the_score_again(tmp_path: Path) -> None:
+    path = tmp_path / "marks.jsonl"
+    marks = Marks(path)
+    marks.add(None)
+    marks.add(a_score(7, text="secret words"))
+    first, second = (json.loads(line) for line in path.read_text().splitlines())
+
+    assert list(first) == ["time"]
+    assert second == {"time": second["time"], "stream": "mic", "session": "a" * 16, "score_seq": 7, "t_end": 15.5}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_older_marks_stay(tmp_path: Path) -> None:
+    for _ in range(2):
+        Marks(tmp_path / "marks.jsonl").add(None)
+
+    assert len((tmp_path / "marks.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_file_that_cannot_be_written_is_known_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="no/marks: cannot be written"):
+        Marks(tmp_path / "no" / "marks")
