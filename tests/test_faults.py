@@ -71,10 +71,10 @@ class Listener:
             for _, event in list(self.events):
                 if event["monotonic_s"] >= after_s and wanted(event):
                     return float(event["monotonic_s"]) - after_s
-            assert time.monotonic() < until, [
-                (round(came - after_s, 1), event.get("state", "score"), event.get("reason", ""))
+            assert time.monotonic() < until, "\n".join(
+                f"{came - after_s:.1f} s: {event.get('state', 'score')} {event.get('reason', '')}"
                 for came, event in self.events[-15:]
-            ]
+            )
             time.sleep(0.01)
 
     def scores(self) -> list[dict[str, Any]]:

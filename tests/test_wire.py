@@ -1,5 +1,7 @@
 """The whole daemon on the wire, with an analyser that makes up its scores: replay, journal, keys, words."""
 
+import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,3 +162,24 @@ def test_a_daemon_on_a_network_is_heard_with_a_key(scene: Path, tmp_path: Path) 
         assert running.wait(20) == 0
 
     assert whole(found)
+
+
+def test_the_tables_in_the_docs_are_those_of_the_last_measurement() -> None:
+    bench = Path(__file__).parent.parent / "bench"
+    report = json.loads((bench.parent / "docs/bench-wire.json").read_text())
+    tables = runpy.run_path(str(bench / "wire_table.py"))["markdown"](report)
+
+    assert tables in (bench.parent / "docs/wire.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_measurement_ends_and_fills_every_cell(tmp_path: Path) -> None:
+    bench = Path(__file__).parent.parent / "bench/wire.py"
+    command = [sys.executable, str(bench), "--seconds", "0.5", "--turns", "1", "--json", str(tmp_path / "x.json")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=280)
+
+    assert done.returncode == 0, done.stderr
+    assert "nan" not in done.stdout
+    for transport in ("tcp", "ipc"):
+        ten = json.loads((tmp_path / "x.json").read_text())[transport]["one_of_ten"]
+        assert [ten[tenth]["lost"] for tenth in ("reads", "frozen")] == [0, 0]
