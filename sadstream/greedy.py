@@ -41,7 +41,8 @@ class GreedyDecoder:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         import torch
 
-        self._model = model
+        from sadstream.packed import packed
+
         self._decoder = model.decoder
         self._heads = model.dims.n_text_head
         self._start = list(tokenizer.sot_sequence_including_notimestamps)
@@ -54,13 +55,18 @@ class GreedyDecoder:
         self._suppress[suppressed] = float("-inf")
         self._suppress_first = self._suppress.clone()
         self._suppress_first[[*tokenizer.encode(" "), tokenizer.eot]] = float("-inf")  # something is said
+        self._vocabulary = packed(self._decoder.token_embedding.weight.detach())
+        self._silence: list[tuple[Tensor, Tensor]] | None = None
 
-    def __call__(self, states: "Tensor") -> list[Hypothesis]:
-        """A hypothesis for each of (batch, positions, width) encoder states."""
+    def __call__(self, states: "Tensor", silence: "Tensor | None" = None) -> list[Hypothesis]:
+        """A hypothesis for each of (batch, positions, width) encoder states.
+
+        silence: (1, positions, width), the same at every call, what follows behind all of them.
+        """
         import torch
 
         batch = states.shape[0]
-        crossed = [self._split(block.cross_attn, states) for block in self._decoder.blocks]
+        crossed = self._crossed(states, silence)
         cache: list[tuple[Tensor, Tensor] | None] = [None] * len(crossed)
         said: list[list[int]] = [[] for _ in range(batch)]
         logprob, ended, looped = [0.0] * batch, [False] * batch, [False] * batch
@@ -71,8 +77,11 @@ class GreedyDecoder:
             hidden = self._step(tokens, offset, crossed, cache, states.dtype)
             offset += tokens.shape[1]
             if step == 0:
-                no_speech = self._logits(hidden[:, self._sot_at]).softmax(1)[:, self._no_speech].tolist()
-            logits = self._logits(hidden[:, -1]) + (self._suppress_first if step == 0 else self._suppress)
+                at_sot, logits = self._vocabulary(hidden[:, [self._sot_at, -1]]).float().unbind(1)
+                no_speech = at_sot.softmax(1)[:, self._no_speech].tolist()
+            else:
+                logits = self._vocabulary(hidden[:, -1]).float()
+            logits += self._suppress_first if step == 0 else self._suppress
             best = logits.argmax(1)
             chosen = logits.log_softmax(1).gather(1, best.unsqueeze(1)).squeeze(1).tolist()
             for row, token in enumerate(best.tolist()):
@@ -90,6 +99,32 @@ class GreedyDecoder:
                 tuple(said[row]), no_speech[row], logprob[row] / (len(said[row]) + 1), looped[row] or not ended[row]
             )
             for row in range(batch)
+        ]
+
+    def after(self, token: int, among: list[int], states: "Tensor", silence: "Tensor | None" = None) -> "Tensor":
+        """(batch, len(among)) float32 logits of some tokens, should this single one have been said so far."""
+        import torch
+
+        said = torch.full((states.shape[0], 1), token, device=states.device)
+        cache: list[Any] = [None] * len(self._decoder.blocks)
+        hidden = self._step(said, 0, self._crossed(states, silence), cache, states.dtype)
+        rows = self._decoder.token_embedding.weight[among].to(hidden.dtype)
+        logits: Tensor = (hidden[:, 0] @ rows.T).float()
+        return logits
+
+    def _crossed(self, states: "Tensor", silence: "Tensor | None") -> "list[tuple[Tensor, Tensor]]":
+        """Keys and values of every layer's cross attention; those of the silence are computed once."""
+        import torch
+
+        heard = [self._split(block.cross_attn, states) for block in self._decoder.blocks]
+        if silence is None:
+            return heard
+        if self._silence is None:
+            self._silence = [self._split(block.cross_attn, silence) for block in self._decoder.blocks]
+        size = (states.shape[0], -1, -1, -1)
+        return [
+            (torch.cat([key, key_behind.expand(size)], 2), torch.cat([value, value_behind.expand(size)], 2))
+            for (key, value), (key_behind, value_behind) in zip(heard, self._silence, strict=True)
         ]
 
     def _step(self, tokens: "Tensor", offset: int, crossed: Any, cache: list[Any], dtype: Any) -> "Tensor":
@@ -113,11 +148,6 @@ class GreedyDecoder:
         hidden: Tensor = decoder.ln(x)
         return hidden
 
-    def _logits(self, hidden: "Tensor") -> "Tensor":
-        weights = self._decoder.token_embedding.weight.to(hidden.dtype)
-        logits: Tensor = (hidden @ weights.T).float()
-        return logits
-
     def _heads_of(self, x: "Tensor") -> "Tensor":
         batch, n, _ = x.shape
         return x.view(batch, n, self._heads, -1).transpose(1, 2)
@@ -135,24 +165,27 @@ class GreedyDecoder:
 
 
 class CutEncoder:
-    """Encoder states of short segments as the decoder expects them: 1,500 positions, most of them computed once."""
+    """Encoder states of short segments, and once for all of them, of the silence behind up to 1,500 positions."""
 
     def __init__(self, model: Any, log_mel: Any, half: bool) -> None:
         self._half = half
         self._encoder = model.encoder
         self._log_mel = log_mel
         self._n_mels = model.dims.n_mels
-        self._tail: Tensor | None = None
+        self._silence: Tensor | None = None
 
     def __call__(self, samples: "Tensor") -> "Tensor":
-        """(batch, 1500, width) of (batch, 48000) samples: a pass of 250 positions, and the tail of silence."""
+        """(batch, 250, width) of (batch, 48000) samples."""
+        return self._encode(samples, ENCODED_POSITIONS)
+
+    def silence(self) -> "Tensor":
+        """(1, 1250, width), what follows."""
         import torch
 
-        if self._tail is None:
-            silence = torch.zeros(1, SEGMENT_SAMPLES, device=samples.device)
-            self._tail = self._encode(silence, FULL_POSITIONS)[:, ENCODED_POSITIONS:]
-        states = self._encode(samples, ENCODED_POSITIONS)
-        return torch.cat([states, self._tail.to(states.dtype).expand(states.shape[0], -1, -1)], dim=1)
+        if self._silence is None:
+            zeros = torch.zeros(1, SEGMENT_SAMPLES, device=self._encoder.positional_embedding.device)
+            self._silence = self._encode(zeros, FULL_POSITIONS)[:, ENCODED_POSITIONS:].clone()
+        return self._silence
 
     def _encode(self, samples: "Tensor", positions: int) -> "Tensor":
         from torch.nn.functional import pad

@@ -42,12 +42,15 @@ class Whisper:
         import torch
         import whisper as openai_whisper
 
+        from sadstream.packed import Uninitialised, pack
+
         loaded = load_tensors(directory)
         self.name = loaded.installed.name
         self.identity = loaded.installed.identity
         try:
             dims = openai_whisper.model.ModelDimensions(**loaded.config)
-            model = openai_whisper.model.Whisper(dims)
+            with Uninitialised():
+                model = openai_whisper.model.Whisper(dims)
             model.load_state_dict({name: torch.from_numpy(array) for name, array in loaded.tensors.items()})
         except (TypeError, RuntimeError) as error:
             raise UnavailableError(f"{directory}: not a Whisper model: {str(error).splitlines()[0]}") from None
@@ -56,6 +59,7 @@ class Whisper:
                 f"{directory}: {self.name} hears English only and language = {language!r}; set [whisper] model = 'base'"
             )
         self._model: Any = model.to(device).eval().requires_grad_(False)
+        pack(self._model)
         self._log_mel: Any = openai_whisper.log_mel_spectrogram
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # openai-whisper leaves its vocabulary file open
@@ -71,7 +75,7 @@ class Whisper:
         speech: probability that somebody speaks in them; linguist: a multilingual model to be asked in doubt.
         """
         states = self._cut_encoder(samples.unsqueeze(0).to(self._model.device))
-        (heard,) = self._decoder(states)
+        (heard,) = self._decoder(states, self._cut_encoder.silence())
         text = self._tokenizer.decode(list(heard.tokens)).strip()
         evidence = Evidence(text, heard.looped, heard.no_speech, heard.avg_logprob, speech)
         reason = judge(evidence)
@@ -86,15 +90,11 @@ class Whisper:
 
     def language(self, samples: "Tensor") -> float:
         """Probability that (48000,) float32 samples are in this model's language, from the decoder's first step."""
-        import torch
-
-        device = self._model.device
-        states = self._cut_encoder(samples.unsqueeze(0).to(device))
-        start = torch.tensor([[self._tokenizer.sot]], device=device)
-        logits = self._model.decoder(start, states)[0, 0].float()
+        states = self._cut_encoder(samples.unsqueeze(0).to(self._model.device))
         languages = list(self._tokenizer.all_language_tokens)
         own = languages.index(self._tokenizer.language_token)
-        return float(logits[languages].softmax(0)[own])
+        logits = self._decoder.after(self._tokenizer.sot, languages, states, self._cut_encoder.silence())
+        return float(logits[0].softmax(0)[own])
 
     def states(self, samples: "Tensor", config: WhisperStatesConfig) -> "Tensor":
         """(batch, layers, frames, width) float32 encoder states of (batch, 48000) samples, as the header fixes them.

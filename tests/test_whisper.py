@@ -74,9 +74,9 @@ def test_the_decoder_decides_as_openai_whisper_does_on_the_same_states(
 @pytest.mark.models
 def test_a_batch_is_decoded_like_its_members(whisper: Whisper, utterances: torch.Tensor) -> None:
     with torch.inference_mode():
-        states = whisper._cut_encoder(utterances)
-        together = whisper._decoder(states)
-        alone = [whisper._decoder(one.unsqueeze(0))[0] for one in states]
+        states, silence = whisper._cut_encoder(utterances), whisper._cut_encoder.silence()
+        together = whisper._decoder(states, silence)
+        alone = [whisper._decoder(one.unsqueeze(0), silence)[0] for one in states]
 
     assert [hypothesis.tokens for hypothesis in together] == [hypothesis.tokens for hypothesis in alone]
 

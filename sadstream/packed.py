@@ -1,0 +1,62 @@
+"""Linear layers whose weights stay in the half precision in which they are stored; what they compute is float32.
+
+A decoder that says one token at a time reads every weight for each: on two cores a token waits for memory, and half
+the bytes are half the wait. Nothing is rounded, because every model lies in float16 on the disk.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+ENGINE = "fbgemm"  # x86 with AVX2; elsewhere the layers stay as they are
+
+
+class Packed(nn.Module):
+    """A linear layer, its weights packed once as float16; sums are in float32."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self._packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, ..., out) float32 of (n, ..., in) float32."""
+        answer: Tensor = torch.ops.quantized.linear_dynamic_fp16(x, self._packed)
+        return answer
+
+
+class Uninitialised(TorchFunctionMode):
+    """Modules built inside keep the memory they are given: weights that are loaded next need no random numbers."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Any other function as it is."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def can_pack() -> bool:
+    """This processor has the layers."""
+    return ENGINE in torch.backends.quantized.supported_engines
+
+
+def packed(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
+    """A linear layer of these (out, in) weights, packed where it can be, else as it is."""
+    if can_pack() and weight.device.type == "cpu" and bool((weight.half().float() == weight.float()).all()):
+        return Packed(weight, bias)
+    with Uninitialised():
+        plain = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    plain.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True)
+    return plain
+
+
+def pack(model: nn.Module) -> None:
+    """Replace every linear layer inside by its packed twin; on another device or processor nothing changes."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                twin = packed(child.weight.detach(), None if child.bias is None else child.bias.detach())
+                if isinstance(twin, Packed):
+                    setattr(parent, name, twin)

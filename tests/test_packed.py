@@ -1,0 +1,47 @@
+"""Layers that keep half-precision weights say what plain ones say, and take nothing that they would have to round."""
+
+import pytest
+import torch
+from torch import nn
+
+from sadstream.packed import Packed, Uninitialised, can_pack, pack, packed
+
+pytestmark = pytest.mark.skipif(not can_pack(), reason="this processor has no packed layers")
+
+
+@pytest.mark.parametrize("shape", [(1, 384), (2, 7, 384)], ids=str)
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_packed_layer_says_what_a_plain_one_says(shape: tuple[int, ...], biased: bool) -> None:
+    weight, bias, x = torch.randn(50, 384).half().float(), torch.randn(50), torch.randn(shape)
+    layer = packed(weight, bias if biased else None)
+
+    assert isinstance(layer, Packed)
+    torch.testing.assert_close(layer(x), nn.functional.linear(x, weight, bias if biased else None), atol=1e-4, rtol=0)
+
+
+def test_weights_that_half_precision_would_round_stay_as_they_are() -> None:
+    weight = torch.full((4, 4), 1.0 + 2.0**-20)
+
+    assert not isinstance(packed(weight), Packed)
+    assert packed(weight)(torch.ones(1, 4))[0, 0] == 4.0 * (1.0 + 2.0**-20)
+
+
+def test_every_linear_layer_of_a_model_is_packed_and_nothing_else() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Sequential(nn.Linear(8, 2)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half().float())
+        expected = model(torch.ones(3, 8))
+        pack(model)
+        found = model(torch.ones(3, 8))
+
+    assert [type(module) for module in model.modules()].count(Packed) == 2
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_modules_that_are_loaded_next_draw_no_random_numbers() -> None:
+    state = torch.random.get_rng_state()
+    with Uninitialised():
+        nn.Linear(100, 100)
+
+    assert torch.equal(state, torch.random.get_rng_state())
