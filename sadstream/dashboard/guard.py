@@ -1,0 +1,150 @@
+"""Who may ask, and what a browser may do with the answer: checked before any page is looked up."""
+
+import asyncio
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs
+
+from sadstream.dashboard.options import Options, is_loopback, same
+from sadstream.dashboard.peer import owner
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Owner = Callable[[tuple[str, int], tuple[str, int]], int | None]
+
+# Nothing but this server's own files; no inline script or style, no evaluation, no frame, no form elsewhere.
+POLICY = "; ".join(
+    (
+        "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
+        "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
+    )
+)  # fmt: skip
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+    (b"cache-control", b"no-store"),
+)
+LONGEST_FORM = 4096  # bytes of a login
+WRONG_S = 0.5  # a wrong token costs this long
+OPEN_PATHS = ("/login", "/pages/login.html", "/pages/style.css", "/pages/icon.svg")  # what a stranger needs to log in
+
+
+class Guard:
+    """An ASGI application around another: host, user or token, same origin for what changes anything, headers."""
+
+    def __init__(self, inner: App, options: Options, who: Owner = owner) -> None:
+        self._inner = inner
+        self._options = options
+        self._who = who
+        self._secret = secrets.token_bytes(32)
+        self.csrf = secrets.token_urlsafe(32)
+        prefix = "__Host-" if options.scheme == "https" else ""
+        self._cookie = f"{prefix}sadstream-{options.port}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        guarded = _with_headers(send)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if headers.get("host", "").lower() not in self._options.hosts:
+            await _say(guarded, 421, "Not a name of this dashboard.")
+        elif scope["path"] == "/login" and scope["method"] == "POST":
+            await self._log_in(headers, receive, guarded)
+        elif not self._knows(scope, headers) and scope["path"] not in OPEN_PATHS:
+            await self._turn_away(scope, guarded)
+        elif scope["method"] not in ("GET", "HEAD") and not self._means_it(headers):
+            await _say(guarded, 403, "Not asked by this dashboard's own page.")
+        else:
+            await self._inner(scope, receive, guarded)
+
+    def _knows(self, scope: Scope, headers: dict[str, str]) -> bool:
+        """A token, the cookie that a token gave, or, where no token is set, a program of our own user or of root."""
+        token = self._options.token
+        if token is None:
+            client, server = scope.get("client"), scope.get("server")
+            if client is None or server is None or not is_loopback(client[0]):
+                return False
+            return self._who((client[0], client[1]), (server[0], server[1])) in (os.getuid(), 0)
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and same(given.strip(), token):
+            return True
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
+        except CookieError:
+            return False
+        return cookie is not None and same(cookie.value, self._session(token))
+
+    def _means_it(self, headers: dict[str, str]) -> bool:
+        """Our own page asks: same origin, and the word that only it can read."""
+        return self._same_origin(headers) and same(headers.get("x-sadstream-csrf", ""), self.csrf)
+
+    def _same_origin(self, headers: dict[str, str]) -> bool:
+        origin = headers.get("origin")
+        own = {f"{self._options.scheme}://{host}" for host in self._options.hosts}
+        site = headers.get("sec-fetch-site", "same-origin")
+        return (origin is None or origin.lower() in own) and site in ("same-origin", "none")
+
+    async def _log_in(self, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        token = self._options.token
+        body = b""
+        more = True
+        while more and len(body) <= LONGEST_FORM:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        given = parse_qs(body[:LONGEST_FORM].decode("latin-1")).get("token", [""])[0]
+        if token is None or not self._same_origin(headers) or not same(given.strip(), token):
+            await asyncio.sleep(WRONG_S)
+            await _go(send, "/pages/login.html?again")
+            return
+        secure = "; Secure" if self._options.scheme == "https" else ""
+        cookie = f"{self._cookie}={self._session(token)}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        await _go(send, "/", (b"set-cookie", cookie.encode()))
+
+    async def _turn_away(self, scope: Scope, send: Send) -> None:
+        if self._options.token is None:
+            await _say(send, 403, "This dashboard is its user's alone; with --token it lets in whoever knows it.")
+        elif scope["path"] == "/":
+            await _go(send, "/pages/login.html")
+        else:
+            await _say(send, 401, "Log in first.")
+
+    def _session(self, token: str) -> str:
+        """What a logged-in browser shows; it ends with this process."""
+        return hmac.new(self._secret, token.encode(), hashlib.sha256).hexdigest()
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            own = {name for name, _ in HEADERS}
+            kept = [pair for pair in message.get("headers", ()) if pair[0].lower() not in own]
+            message = {**message, "headers": [*kept, *HEADERS]}
+        await send(message)
+
+    return sending
+
+
+async def _say(send: Send, status: int, text: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": f"{text}\n".encode()})
+
+
+async def _go(send: Send, where: str, *more: tuple[bytes, bytes]) -> None:
+    await send({"type": "http.response.start", "status": 303, "headers": [(b"location", where.encode()), *more]})
+    await send({"type": "http.response.body", "body": b""})

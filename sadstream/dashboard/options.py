@@ -1,0 +1,134 @@
+"""What a dashboard was asked to be, checked before anything opens: who may look, from where, at what."""
+
+import hmac
+import ipaddress
+import os
+import re
+import ssl
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from sadstream import address
+from sadstream.errors import ConfigError, MissingFileError, UsageError
+
+DEFAULT_PORT = 8750
+LEAST_TOKEN = 22  # letters: 128 bits in base 64
+EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104  what is asked for, not what is bound
+NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where the page is served, and what it shows of which daemon."""
+
+    endpoint: str
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    names: tuple[str, ...] = ()  # by which other machines call this one
+    token: str | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+    words: bool = False
+    journal: Path | None = None
+    config: Path | None = None
+    server_key: str | None = None
+    secret_key: Path | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Only programs of this machine can connect."""
+        return is_loopback(self.host)
+
+    @property
+    def scheme(self) -> str:
+        """https with a certificate."""
+        return "http" if self.certificate is None else "https"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The Host headers that are ours; any other is a page of somebody else whose name was pointed at us."""
+        named = {"127.0.0.1", "localhost", "[::1]"} if self.is_local else {_bracketed(self.host)} - EVERYWHERE
+        names = {name.lower() for name in (*named, *self.names)}
+        default = 443 if self.certificate else 80
+        return frozenset({f"{name}:{self.port}" for name in names} | (names if self.port == default else set()))
+
+    @property
+    def can_pause(self) -> bool:
+        """The control socket is on this machine, so a daemon elsewhere cannot be paused from here."""
+        return address.is_local(self.endpoint)
+
+
+def check(options: Options) -> Options:
+    """The options; UsageError for what cannot be, ConfigError for a page that others could reach unguarded."""
+    try:
+        address.check(options.endpoint)
+    except ValueError as error:
+        raise UsageError(f"--endpoint {options.endpoint}: {error}") from None
+    if (options.certificate is None) != (options.private_key is None):
+        raise ConfigError("--tls-cert and --tls-key: expected both or none")
+    if not options.is_local and (options.token is None or options.certificate is None):
+        raise ConfigError(
+            f"--host {options.host}: other machines could look; expected --token, --tls-cert and --tls-key "
+            "(or leave out --host: this machine alone)"
+        )
+    for name in options.names:
+        if NAME.fullmatch(name) is None:
+            raise UsageError(f"--name {name!r}: expected a host's name, without port")
+    if options.host in EVERYWHERE and not options.names:
+        raise ConfigError(f"--host {options.host}: expected --name too: what browsers call this machine")
+    if options.certificate is not None and options.private_key is not None:
+        _check_pair(options.certificate, options.private_key)
+    return options
+
+
+def is_loopback(host: str) -> bool:
+    """Of this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_token(path: Path) -> str:
+    """The token in a file; ConfigError if others can read it or it could be guessed (it is never repeated)."""
+    text = _private(path, "token").strip()
+    if len(text) < LEAST_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigError(f"{path}: expected a token of at least {LEAST_TOKEN} letters on one line")
+    return text
+
+
+def same(one: str, other: str) -> bool:
+    """Equal, in a time that tells nothing of where they differ."""
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _private(path: Path, what: str) -> str:
+    try:
+        with path.open(encoding="ascii", errors="replace") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read(65_536)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such {what}; expected a file of yours, mode 600") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {what} cannot be read: {error.strerror}") from None
+    if mode & 0o077:
+        raise ConfigError(f"{path}: mode {mode:04o} lets others read the {what}; chmod 600 {path}")
+    return text
+
+
+def _check_pair(certificate: Path, private_key: Path) -> None:
+    if not certificate.exists():
+        raise MissingFileError(f"{certificate}: no such certificate")
+    _private(private_key, "TLS key")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, private_key, password=b"")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{certificate}, {private_key}: expected a PEM certificate and its key, without a password: "
+            f"{getattr(error, 'reason', None) or error.__class__.__name__}"
+        ) from None
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
