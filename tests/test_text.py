@@ -1,12 +1,15 @@
 """The text encoder gives the embedding that the checkpoint names, or refuses."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from sadstream import models
 from sadstream.errors import UnavailableError
 from sadstream.header import TextEncoderConfig
-from sadstream.text import TextEncoder
+from sadstream.text import TextEncoder, any_states, plain_states
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
 
@@ -41,3 +44,30 @@ def test_a_batch_is_embedded_like_its_members(pooling: str) -> None:
 def test_another_encoder_than_the_checkpoints_is_refused() -> None:
     with pytest.raises(UnavailableError, match="was trained with minilm deadbeef"):
         encoder(identity="deadbeef")
+
+
+def test_our_own_forward_pass_says_what_transformers_says() -> None:
+    """Same tokens, same states, for a sentence alone, a long one that is cut, none at all, and all of them together."""
+    directory = models.locate("minilm", "text")
+    loaded = models.load_tensors(directory)
+    texts = ["I feel so sad today.", "", "Zażółć gęślą jaźń \N{SNOWMAN} 3.5%", "no, no, no! " * 60]
+    ours, theirs = plain_states(directory, loaded, "cpu"), any_states(directory, loaded, "cpu")
+    with torch.inference_mode():
+        for batch in ([texts[0]], texts):
+            (states, mask), (expected, expected_mask) = ours(batch), theirs(batch)
+
+            assert torch.equal(mask, expected_mask)
+            where = mask.bool()
+            torch.testing.assert_close(states[where], expected[where], atol=2e-5, rtol=0)
+
+
+def test_the_default_encoder_asks_nothing_of_transformers() -> None:
+    """Its import costs 3 s and 230 MB."""
+    code = (
+        "from sadstream import models, text, header; c = header.TextEncoderConfig(name='minilm', identity='', "
+        "pooling='mean', dim=384); text.TextEncoder(models.locate('minilm', 'text'), c, 'cpu')(['so sad']); "
+        "import sys; print('transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
