@@ -17,6 +17,7 @@ import pytest
 import zmq
 from fakes import quiet, voice
 from test_service import FAKES
+from wire import free_tcp
 
 from sadstream.audio import to_pcm
 
@@ -181,3 +182,31 @@ def test_real_models_run_without_any_network_and_try_to_reach_none(tmp_path: Pat
 
     assert done.returncode == 0, done.stderr
     assert [line for line in trace.read_text().splitlines() if "connect(" in line and "AF_UNIX" not in line] == []
+
+
+@pytest.mark.slow
+@pytest.mark.models
+@pytest.mark.usefixtures("real_models")
+@pytest.mark.parametrize("command", ["run", "score"])
+def test_real_models_reach_no_address_but_this_machine(command: str, tmp_path: Path, scene: Path) -> None:
+    """Traced where there may be a network: whatever is connected, bound or sent to is loopback's, or has a path."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    endpoint = free_tcp()
+    arguments = {"run": ["--source", str(scene), "--pace", "fast", "--publish", endpoint], "score": [str(scene)]}
+    done, trace = tmp_path / "done", tmp_path / "trace"
+    strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=network", "-o", str(trace)]
+    with done.open("wb") as said:
+        code = subprocess.run(
+            [*strace, sys.executable, "-m", "sadstream.cli", command, *arguments[command]],
+            stdout=said, stderr=said, timeout=280, check=False,
+        ).returncode  # fmt: skip
+    # What is received names this machine's own interfaces, of which ZeroMQ asks the kernel.
+    calls = "\n".join(re.findall(r"^\d+ +(?:connect|bind|sendto|sendmsg|sendmmsg)\(.*$", trace.read_text(), re.M))
+    addresses = set(re.findall(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"', calls))
+    families = set(re.findall(r"sa_family=(AF_\w+)", calls))
+
+    assert code == 0, done.read_text()
+    assert {one or other for one, other in addresses} <= {"127.0.0.1", "::1"}
+    assert ("127.0.0.1" in calls) == (command == "run")  # else the trace saw nothing
+    assert families <= {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}  # the last asks the kernel for interfaces
