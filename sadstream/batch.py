@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from sadstream.analyze import Analyzer
 from sadstream.config import Config
+from sadstream.episode import Turn
 from sadstream.errors import DataError, MissingFileError, SadstreamError, UsageError
 from sadstream.events import Score, to_json
 from sadstream.mood import MoodPlan
@@ -26,29 +28,74 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def score_files(paths: Sequence[Path], output: str, plot: Path | None, config: Path | None, compute: str | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to come of recordings beside their scores."""
+
+    output: str = "jsonl"
+    plot: Path | None = None
+    report: Path | None = None
+    words: bool = False  # in the report
+    embed_audio: bool = False  # in the report
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a recording came to; `whole` when it was read to its end."""
+
+    scored: list[Scored] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    whole: bool = False
+
+
+def score_files(paths: Sequence[Path], wanted: Wanted, config: Path | None, compute: str | None) -> int:
     """Print every good recording's scores; 65 if any was bad, 66 if all that was wrong is missing files."""
     settings = configured(config, {"compute": {"device": compute}})
-    if plot is not None:
-        if len(paths) != 1:
-            raise UsageError(f"--plot {plot}: expected one recording, found {len(paths)}")
-        from sadstream.plot import require_matplotlib
-
-        require_matplotlib()
+    _check(paths, wanted)
     good, bad = _opened(paths)
     if good:
+        _require(good[0], wanted)
         plan = read_plan(settings)
         analyzer = Analyzer(settings)
-        if output == "csv":
+        if wanted.output == "csv":
             print(",".join(COLUMNS))
         with _progress() as progress:
             for recording in good:
-                found = _score_one(recording, settings, analyzer, plan, output, progress, bad)
-                if plot is not None and found:
-                    from sadstream.plot import plot_recording
-
-                    plot_recording(recording, found, plot)
+                found = _score_one(recording, settings, analyzer, plan, wanted.output, progress, bad)
+                _draw(recording, found, analyzer, plan, wanted)
     return _verdict(bad)
+
+
+def _check(paths: Sequence[Path], wanted: Wanted) -> None:
+    for option, path in (("--plot", wanted.plot), ("--report", wanted.report)):
+        if path is not None and len(paths) != 1:
+            raise UsageError(f"{option} {path}: expected one recording, found {len(paths)}")
+    if wanted.report is None and (wanted.words or wanted.embed_audio):
+        raise UsageError("--words, --embed-audio: what a page holds; expected --report OUT.html too")
+
+
+def _require(recording: Recording, wanted: Wanted) -> None:
+    """What the pictures need, before models load."""
+    if wanted.plot is not None:
+        from sadstream.plot import require_matplotlib
+
+        require_matplotlib()
+    if wanted.report is not None:
+        from sadstream.page.report import require_pictures
+
+        require_pictures(recording, wanted.report)
+
+
+def _draw(recording: Recording, found: _Found, analyzer: Analyzer, plan: MoodPlan, wanted: Wanted) -> None:
+    if wanted.plot is not None and found.scored:
+        from sadstream.plot import plot_recording
+
+        plot_recording(recording, found.scored, wanted.plot)
+    if wanted.report is not None and found.whole:
+        from sadstream.page.report import story, write_report
+
+        told = story(recording, found.scored, found.turns, analyzer, plan, wanted.words)
+        write_report(recording, told, wanted.report, wanted.embed_audio)
 
 
 def _opened(paths: Sequence[Path]) -> tuple[list[Recording], list[SadstreamError]]:
@@ -71,24 +118,28 @@ def _score_one(
     output: str,
     progress: Progress,
     bad: list[SadstreamError],
-) -> list[Scored]:
+) -> _Found:
     task = progress.add_task(recording.path.name, total=recording.duration_s)
-    found: list[Scored] = []
+    found = _Found()
     try:
-        for scored in _advancing(recording, config, analyzer, plan, progress, task):
-            found.append(scored)
-            print(_row(recording.path, scored.score, output), flush=True)
+        for item in _advancing(recording, config, analyzer, plan, progress, task):
+            if isinstance(item, Turn):
+                found.turns.append(item)
+                continue
+            found.scored.append(item)
+            print(_row(recording.path, item.score, output), flush=True)
     except DataError as error:
         _name(bad, error)
         return found
-    if not found:
+    found.whole = True
+    if not found.scored:
         print(f"sadstream: {recording.path}: {recording.duration_s:.2f} s, no speech found", file=sys.stderr)
     return found
 
 
 def _advancing(
     recording: Recording, config: Config, analyzer: Analyzer, plan: MoodPlan, progress: Progress, task: TaskID
-) -> Iterator[Scored]:
+) -> Iterator[Scored | Turn]:
     yield from score_recording(
         recording, config, analyzer, lambda seconds: progress.update(task, completed=seconds), plan
     )

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 
 from sadstream.errors import UnavailableError
 from sadstream.header import FORMAT, Header
+from sadstream.whole import write_whole
 
 if TYPE_CHECKING:
     from sadstream.model import Fusion
@@ -44,15 +44,7 @@ def save(path: Path, fusion: "Fusion", header: Header) -> str:
     content = to_bytes(tensors, metadata={str(FORMAT): json.dumps(sealed)})
     if len(content) > MAX_BYTES:
         raise ValueError(f"{path}: {len(content)} bytes: a checkpoint has at most {MAX_BYTES}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -133,13 +133,17 @@ def score(
     recordings: Annotated[list[Path], typer.Argument(metavar="FILE...", help="WAV, FLAC or Ogg recordings.")],
     output: Annotated[Format, typer.Option("--format", help="How scores are printed.")] = Format.jsonl,
     plot: Annotated[Path | None, typer.Option(help="Waveform, segments and scores as one PNG.")] = None,
+    report: Annotated[Path | None, typer.Option(help="One page of it: sound, attention, scores, episodes.")] = None,
+    words: Annotated[bool, typer.Option("--words", help="What was said, in the report.")] = False,
+    embed_audio: Annotated[bool, typer.Option("--embed-audio", help="The sound, in the report.")] = False,
     config: ConfigOption = None,
     compute: ComputeOption = None,
 ) -> None:
     """Score recordings; bad ones are named and the rest is scored."""
-    from sadstream.batch import score_files
+    from sadstream.batch import Wanted, score_files
 
-    code = score_files(recordings, output.value, plot, config, compute.value if compute else None)
+    wanted = Wanted(output.value, plot, report, words, embed_audio)
+    code = score_files(recordings, wanted, config, compute.value if compute else None)
     if code:
         raise typer.Exit(code)
 

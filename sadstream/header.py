@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sadstream.audio import SEGMENT_SAMPLES
+from sadstream.audio import SAMPLE_RATE, SEGMENT_S, SEGMENT_SAMPLES
 
+POOLED_FRAMES = 4  # log-Mel frames that the CNN's two poolings make one of
 FORMAT: Literal["sadstream-checkpoint"] = "sadstream-checkpoint"
 
 
@@ -129,6 +130,16 @@ class Header(Record):
     licence: str
     commercial_use: bool
     created_with: str
+
+    @property
+    def attention_step_s(self) -> float:
+        """Seconds of audio behind one weight of the attention."""
+        match self.audio:
+            case WhisperStatesConfig(n_frames=frames):
+                return SEGMENT_S / frames
+            case LogMelConfig(hop=hop):
+                return POOLED_FRAMES * hop / SAMPLE_RATE
+        return float(SEGMENT_S)
 
     @property
     def bias_logit(self) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from sadstream.analyze import Analysis
 from sadstream.audio import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
+from sadstream.episode import Turn
 from sadstream.events import Score
 from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.publish import Timing, envelope, make_score
@@ -41,8 +42,8 @@ def score_recording(
     analyze: Analyze,
     on_progress: Callable[[float], None] = lambda _: None,
     plan: MoodPlan = NO_PLAN,
-) -> Iterator[Scored]:
-    """Its segments in order, each with its score; `on_progress` hears the seconds of audio done.
+) -> Iterator[Scored | Turn]:
+    """Its segments in order, each with its score, and the turns of its episodes; `on_progress` hears the seconds done.
 
     Raises DataError in the middle where the recording turns out to be broken: what came before stands.
     """
@@ -56,7 +57,7 @@ def score_recording(
             rejected += 1
             continue
         segment = replace(cut, number=cut.number - rejected)
-        analysis, _ = mood.feed(analysis, segment.t_start, segment.t_end)
+        analysis, turns = mood.feed(analysis, segment.t_start, segment.t_end)
         timing = Timing(
             queue_ms=0.0, vad_ms=vad_ms, arrived_s=min(segment.arrived_s, start), analyzed_s=time.monotonic()
         )
@@ -64,6 +65,8 @@ def score_recording(
         yield Scored(
             segment, analysis, make_score(opening, segment, analysis, timing, dropped=0, with_text=config.publish.text)
         )
+        yield from turns
+    yield from mood.flush()
 
 
 def _segments(

@@ -1,5 +1,6 @@
 """Where audio comes from: what every source says, a recording, raw PCM on a file descriptor."""
 
+import io
 import os
 import select
 import stat
@@ -145,6 +146,16 @@ class PcmPipe:
         while reads < DRAIN_READS and readable(self._fd, 0.0) and os.read(self._fd, PIPE_BYTES):
             reads += 1
         self._framer.skip(0)
+
+
+def to_flac(pcm: bytes) -> bytes:
+    """Signed 16-bit 16 kHz mono, bit for bit, as a FLAC file."""
+    import numpy as np
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, np.frombuffer(pcm, dtype="<i2"), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
 
 
 def paced(items: Iterator[Item], stopped: Stopped, speed: float = 1.0) -> Iterator[Item]:

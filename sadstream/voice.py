@@ -1,6 +1,5 @@
 """What `sadstream calibrate` knows of a voice: a few numbers in a file of the user's own."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +7,7 @@ from pydantic import Field, ValidationError
 
 from sadstream.errors import ConfigError, UnavailableError
 from sadstream.header import Record
+from sadstream.whole import write_whole
 
 
 class Voice(Record):
@@ -42,15 +42,8 @@ def read_voice(path: Path) -> Voice | None:
 
 def write_voice(path: Path, voice: Voice) -> None:
     """Write the file whole or not at all, for its owner alone; ConfigError where it cannot be."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(voice.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, f"{voice.model_dump_json(indent=2)}\n".encode(), mode=0o600)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another place with --out") from None
-    finally:
-        temporary.unlink(missing_ok=True)

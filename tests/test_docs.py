@@ -68,7 +68,7 @@ def test_every_command_in_the_docs_is_one(command: str) -> None:
 def test_what_can_be_run_here_runs(command: str, scene: Path, tmp_path: Path) -> None:
     words = shlex.split(command)[1:]
     words = [str(scene) if word.endswith((".flac", ".wav")) or word == "FILE" else word for word in words]
-    words = [str(tmp_path / word) if word.endswith(".png") else word for word in words]
+    words = [str(tmp_path / word) if word.endswith((".png", ".html")) else word for word in words]
     if words[:2] == ["config", "check"]:
         words[2:] = ["configs/sadstream.toml"]
 

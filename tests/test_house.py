@@ -20,6 +20,7 @@ HOMES = {
     "torchaudio": {"features"},
     "soundfile": {"sources"},
     "matplotlib": {"plot"},
+    "PIL": {"sound", "report"},  # report only asks whether it is there
 }
 
 

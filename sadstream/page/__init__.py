@@ -1,0 +1,1 @@
+"""`sadstream score --report`: a recording as one page that needs nothing else."""

@@ -1,0 +1,141 @@
+"""The page: one HTML document with its style, its drawings, the numbers behind them and, if asked for, the sound."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from importlib.resources import files
+
+from sadstream import __version__
+from sadstream.events import Score, to_json
+from sadstream.page.drawing import drawn_row, overview, summary
+from sadstream.page.markup import Tree, add, clock, to_html, tree
+from sadstream.page.sound import SoundRow
+from sadstream.page.told import Story, Told
+
+NOT_FOR = (
+    "A score says how a few seconds of speech sounded to a model that learnt from actors. It is no diagnosis and says "
+    "nothing of anybody's mental health; nobody should be judged by it."
+)
+READING = (
+    ("", "a segment of speech, as high as its probability of sadness; dashed: the threshold"),
+    ("sad", "decided sad; outlined: too close to call"),
+    ("weight", "where the model looked: the share of the segment's attention"),
+    ("voice", "the voice, for sadness (up) or against it, in log-odds"),
+    ("words", "the words; nothing where they did not count"),
+    ("mood", "scores smoothed over time; below it the episodes"),
+)
+
+
+def page(story: Story, rows: Iterable[SoundRow], flac: bytes | None = None) -> str:
+    """The document; flac: the sound to play in it, or none."""
+    html = tree("html", lang="en")
+    head, body = add(html, "head"), add(html, "body")
+    style = (files("sadstream.page") / "page.css").read_text()
+    script = (files("sadstream.page") / "page.js").read_text()
+    _head(head, story, style, script if flac else "")
+    add(body, "h1", story.name)
+    add(body, "p", f"{summary(story)}.", class_="facts")
+    if flac is not None:
+        add(body, "audio", controls="", src=f"data:audio/flac;base64,{base64.b64encode(flac).decode()}")
+    _scrolled(body, "the whole recording").append(overview(story))
+    _reading(body)
+    drawings = _scrolled(body, "the recording, row by row")
+    for row in rows:
+        drawings.append(drawn_row(story, row))
+    _episodes(body, story)
+    _table(body, story, plays=flac is not None)
+    _foot(body, story)
+    scores = ",".join(_told_json(told.score) for told in story.segments)
+    add(body, "script", f"[{scores}]", type="application/json", id="scores")
+    if flac is not None:
+        add(body, "script", script)
+    return to_html(html)
+
+
+def _head(head: Tree, story: Story, style: str, script: str) -> None:
+    policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'"
+    if script:
+        policy += f"; media-src data:; script-src '{_hash(script)}'"
+    add(head, "meta", charset="utf-8")
+    add(head, "meta", http_equiv="Content-Security-Policy", content=policy)
+    add(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
+    add(head, "meta", name="generator", content=f"sadstream {__version__}")
+    add(head, "title", f"{story.name}: sadstream")
+    add(head, "style", style)
+
+
+def _reading(body: Tree) -> None:
+    keys = add(body, "ul", class_="keys", aria_label="how to read it")
+    for key, meaning in READING:
+        add(add(keys, "li"), "span", class_=f"key {key}".strip()).tail = meaning
+
+
+def _episodes(body: Tree, story: Story) -> None:
+    add(body, "h2", "Episodes")
+    if not story.false_alarms_h:
+        add(body, "p", "None were looked for: the checkpoint's card, or the configuration, names no operating point.")
+        return
+    add(body, "p", f"At {story.false_alarms_h:g} false alarms an hour: {len(story.episodes)} found.")
+    for turn in story.episodes:
+        said = f"Episode {turn.episode}, {clock(turn.t_start)} to {clock(turn.t_end)}: {turn.sad_segments} of "
+        add(body, "p", f"{said}{turn.segments} segments sad on their own, evidence {turn.evidence:+.1f} at its end.")
+
+
+def _table(body: Tree, story: Story, plays: bool) -> None:
+    add(body, "h2", "Segments")
+    table = add(_scrolled(body, "segments"), "table")
+    names = ["", "from", "to", "p sad", "threshold", "", "voice", "words", "bias", "offset", "mood", "voiced"]
+    header = add(add(table, "thead"), "tr")
+    for name in [*names, "heard"] if story.with_words else names:
+        add(header, "th", name, scope="col", class_="said" if name == "heard" else "number")
+    rows = add(table, "tbody")
+    for told in story.segments:
+        _table_row(rows, told, story.with_words, plays)
+
+
+def _table_row(rows: Tree, told: Told, with_words: bool, plays: bool) -> None:
+    score = told.score
+    row = add(rows, "tr", class_="sad" if score.sad else "other")
+    cell = add(row, "td")
+    if plays:
+        add(cell, "button", f"play {score.segment}", data_seconds=f"{score.t_start:.3f}")
+    else:
+        cell.text = str(score.segment)
+    decision = "sad" if score.sad else "not sad"
+    words = _signed(score.text_logit) if score.text_used else score.text_reason
+    for text in (
+        f"{score.t_start:.2f}", f"{score.t_end:.2f}", f"{score.p_sad:.3f}", f"{score.threshold:.3f}",
+        f"{decision}, close" if score.uncertain else decision, _signed(score.audio_logit), words,
+        _signed(score.bias_logit), _signed(score.offset_logit),
+        "" if score.mood is None else f"{score.mood:.2f}", f"{100 * score.voiced:.0f} %",
+    ):  # fmt: skip
+        add(row, "td", text)
+    if with_words:
+        add(row, "td", told.words, class_="said")
+
+
+def _foot(body: Tree, story: Story) -> None:
+    add(body, "h2", "What this is")
+    add(body, "p", NOT_FOR)
+    made = f"sadstream {__version__}, checkpoint {story.model} ({story.system}, {story.licence})."
+    kept = "The words are those that were heard." if story.with_words else "It holds no words of what was said."
+    add(body, "p", f"Made by {made} {kept}", class_="faint")
+
+
+def _scrolled(body: Tree, name: str) -> Tree:
+    """A part that is wider than a phone: it scrolls by itself, also by keyboard."""
+    return add(body, "div", class_="scroll", tabindex=0, role="region", aria_label=name)
+
+
+def _signed(part: float | None) -> str:
+    return "" if part is None else f"{part:+.2f}"
+
+
+def _told_json(score: Score) -> str:
+    """The event as it is printed, safe inside a script element."""
+    return json.dumps(json.loads(to_json(score)), separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _hash(content: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"

@@ -1,0 +1,210 @@
+"""A row of a recording as one drawing: ruler, sound, attention, scores with their parts, mood, episodes, words."""
+
+import base64
+import textwrap
+from collections.abc import Sequence
+
+from sadstream.page.markup import Tree, add, clock, number, tree
+from sadstream.page.sound import ROW_S, ROW_STEPS, SoundRow, to_png
+from sadstream.page.told import Story, Told
+
+GUTTER, WIDTH = 64, 1000  # units left of the sound, and of ROW_S seconds of it
+UNITS_S = WIDTH / ROW_S
+# Where each track begins, and how high it is.
+RULER, WAVE, SPECTRUM, ATTENTION, SCORE, PARTS, MOOD = (
+    (0, 16), (18, 44), (64, 80), (148, 30), (190, 60), (258, 44), (308, 34)
+)  # fmt: skip
+EPISODE_HEIGHT = 10
+WORDS_TOP, LINE_HEIGHT, LETTER = 366, 12, 4.9  # units: where words begin, a line of them, a letter's width
+FULL_PART = 3.0  # log-likelihood ratio that reaches the edge of its track
+
+
+def overview(story: Story) -> Tree:
+    """The whole recording in one strip: a bar a segment, episodes below; each row of the page is a link."""
+    span = max(story.duration_s, 1.0)
+    scale = WIDTH / span
+    svg = tree("svg", class_="overview", viewBox=f"0 0 {GUTTER + WIDTH} 96", role="group", aria_label=summary(story))
+    _label(svg, "p sad", 40)
+    _label(svg, "episodes", 84)
+    inner = add(svg, "svg", x=GUTTER, width=WIDTH, height=96, viewBox=f"0 0 {WIDTH} 96")
+    for told in story.segments:
+        score = told.score
+        height = max(1.0, 68 * score.p_sad)
+        x, width = score.t_start * scale, max(1.0, (score.t_end - score.t_start) * scale - 0.5)
+        bar = add(inner, "rect", class_=_kind(told), x=x, y=72 - height, width=width, height=height)
+        add(bar, "title", _sentence(told))
+    if story.segments:
+        y = 72 - 68 * story.segments[-1].score.threshold
+        add(inner, "line", class_="limit", x1=0, x2=WIDTH, y1=y, y2=y)
+    add(inner, "line", class_="axis", x1=0, x2=WIDTH, y1=72, y2=72)
+    for turn in story.episodes:
+        width = max(2.0, (turn.t_end - turn.t_start) * scale)
+        add(inner, "rect", class_="episode", x=turn.t_start * scale, y=78, width=width, height=EPISODE_HEIGHT)
+    for at in range(0, max(1, int(span)), ROW_S):
+        link = add(inner, "a", href=f"#at-{at}", aria_label=f"row from {clock(at)}")
+        add(link, "rect", class_="door", x=at * scale, y=0, width=ROW_S * scale, height=96)
+    return svg
+
+
+def drawn_row(story: Story, row: SoundRow) -> Tree:
+    """All tracks of ROW_S seconds, on one time axis."""
+    t_end = row.t_start + ROW_S
+    told = [one for one in story.segments if one.score.t_start < t_end and one.score.t_end > row.t_start]
+    lines = max((len(_lines(one)) for one in told), default=0)
+    height = (WORDS_TOP + lines * LINE_HEIGHT + 4) if lines else MOOD[0] + MOOD[1] + EPISODE_HEIGHT + 8
+    said = f"{clock(row.t_start)} to {clock(min(t_end, story.duration_s))}: {len(told)} segments, "
+    svg = tree(
+        "svg", class_="row", id=f"at-{row.t_start:.0f}", viewBox=f"0 0 {GUTTER + WIDTH} {height}", role="img",
+        aria_label=said + f"{sum(one.score.sad for one in told)} sad", data_start=row.t_start, data_seconds=ROW_S,
+    )  # fmt: skip
+    _labels(svg, story, lines > 0)
+    inner = add(svg, "svg", class_="sound", x=GUTTER, width=WIDTH, height=height, viewBox=f"0 0 {WIDTH} {height}")
+    add(inner, "rect", class_="ground", x=0, y=WAVE[0], width=WIDTH, height=height - WAVE[0])
+    _ruler(inner, row.t_start, story.duration_s)
+    _sound(inner, row)
+    for one in told:
+        _segment(inner, one, row.t_start, story.peak_share)
+    _limits(inner, told)
+    _moods(inner, told, row.t_start)
+    _episodes(inner, story, row.t_start)
+    add(inner, "line", class_="head", x1=-1, x2=-1, y1=WAVE[0], y2=height)
+    return svg
+
+
+def summary(story: Story) -> str:
+    """The recording in one sentence."""
+    sad = sum(one.score.sad for one in story.segments)
+    n = len(story.episodes)
+    episodes = f"{n} episode{'' if n == 1 else 's'}" if story.false_alarms_h else "episodes were not looked for"
+    return f"{clock(story.duration_s)} long, {len(story.segments)} segments of speech, {sad} of them sad, {episodes}"
+
+
+def _labels(svg: Tree, story: Story, has_words: bool) -> None:
+    for name, (top, height) in (("wave", WAVE), ("0 to 8 kHz", SPECTRUM), ("attention", ATTENTION), ("p sad", SCORE)):
+        _label(svg, name, top + height / 2)
+    _label(svg, "voice", PARTS[0] + 8, "voice")
+    _label(svg, "words", PARTS[0] + 20, "words")
+    _label(svg, f"±{FULL_PART:.0f}", PARTS[0] + 36)
+    _label(svg, "mood", MOOD[0] + 14)
+    if story.episodes:
+        _label(svg, "episodes", MOOD[0] + MOOD[1] + 5)
+    if has_words:
+        _label(svg, "heard", WORDS_TOP)
+
+
+def _label(svg: Tree, name: str, y: float, kind: str = "") -> None:
+    add(svg, "text", name, class_=f"label {kind}".strip(), x=GUTTER - 6, y=y + 3)
+
+
+def _ruler(inner: Tree, t_start: float, duration_s: float) -> None:
+    for second in range(ROW_S):
+        if t_start + second > duration_s:
+            return
+        x, whole = second * UNITS_S, second % 5 == 0
+        add(inner, "line", class_="tick", x1=x, x2=x, y1=10 if whole else 13, y2=RULER[1])
+        if whole:
+            add(inner, "text", clock(t_start + second), class_="time", x=x + 3, y=11)
+
+
+def _sound(inner: Tree, row: SoundRow) -> None:
+    top, height = WAVE
+    step, middle = WIDTH / ROW_STEPS, top + height / 2
+    above = [f"{number(at * step)} {number(middle - v * height / 2)}" for at, v in enumerate(row.high.tolist())]
+    below = [f"{number(at * step)} {number(middle - v * height / 2)}" for at, v in enumerate(row.low.tolist())]
+    add(inner, "path", class_="wave", d=f"M{'L'.join(above + below[::-1])}Z")
+    picture = base64.b64encode(to_png(row.spectrum)).decode()
+    add(
+        inner, "image", class_="spectrum", href=f"data:image/png;base64,{picture}", x=0, y=SPECTRUM[0],
+        width=float(row.spectrum.shape[1]), height=SPECTRUM[1], preserveAspectRatio="none",
+    )  # fmt: skip
+
+
+def _segment(inner: Tree, told: Told, row_start: float, peak_share: float) -> None:
+    score = told.score
+    x, width = (score.t_start - row_start) * UNITS_S, (score.t_end - score.t_start) * UNITS_S
+    group = add(inner, "g", class_=_kind(told), data_segment=score.segment)
+    add(group, "title", _sentence(told))
+    add(group, "rect", class_="span", x=x, y=WAVE[0], width=width, height=SCORE[0] + SCORE[1] - WAVE[0])
+    _attention(group, told, row_start, peak_share)
+    top, height = SCORE
+    filled = max(1.0, height * score.p_sad)
+    add(group, "rect", class_="score", x=x + 1, y=top + height - filled, width=width - 2, height=filled)
+    add(group, "text", f"{score.p_sad:.2f}", class_="value", x=x + width / 2, y=max(top + 8, top + height - filled - 3))
+    _parts(group, told, x, width)
+    for at, line in enumerate(_lines(told)):
+        kind = "heard" if told.words_counted else "heard unused"
+        add(group, "text", line, class_=kind, x=x + 1, y=WORDS_TOP + 4 + at * LINE_HEIGHT)
+
+
+def _attention(group: Tree, told: Told, row_start: float, peak_share: float) -> None:
+    top, height = ATTENTION
+    for weight in told.weights:
+        x, width = (weight.t_start - row_start) * UNITS_S, (weight.t_end - weight.t_start) * UNITS_S
+        high = height * weight.share / peak_share
+        add(group, "rect", class_="weight", x=x, y=top + height - high, width=max(0.5, width - 1), height=high)
+
+
+def _parts(group: Tree, told: Told, x: float, width: float) -> None:
+    top, height = PARTS
+    middle = top + height / 2
+    add(group, "line", class_="axis", x1=x + 1, x2=x + width - 1, y1=middle, y2=middle)
+    score = told.score
+    for name, part, shift in (("voice", score.audio_logit, 0.0), ("words", score.text_logit, 0.5)):
+        if part is None or (name == "words" and not told.words_counted):
+            continue
+        high = height / 2 * max(-1.0, min(1.0, part / FULL_PART))
+        bar_x, bar_width = x + 2 + shift * (width - 4), (width - 4) / 2 - 1
+        add(group, "rect", class_=name, x=bar_x, y=middle - max(0.0, high), width=bar_width, height=abs(high))
+
+
+def _limits(inner: Tree, told: Sequence[Told]) -> None:
+    top, height = SCORE
+    add(inner, "line", class_="axis", x1=0, x2=WIDTH, y1=top + height, y2=top + height)
+    if told:
+        y = top + height * (1.0 - told[-1].score.threshold)
+        add(inner, "line", class_="limit", x1=0, x2=WIDTH, y1=y, y2=y)
+
+
+def _moods(inner: Tree, told: Sequence[Told], row_start: float) -> None:
+    top, height = MOOD
+    points = [
+        f"{number((one.score.t_end - row_start) * UNITS_S)} {number(top + height * (1.0 - one.score.mood))}"
+        for one in told
+        if one.score.mood is not None
+    ]
+    add(inner, "line", class_="axis", x1=0, x2=WIDTH, y1=top + height, y2=top + height)
+    if points:
+        add(inner, "polyline", class_="mood", points=" ".join(points))
+        for point in points:
+            x, y = point.split()
+            add(inner, "circle", class_="dot", cx=x, cy=y, r=2)
+
+
+def _episodes(inner: Tree, story: Story, row_start: float) -> None:
+    for turn in story.episodes:
+        x, width = (turn.t_start - row_start) * UNITS_S, (turn.t_end - turn.t_start) * UNITS_S
+        if x + width < 0 or x > WIDTH:
+            continue
+        bar = add(inner, "rect", class_="episode", x=x, y=MOOD[0] + MOOD[1] + 2, width=width, height=EPISODE_HEIGHT)
+        add(bar, "title", f"episode {turn.episode}: {turn.sad_segments} of {turn.segments} segments sad")
+
+
+def _kind(told: Told) -> str:
+    kind = "segment sad" if told.score.sad else "segment"
+    return f"{kind} close" if told.score.uncertain else kind
+
+
+def _sentence(told: Told) -> str:
+    score = told.score
+    said = (
+        f"segment {score.segment}, {score.t_start:.2f} to {score.t_end:.2f} s: p sad {score.p_sad:.3f}, "
+        f"{'sad' if score.sad else 'not sad'} at {score.threshold:.3f}"
+    )
+    return said + (", too close to call" if score.uncertain else "")
+
+
+def _lines(told: Told) -> list[str]:
+    if not told.words:
+        return []
+    room = (told.score.t_end - told.score.t_start) * UNITS_S
+    return textwrap.wrap(told.words, max(8, int(room / LETTER)), break_long_words=True)

@@ -1,0 +1,66 @@
+"""From a scored recording to its page on disk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sadstream.analyze import Analyzer
+from sadstream.audio import AudioFrame
+from sadstream.episode import Turn
+from sadstream.errors import UnavailableError, UsageError
+from sadstream.mood import MoodPlan
+from sadstream.page.told import Story, last_turns, told
+from sadstream.score import Scored
+from sadstream.sources import Recording, to_flac
+from sadstream.whole import write_whole
+
+LONGEST_S = 3600  # a page of an hour has some 12 MB, and browsers draw it; longer ones help nobody
+
+
+def require_pictures(recording: Recording, path: Path) -> None:
+    """Fail early, before models load: no page can come of it."""
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError:
+        raise UnavailableError("--report: needs Pillow; pip install 'sadstream[plot]'") from None
+    if not path.parent.is_dir():
+        raise UnavailableError(f"--report {path}: no folder {path.parent}; make it first")
+    if recording.duration_s > LONGEST_S:
+        raise UsageError(
+            f"--report {path}: {recording.path.name} is {recording.duration_s / 60:.0f} minutes long: expected at most "
+            f"{LONGEST_S // 60}; cut it first"
+        )
+
+
+def story(
+    recording: Recording,
+    found: Sequence[Scored],
+    turns: Sequence[Turn],
+    analyzer: Analyzer,
+    plan: MoodPlan,
+    words: bool,
+) -> Story:
+    """What the page will tell; words: also of what was said."""
+    return Story(
+        name=recording.path.name,
+        duration_s=recording.duration_s,
+        segments=tuple(told(scored, analyzer.header.attention_step_s, words) for scored in found),
+        episodes=last_turns(turns),
+        false_alarms_h=plan.false_alarms_h,
+        model=analyzer.model_id,
+        system=analyzer.header.system,
+        licence=analyzer.header.licence,
+        with_words=words,
+    )
+
+
+def write_report(recording: Recording, story: Story, path: Path, embed_audio: bool) -> None:
+    """The page whole or not at all; one with words or sound for its owner alone."""
+    from sadstream.page.document import page
+    from sadstream.page.sound import sound_rows
+
+    pcm = b"".join(item.pcm for item in recording.listen(lambda: False) if isinstance(item, AudioFrame))
+    document = page(story, sound_rows(pcm), to_flac(pcm) if embed_audio else None)
+    try:
+        write_whole(path, document.encode(), mode=0o600 if story.with_words or embed_audio else 0o666)
+    except OSError as error:
+        raise UnavailableError(f"--report {path}: cannot be written: {error.strerror}; choose another file") from None

@@ -1,0 +1,76 @@
+"""What a page tells of a recording, in records that any drawing can use; words only if they are wanted."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from sadstream.episode import Turn
+from sadstream.events import Score
+from sadstream.score import Scored
+
+UNSEEN = 1e-6  # a share that no drawing shows
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """The share of a segment's attention that one stretch of it got."""
+
+    t_start: float
+    t_end: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A segment: its score, where the model looked, and its words."""
+
+    score: Score  # without its words, unless they are wanted
+    weights: tuple[Weight, ...]
+    words: str  # empty where they are not wanted
+
+    @property
+    def words_counted(self) -> bool:
+        """The words went into the score."""
+        return self.score.text_used
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A whole recording."""
+
+    name: str
+    duration_s: float
+    segments: tuple[Told, ...]
+    episodes: tuple[Turn, ...]  # each as it was said last
+    false_alarms_h: float  # the operating point of the episodes; 0: none were looked for
+    model: str
+    system: str
+    licence: str
+    with_words: bool
+
+    @property
+    def peak_share(self) -> float:
+        """The largest share of attention in it."""
+        return max((weight.share for told in self.segments for weight in told.weights), default=1.0)
+
+
+def told(scored: Scored, step_s: float, with_words: bool) -> Told:
+    """What the page shows of a segment; step_s: seconds of audio behind one weight of the attention."""
+    transcript = scored.analysis.transcript
+    words = transcript.text if with_words else ""
+    return Told(replace(scored.score, text=words if with_words else None), _weights(scored, step_s), words)
+
+
+def last_turns(turns: Iterable[Turn]) -> tuple[Turn, ...]:
+    """Each episode once, as it was said last."""
+    found = {turn.episode: turn for turn in turns}
+    return tuple(found.values())
+
+
+def _weights(scored: Scored, step_s: float) -> tuple[Weight, ...]:
+    attention: Sequence[float] = () if scored.analysis.attention is None else scored.analysis.attention.tolist()
+    start, end = scored.segment.t_start, scored.segment.t_end
+    return tuple(
+        Weight(start + step * step_s, min(end, start + (step + 1) * step_s), share)
+        for step, share in enumerate(attention)
+        if share > UNSEEN and start + step * step_s < end
+    )
