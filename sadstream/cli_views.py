@@ -11,7 +11,9 @@ from sadstream.events import DEFAULT_ENDPOINT
 def watch(
     endpoint: Annotated[str, typer.Argument(help="ZeroMQ endpoint of the daemon.")] = DEFAULT_ENDPOINT,
     stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
-    marks: Annotated[Path | None, typer.Option(help="File for the moments that you mark with m; times, never words.")] = None,
+    marks: Annotated[
+        Path | None, typer.Option(help="File for the moments that you mark with m; times, never words.")
+    ] = None,
     server_key: Annotated[str | None, typer.Option(help="The daemon's public key, on a network.")] = None,
     key: Annotated[Path | None, typer.Option(help="File with our secret key, on a network.")] = None,
 ) -> None:
