@@ -1,16 +1,21 @@
 """The service on a machine: units that systemd finds sound, an installation that comes and goes whole."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sadstream import config, install
-from sadstream.errors import UsageError
+from sadstream import __version__, config, install
+from sadstream.errors import UnavailableError, UsageError
 
 UNITS = Path(__file__).parent.parent / "systemd"
 ALL = sorted(path.name for path in UNITS.iterdir())
@@ -151,3 +156,86 @@ class TestInstallation:
 
         assert done.returncode == 2
         assert "nothing was done" in done.stderr
+
+
+def run(*command: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """A program from start to end."""
+    words = [str(word) for word in command]
+    return subprocess.run(words, check=False, capture_output=True, text=True, timeout=280, **options)
+
+
+@pytest.fixture(scope="session")
+def from_a_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` of an environment into which the built wheel was installed; it borrows this one's other packages."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # a copy: building leaves its traces beside the source
+    leave = shutil.ignore_patterns(".*", "__pycache__", "build", "runs", "*.egg-info", "node_modules", "tests")
+    shutil.copytree(UNITS.parent, source, ignore=leave)
+    built = run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, source)
+    if built.returncode and "No matching distribution" in built.stderr:
+        pytest.skip("no package index to build a wheel with")
+    assert built.returncode == 0, built.stderr
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "venv", with_pip=False)
+    program = folder / "venv/bin"
+    installed = run(sys.executable, "-m", "pip", "--python", program / "python", "install", "-q", "--no-deps", wheel)
+    assert installed.returncode == 0, installed.stderr
+    # A path in a .pth file comes last and its own .pth files are not read: no editable sadstream comes through it.
+    (packages,) = (folder / "venv/lib").glob("python3*/site-packages")
+    (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return program
+
+
+@pytest.mark.slow
+class TestWheel:
+    def test_the_program_of_a_wheel_is_the_wheels(self, from_a_wheel: Path, tmp_path: Path) -> None:
+        code = "from sadstream import install as i; print(i.__file__, i._unit('sadstream.service'), i.origin())"
+        where, unit, origin = run(from_a_wheel / "python", "-c", code, cwd=tmp_path).stdout.split()
+        version = run(from_a_wheel / "sadstream", "--version", cwd=tmp_path)
+
+        assert where.startswith(str(from_a_wheel.parent))
+        assert unit.startswith(str(from_a_wheel.parent))
+        assert origin.endswith(".whl")
+        assert __version__ in version.stdout
+
+    @pytest.mark.models
+    @pytest.mark.usefixtures("real_models")
+    def test_it_scores_the_scene_that_it_carries(self, from_a_wheel: Path, tmp_path: Path) -> None:
+        scene = run(from_a_wheel / "python", "-c", "from sadstream import demo; print(demo.scene_path())", cwd=tmp_path)
+        path = scene.stdout.strip()
+        scored = run(from_a_wheel / "sadstream", "score", path, cwd=tmp_path)
+
+        assert path.startswith(str(from_a_wheel.parent))
+        assert scored.returncode == 0, scored.stderr
+        assert len(scores(scored.stdout)) > 3
+
+
+NETLESS = ("unshare", "-rn")
+
+
+@pytest.mark.slow
+@pytest.mark.models
+@pytest.mark.usefixtures("real_models")
+def test_a_machine_without_network_uses_a_bundle(tmp_path: Path, scene: Path) -> None:
+    """Fetched here into a folder; there, with no models of its own and no network, that folder is all it needs."""
+    if shutil.which("unshare") is None or run(*NETLESS, "true").returncode:
+        pytest.skip("network namespaces are not permitted here")
+    sadstream = (sys.executable, "-m", "sadstream.cli")
+    bundle, there = tmp_path / "bundle", {**os.environ, "SADSTREAM_MODELS": str(tmp_path / "there")}
+    fetched = run(*sadstream, "models", "fetch", "--to", bundle)
+    if fetched.returncode == UnavailableError.exit_code:
+        pytest.skip(f"models cannot be fetched here: {fetched.stderr.splitlines()[-1]}")
+    assert fetched.returncode == 0, fetched.stderr
+    before = run(*NETLESS, *sadstream, "score", scene, env=there)
+    carried = run(*NETLESS, *sadstream, "models", "fetch", "--from", bundle, env=there)
+    scored = run(*NETLESS, *sadstream, "score", scene, env=there)
+
+    assert before.returncode == UnavailableError.exit_code
+    assert carried.returncode == 0, carried.stderr
+    assert scored.returncode == 0, scored.stderr
+    assert scores(scored.stdout) == scores(run(*sadstream, "score", scene).stdout) != []
+
+
+def scores(lines: str) -> list[float]:
+    """The scores among JSON lines."""
+    return [json.loads(line)["p_sad"] for line in lines.splitlines()]
