@@ -27,7 +27,7 @@ let heard = new Heard(), kept = [], chosen = null, connected = false, waiting = 
 function choose(name) {
   if (chosen === name) return;
   chosen = name;
-  past.show(name).then(() => (document.documentElement.dataset.ready = "history"));
+  past.show(name).then(() => requestAnimationFrame(() => (document.documentElement.dataset.ready = "history")));
   heat.show(name);
   draw();
 }

@@ -1,5 +1,6 @@
 // How the daemon is: state and why, what was lost, how long a segment takes and where the time goes.
 
+import { unix } from "./heard.js";
 import { LAMPS, REASONS, at, clock, count, lasting, make, say } from "./words.js";
 
 const STAGES = ["queue", "vad", "whisper", "text", "fusion", "publish"];
@@ -20,6 +21,10 @@ export function showHealth(stream, connected) {
   say("health-sentence", sentence(state, why, stream));
   if (!stream) return;
   const { status } = stream;
+  if (status && at("state").dataset.session !== status.session) {
+    at("state").dataset.since = unix(status);
+    at("state").dataset.session = status.session;
+  }
   say("rtf", status ? status.rtf.toFixed(2) : "–");
   at("rtf").dataset.tone = status && status.rtf > 0.9 ? "warn" : "";
   for (const [id, number] of [["dropped", status?.dropped ?? 0], ["missed", stream.missed], ["restarts", stream.restarts]]) {

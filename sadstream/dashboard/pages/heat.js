@@ -57,6 +57,7 @@ export class Heat {
     at("heat").tHead.replaceChildren(head);
     at("heat").tBodies[0].replaceChildren(...heat.rows.map((cells, row) => this.row(heat, cells, row, first)));
     this.cells = heat.rows;
+    at("heat").dataset.first = heat.first;
     this.focus(Math.min(this.where[0], heat.rows.length - 1), this.where[1], false);
   }
 

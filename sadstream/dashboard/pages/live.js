@@ -69,6 +69,7 @@ export class Live {
     const p = at("now-p");
     say("now-p", last.p_sad.toFixed(2));
     p.dataset.sad = last.sad;
+    p.dataset.session = last.session;
     p.dataset.seq = last.seq;
     say("now-verdict", last.uncertain ? "too close to call" : last.sad ? "sad" : "not sad");
     say("now-threshold", last.threshold.toFixed(2));

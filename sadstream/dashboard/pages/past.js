@@ -120,6 +120,7 @@ export class Past {
       : `${moment(span.since_s)} to ${moment(span.until_s)}: no scores in the journal.`;
     say("past-sentence", this.rest);
     at("history").dataset.scores = span.scores;
+    at("history").dataset.drawn = this.number;
   }
 
   point(u) {
