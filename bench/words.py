@@ -106,7 +106,7 @@ def way(name: str, ct2: str) -> Callable[[Any], str]:
 
     def cut(samples: Any) -> str:
         with torch.inference_mode():
-            return ours.transcribe(torch.from_numpy(samples)).text
+            return ours.transcribe(torch.from_numpy(samples).unsqueeze(0))[0].text
 
     return cut
 

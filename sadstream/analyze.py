@@ -2,14 +2,14 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream import checkpoint as checkpoints
 from sadstream.config import Config
 from sadstream.errors import UnavailableError
-from sadstream.events import TextReason
 from sadstream.features import at_level, heard_frames, log_mel
 from sadstream.gate import SURE_SPEECH
 from sadstream.header import Calibration, Header, WhisperStatesConfig
@@ -47,6 +47,7 @@ class Analysis:
     offset_logit: float = 0.0  # the voice's own, once it is known
     mood: float | None = None  # probability of a sad stretch, once there is a before
     uncertain: bool | None = None
+    provisional: bool = False  # of its sound alone, before the words
 
     @property
     def sure_speech(self) -> bool:
@@ -57,6 +58,10 @@ class Analysis:
     def sad(self) -> bool:
         """The decision at the threshold in force."""
         return self.p_sad >= self.threshold
+
+
+Early = Callable[[int, Analysis], None]
+UNHEARD = Transcript("", 0.0, 0.0, "off")
 
 
 def compute_device(wanted: str) -> str:
@@ -93,7 +98,7 @@ class Analyzer:
         self._fusion = loaded.fusion.to(self.device)
         self._gate = SpeechGate()
         self._least_speech = config.gate.speech
-        self._text = self._text_encoder(config)
+        self._text = self._text_encoder(config, loaded)
         self._whisper, self._state_whisper = self._whispers(config)
         self.whisper_name = self._whisper.name if self._whisper else "off"
         self._linguist = self._who_knows_languages(config)
@@ -101,29 +106,59 @@ class Analyzer:
 
     def __call__(self, segment: Segment) -> Analysis | NotSpeech:
         """The score of a segment, its parts, and the milliseconds that each stage took; or that nobody spoke."""
+        return self.many([segment])[0]
+
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | NotSpeech]:
+        """As if each were analysed alone, in less time; a segment waits for its whole batch.
+
+        early: is told which of them it is, and what its sound alone comes to, before the words are heard.
+        """
         start = time.perf_counter()
-        speech = self._gate(segment.samples)
-        return NotSpeech(speech) if speech < self._least_speech else self._score(segment, speech, start)
+        chances = [self._gate(segment.samples) for segment in segments]
+        answers: list[Analysis | NotSpeech] = [NotSpeech(chance) for chance in chances]
+        spoken = [number for number, chance in enumerate(chances) if chance >= self._least_speech]
+        if spoken:
+            batch = _Batch([segments[n] for n in spoken], [chances[n] for n in spoken], start)
+            say = None if early is None else (lambda n, analysis: early(spoken[n], analysis))
+            for number, analysis in zip(spoken, self._score(batch, say), strict=True):
+                answers[number] = analysis
+        return answers
 
     def is_speech(self, segment: Segment) -> bool:
         """The segment would be scored."""
         return self._gate(segment.samples) >= self._least_speech
 
-    def _score(self, segment: Segment, speech: float, start: float) -> Analysis:
+    def _score(self, batch: "_Batch", early: Early | None) -> list[Analysis]:
         import torch
 
+        everyone = range(len(batch.segments))
         with torch.inference_mode():
-            transcript = self._transcribe(segment, speech)
+            features, frames = self._features(batch.segments)
+            if early is not None:
+                parts = self._parts(features, frames, [], None, len(everyone))
+                spent = (1000 * (time.perf_counter() - batch.start), 0.0, 0.0)
+                for n in everyone:
+                    early(n, replace(self._analysis(UNHEARD, batch.speech[n], parts[n], spent), provisional=True))
+            transcripts = self._transcribe(batch)
             heard = time.perf_counter()
-            embedding = self._text([transcript.text]) if self._text and transcript.kept else None
+            kept = [n for n in everyone if transcripts[n].kept]
+            embedding = self._text([transcripts[n].text for n in kept]) if self._text and kept else None
             embedded = time.perf_counter()
-            raw_audio, raw_text, attention = self._parts(segment, embedding)
-            calibration = self.header.calibration
-            audio = audio_part(calibration, raw_audio) if self.header.audio else 0.0
-            if speech < SURE_SPEECH:
-                audio = min(audio, 0.0)  # what may be a dog is no evidence of sadness
-            text = 0.0 if embedding is None else text_part(calibration, raw_text)
+            parts = self._parts(features, frames, kept, embedding, len(everyone))
+        spent = (heard - batch.start, embedded - heard, time.perf_counter() - embedded)
+        milliseconds = (1000 * spent[0], 1000 * spent[1], 1000 * spent[2])
+        return [self._analysis(transcripts[n], batch.speech[n], parts[n], milliseconds) for n in everyone]
+
+    def _analysis(
+        self, transcript: Transcript, speech: float, raw: "_Raw", spent_ms: tuple[float, float, float]
+    ) -> Analysis:
+        calibration = self.header.calibration
+        audio = audio_part(calibration, raw.audio) if self.header.audio else 0.0
+        if speech < SURE_SPEECH:
+            audio = min(audio, 0.0)  # what may be a dog is no evidence of sadness
+        text = 0.0 if raw.text is None else text_part(calibration, raw.text)
         logit = self._prior_logit + audio + text
+        whisper_ms, text_ms, fusion_ms = spent_ms
         return Analysis(
             bias_logit=self._prior_logit,
             audio_logit=audio,
@@ -132,19 +167,19 @@ class Analyzer:
             threshold=self._threshold,
             transcript=transcript,
             model=self.model_id,
-            whisper_ms=1000 * (heard - start),
-            text_ms=1000 * (embedded - heard),
-            fusion_ms=1000 * (time.perf_counter() - embedded),
-            attention=attention,
+            whisper_ms=whisper_ms,
+            text_ms=text_ms,
+            fusion_ms=fusion_ms,
+            attention=raw.attention,
             speech=speech,
         )
 
-    def _text_encoder(self, config: Config) -> TextEncoder | None:
+    def _text_encoder(self, config: Config, loaded: checkpoints.Checkpoint) -> TextEncoder | None:
         wanted = self.header.text
         if wanted is None or config.text.encoder == "off":
             return None
         name = wanted.name if config.text.encoder == "auto" else config.text.encoder
-        return TextEncoder(locate(name, "text"), wanted, self.device)
+        return TextEncoder(locate(name, "text"), wanted, self.device, loaded.text_layers)
 
     def _whispers(self, config: Config) -> tuple[Whisper | None, Whisper | None]:
         """The model that hears words (None when words are off) and the one whose states are read; often the same."""
@@ -176,43 +211,79 @@ class Analyzer:
             raise UnavailableError(f"whisper.linguist = {wanted!r}: hears English only; expected a multilingual model")
         return linguist
 
-    def _transcribe(self, segment: Segment, speech: float) -> Transcript:
+    def _transcribe(self, batch: "_Batch") -> list[Transcript]:
         import torch
 
         if self._whisper is None:
-            reason: TextReason = "off"
-            return Transcript("", 0.0, 0.0, reason)
-        return self._whisper.transcribe(torch.from_numpy(at_level(segment.samples, LEVEL_DBFS)), speech, self._linguist)
+            return [UNHEARD] * len(batch.segments)
+        samples = torch.stack([torch.from_numpy(at_level(one.samples, LEVEL_DBFS)) for one in batch.segments])
+        return self._whisper.transcribe(samples, batch.speech, self._linguist)
 
-    def _parts(self, segment: Segment, embedding: "Tensor | None") -> "tuple[float, float, NDArray[np.float32] | None]":
+    def _features(self, segments: Sequence[Segment]) -> "tuple[Tensor | None, Tensor | None]":
+        """What the fusion model hears of each segment, and how many of its frames hold audio."""
         import torch
 
         config = self.header.audio
-        features = heard = None
-        if config is not None:
-            samples = torch.from_numpy(at_level(segment.samples, config.level_dbfs)).unsqueeze(0)
-            if isinstance(config, WhisperStatesConfig):
-                assert self._state_whisper is not None
-                features = self._state_whisper.states(samples, config)
-            else:
-                features = log_mel(samples, config).to(self.device)
-            if self.header.masked:
-                frames = heard_frames(samples_heard(segment.t_start, segment.t_end), config.n_frames)
-                heard = torch.tensor([frames], device=self.device)
-        elif embedding is None:
-            return 0.0, 0.0, None
-        parts = self._fusion.parts(features, embedding, heard)
-        attention = None if parts.attention is None else parts.attention[0].float().cpu().numpy()
-        return float(parts.audio[0]), float(parts.text[0]), attention
+        if config is None:
+            return None, None
+        samples = torch.stack([torch.from_numpy(at_level(one.samples, config.level_dbfs)) for one in segments])
+        if isinstance(config, WhisperStatesConfig):
+            assert self._state_whisper is not None
+            features = self._state_whisper.states(samples, config)
+        else:
+            features = log_mel(samples, config).to(self.device)
+        if not self.header.masked:
+            return features, None
+        frames = [heard_frames(samples_heard(one.t_start, one.t_end), config.n_frames) for one in segments]
+        return features, torch.tensor(frames, device=self.device)
+
+    def _parts(
+        self, features: "Tensor | None", frames: "Tensor | None", kept: list[int], words: "Tensor | None", n: int
+    ) -> "list[_Raw]":
+        """The raw parts of n segments, of which those `kept` have `words`; audio may depend on them."""
+        import torch
+
+        raw = [_Raw(0.0, None, None)] * n
+        with_words = kept if words is not None else []
+        for rows, embedding in ((with_words, words), ([m for m in range(n) if m not in with_words], None)):
+            if not rows or (features is None and embedding is None):
+                continue
+            at = torch.tensor(rows, device=self.device)
+            parts = self._fusion.parts(
+                None if features is None else features[at], embedding, None if frames is None else frames[at]
+            )
+            text = [None] * len(rows) if embedding is None else parts.text.tolist()
+            for place, row in enumerate(rows):
+                attention = None if parts.attention is None else parts.attention[place].float().cpu().numpy()
+                raw[row] = _Raw(float(parts.audio[place]), text[place], attention)
+        return raw
 
     def _warm_up(self) -> None:
         """Two dummy segments, so that the first real one is as quick as the rest."""
         import numpy as np
 
         noise = np.random.default_rng(0).standard_normal(48_000).astype(np.float32) * np.float32(0.01)
-        for number in range(2):
-            dummy = Segment(number=number, samples=noise, t_start=0.0, t_end=3.0, voiced=1.0, arrived_s=0.0)
-            self._score(dummy, self._gate(noise), time.perf_counter())
+        dummy = Segment(number=0, samples=noise, t_start=0.0, t_end=3.0, voiced=1.0, arrived_s=0.0)
+        for _ in range(2):
+            self._score(_Batch([dummy], [self._gate(noise)], time.perf_counter()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Segments in which somebody speaks, how likely that is, and when work on them began."""
+
+    segments: Sequence[Segment]
+    speech: Sequence[float]
+    start: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Raw:
+    """The fusion model's parts of one segment before calibration; `text` is None without words."""
+
+    audio: float
+    text: float | None
+    attention: "NDArray[np.float32] | None"
 
 
 def audio_part(calibration: Calibration, raw: float) -> float:

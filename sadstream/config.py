@@ -131,6 +131,7 @@ class PublishConfig(Table):
 
     endpoint: str = DEFAULT_ENDPOINT
     text: bool = Field(default=False, description="the words go to every subscriber; off unless you say so")
+    provisional: bool = Field(default=False, description="a score of the sound alone at once, the whole one after it")
     replay: str = Field(default="auto", description="where the last events can be asked for: auto, off, or an endpoint")
     replay_events: int = Field(default=500, ge=0, le=100_000, description="kept in memory, of each topic")
     secret_key: str | None = Field(default=None, min_length=1, description="file of the daemon's CURVE key")

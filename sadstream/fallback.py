@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sadstream.analyze import Analysis
+from sadstream.analyze import Analysis, Early
 from sadstream.errors import UnavailableError
-from sadstream.reports import Analyze, Degraded, Say
+from sadstream.reports import Analyze, Degraded, Say, analyze_many
 from sadstream.segment import Segment
 from sadstream.speech import NotSpeech
 
@@ -38,15 +38,20 @@ class Fallback:
 
     def __call__(self, segment: Segment) -> Analysis | NotSpeech:
         """The segment's score, on whichever rung holds."""
+        return self.many([segment])[0]
+
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | NotSpeech]:
+        """The segments' scores, on whichever rung holds; nothing is said early a second time."""
         if self._at and self._now() >= self._retry_at_s:
             self._climb()
         while True:
             assert self.analyze is not None
             try:
-                return self.analyze(segment)
+                return analyze_many(self.analyze, segments, early)
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
+            early = None
             self._load_from(self._at + 1)
 
     def _load_from(self, rung: int) -> None:

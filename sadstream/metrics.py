@@ -39,6 +39,8 @@ class Metrics:
         stream = event.stream
         if isinstance(event, Gap):
             self._gaps.labels(stream).inc()
+        elif isinstance(event, Score) and event.provisional:
+            return  # the segment is counted with its final score
         elif isinstance(event, Score):
             for stage in STAGES:
                 self._latency.labels(stream, stage).observe(getattr(event.latency_ms, stage) / 1000)

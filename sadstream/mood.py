@@ -76,6 +76,13 @@ class Mood:
         moved = replace(analysis, offset_logit=offset, p_sad=p_sad, mood=self._filter.mood, uncertain=close)
         return moved, turns
 
+    def early(self, analysis: Analysis) -> Analysis:
+        """A provisional analysis with the voice's offset; it moves no mood and no episode, and has a number."""
+        offset = self._offset_now()
+        self._seq += 1
+        ratio = analysis.bias_logit + analysis.audio_logit + analysis.text_logit + offset
+        return replace(analysis, offset_logit=offset, p_sad=1.0 / (1.0 + math.exp(-ratio)))
+
     def elapse(self, t: float) -> list[Turn]:
         """Nobody spoke up to this second of audio."""
         return self._filter.elapse(t)
@@ -87,4 +94,9 @@ class Mood:
     def _offset(self, audio_logit: float, seconds: float) -> float:
         if self._plan.offset == "running":
             return self._running.feed(audio_logit, seconds)
+        return self._offset_now()
+
+    def _offset_now(self) -> float:
+        if self._plan.offset == "running":
+            return self._running.offset
         return self._plan.offset_logit if self._plan.offset == "calibrated" else 0.0

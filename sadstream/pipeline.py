@@ -4,8 +4,8 @@ for frame in source:                       # a reader blocks here, and only here
     for segment in segmenter.feed(frame):
         inbox.put(segment)
 
-while segment := inbox.get():              # the analyser
-    report(analyzer(segment))
+while segments := inbox.take(BATCH):       # the analyser
+    report(analyzer(segments))
 """
 
 import os
@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 
+from sadstream.analyze import Analysis
 from sadstream.audio import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.errors import SadstreamError
@@ -38,12 +39,14 @@ from sadstream.reports import (
     Queued,
     Rejected,
     Report,
+    analyze_many,
 )
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import POLL_S, Item, Source, paced
 from sadstream.speech import NotSpeech
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
+BATCH_SEGMENTS = 4  # at most this many streams are analysed at once
 MAX_AGE_S = 6.0  # a live segment that waited longer since its last sample is not scored as new
 ASIDE_ITEMS = 1000
 ASIDE_STOP_S = 0.2  # to finish at the end; a disk that hangs is not waited for
@@ -79,17 +82,19 @@ class Inbox:
             self._changed.notify_all()
             return full and not self._closed
 
-    def get(self) -> Queued | Ended | None:
-        """The segment that waits longest, over all streams; None when the inbox is closed."""
+    def take(self, most: int) -> list[Queued | Ended]:
+        """The segments that wait longest, at most one of each stream; none when the inbox is closed.
+
+        It waits for the first and for no other, so that a lone segment is never late.
+        """
         with self._changed:
-            while not self._closed:
-                heads = [queue for queue in self._waiting.values() if queue]
-                if heads:
-                    item = min(heads, key=_put_s).popleft()
-                    self._changed.notify_all()
-                    return item
-                self._changed.wait()
-            return None
+            self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
+            if self._closed:
+                return []
+            heads = sorted((queue for queue in self._waiting.values() if queue), key=_put_s)
+            items = [queue.popleft() for queue in heads[:most]]
+            self._changed.notify_all()
+            return items
 
     def waiting(self, stream: str) -> int:
         """How many segments of this stream wait."""
@@ -264,34 +269,43 @@ class Pipeline:
     def _analyze_all(self) -> None:
         analyze, ready = self._load(self._degraded)
         self._report(ready)
-        while (item := self._inbox.get()) is not None:
-            if isinstance(item, Ended):
-                self._report(item)
-            elif item.live and self._pace_realtime and boottime() - item.put_s + item.late_s > MAX_AGE_S:
-                self._report(Dropped(item.stream, stale=True))
-            else:
+        while items := self._inbox.take(BATCH_SEGMENTS):
+            batch = [item for item in items if isinstance(item, Queued) and not self._stale(item)]
+            if batch:
                 self._busy_since_s = time.monotonic()
-                self._analyze(analyze, item)
+                self._analyze(analyze, batch)
                 self._busy_since_s = None
+            for item in items:
+                if isinstance(item, Ended):
+                    self._report(item)
 
-    def _analyze(self, analyze: Analyze, item: Queued) -> None:
-        start, start_boot_s = time.monotonic(), boottime()
-        analysis = analyze(item.segment)
-        end = time.monotonic()
-        if item.live and (boottime() - start_boot_s) - (end - start) > SUSPENDED_S:
+    def _stale(self, item: Queued) -> bool:
+        """Too old to be scored as new, and said to be."""
+        stale = item.live and self._pace_realtime and boottime() - item.put_s + item.late_s > MAX_AGE_S
+        if stale:
             self._report(Dropped(item.stream, stale=True))
-            return
-        waiting = self._inbox.waiting(item.stream)
-        if isinstance(analysis, NotSpeech):
-            self._report(Rejected(item.stream, waiting))
-            return
-        timing = Timing(
-            queue_ms=1000 * (start_boot_s - item.put_s),
-            vad_ms=item.vad_ms,
-            arrived_s=item.segment.arrived_s,
-            analyzed_s=end,
-        )
-        self._report(Analyzed(item.stream, item.segment, analysis, timing, end - start, waiting))
+        return stale
+
+    def _analyze(self, analyze: Analyze, batch: Sequence[Queued]) -> None:
+        start, start_boot_s = time.monotonic(), boottime()
+
+        def report(number: int, analysis: Analysis) -> None:
+            item, end = batch[number], time.monotonic()
+            timing = Timing(1000 * (start_boot_s - item.put_s), item.vad_ms, item.segment.arrived_s, end)
+            waiting = self._inbox.waiting(item.stream)
+            busy_s = (end - start) / len(batch)
+            self._report(Analyzed(item.stream, item.segment, analysis, timing, busy_s, waiting))
+
+        early = report if self._config.publish.provisional else None
+        answers = analyze_many(analyze, [item.segment for item in batch], early)
+        suspended = boottime() - start_boot_s - (time.monotonic() - start) > SUSPENDED_S
+        for number, (item, answer) in enumerate(zip(batch, answers, strict=True)):
+            if item.live and suspended:
+                self._report(Dropped(item.stream, stale=True))
+            elif isinstance(answer, NotSpeech):
+                self._report(Rejected(item.stream, self._inbox.waiting(item.stream)))
+            else:
+                report(number, answer)
 
     def _degraded(self, report: Degraded) -> None:
         if self._busy_since_s is not None:

@@ -297,6 +297,7 @@ def make_score(
         model=analysis.model,
         mood=analysis.mood,
         uncertain=analysis.uncertain,
+        provisional=True if analysis.provisional else None,
         text=analysis.transcript.text if with_text else None,
     )
 

@@ -1,9 +1,10 @@
 """What the threads say to the supervising loop, and what is in the queue between them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from sadstream.analyze import Analysis
+from sadstream.analyze import Analysis, Early
 from sadstream.errors import SadstreamError
 from sadstream.events import Reason
 from sadstream.publish import Timing
@@ -112,5 +113,23 @@ class Failed:
 
 Report = Ready | Changed | Felt | Gap | Analyzed | Rejected | Dropped | Degraded | Ended | Failed
 Analyze = Callable[[Segment], Analysis | NotSpeech]
+
+
+@runtime_checkable
+class AnalyzeMany(Protocol):
+    """An analyser that takes several segments at once."""
+
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | NotSpeech]: ...
+
+
+def analyze_many(
+    analyze: Analyze, segments: Sequence[Segment], early: Early | None = None
+) -> list[Analysis | NotSpeech]:
+    """All at once where the analyser can, else one after the other, and then nothing early."""
+    if isinstance(analyze, AnalyzeMany):
+        return analyze.many(segments, early)
+    return [analyze(segment) for segment in segments]
+
+
 Say = Callable[[Degraded], None]
 Load = Callable[[Say], tuple[Analyze, Ready]]

@@ -187,12 +187,17 @@ class Service:
         if self._config.model.threshold is not None:  # it may be newer than the models
             analysis = replace(analysis, threshold=self._config.model.threshold)
         segment = replace(report.segment, number=report.segment.number - stream.no_speech)
-        analysis, turns = self._moods[report.stream].feed(analysis, segment.t_start, segment.t_end)
-        self._observe(
-            self._publisher.send_score(
-                report.stream, segment, analysis, report.timing, stream.dropped, self._config.publish.text
-            )
+        mood, turns = self._moods[report.stream], list[Turn]()
+        if analysis.provisional:
+            analysis = mood.early(analysis)
+        else:
+            analysis, turns = mood.feed(analysis, segment.t_start, segment.t_end)
+        event = self._publisher.send_score(
+            report.stream, segment, analysis, report.timing, stream.dropped, self._config.publish.text
         )
+        self._observe(event)
+        if event.provisional:
+            return
         self._tell(report.stream, turns)
         self._heard[report.stream] = segment.t_end, segment.arrived_s
         stream.analyzed(report.busy_s, segment.t_end - segment.t_start, report.waiting)

@@ -4,6 +4,7 @@ openai-whisper registers hooks on shared modules while it decodes, so two thread
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,32 +70,49 @@ class Whisper:
         self._cut_encoder = CutEncoder(self._model, self._log_mel, half=device == "cuda")
         self._decoder = GreedyDecoder(self._model, self._tokenizer)
 
-    def transcribe(self, samples: "Tensor", speech: float = 1.0, linguist: "Whisper | None" = None) -> Transcript:
-        """The words in (48000,) float32 samples, greedy.
+    def transcribe(
+        self, samples: "Tensor", speech: Sequence[float] | None = None, linguist: "Whisper | None" = None
+    ) -> list[Transcript]:
+        """The words in each of (batch, 48000) float32 samples, greedy.
 
-        speech: probability that somebody speaks in them; linguist: a multilingual model to be asked in doubt.
+        speech: probability that somebody speaks in each; linguist: a multilingual model to be asked in doubt.
         """
-        states = self._cut_encoder(samples.unsqueeze(0).to(self._model.device))
-        (heard,) = self._decoder(states, self._cut_encoder.silence())
-        text = self._tokenizer.decode(list(heard.tokens)).strip()
-        evidence = Evidence(text, heard.looped, heard.no_speech, heard.avg_logprob, speech)
-        reason = judge(evidence)
-        if linguist is not None and evidence.doubtful and reason in ("none", "low-confidence"):
-            reason = judge(replace(evidence, language=linguist.language(samples)))
-        return Transcript(text, heard.no_speech, heard.avg_logprob, reason)
+        states = self._cut_encoder(samples.to(self._model.device))
+        evidence = [
+            Evidence(
+                self._tokenizer.decode(list(heard.tokens)).strip(),
+                heard.looped,
+                heard.no_speech,
+                heard.avg_logprob,
+                chance,
+            )
+            for heard, chance in zip(
+                self._decoder(states, self._cut_encoder.silence()), speech or [1.0] * len(samples), strict=True
+            )
+        ]
+        reasons = [judge(one) for one in evidence]
+        doubtful = [n for n, one in enumerate(evidence) if one.doubtful and reasons[n] in ("none", "low-confidence")]
+        if linguist is not None and doubtful:
+            for n, language in zip(doubtful, linguist.language(samples[doubtful]), strict=True):
+                reasons[n] = judge(replace(evidence[n], language=language))
+        return [
+            Transcript(one.text, one.no_speech, one.avg_logprob, reason)
+            for one, reason in zip(evidence, reasons, strict=True)
+        ]
 
     @property
     def multilingual(self) -> bool:
         """It can tell languages apart."""
         return bool(self._model.is_multilingual)
 
-    def language(self, samples: "Tensor") -> float:
-        """Probability that (48000,) float32 samples are in this model's language, from the decoder's first step."""
-        states = self._cut_encoder(samples.unsqueeze(0).to(self._model.device))
+    def language(self, samples: "Tensor") -> list[float]:
+        """Probability that each of (batch, 48000) samples is in this model's language, by the decoder's first step."""
+        states = self._cut_encoder(samples.to(self._model.device))
         languages = list(self._tokenizer.all_language_tokens)
         own = languages.index(self._tokenizer.language_token)
         logits = self._decoder.after(self._tokenizer.sot, languages, states, self._cut_encoder.silence())
-        return float(logits[0].softmax(0)[own])
+        found: list[float] = logits.softmax(1)[:, own].tolist()
+        return found
 
     def states(self, samples: "Tensor", config: WhisperStatesConfig) -> "Tensor":
         """(batch, layers, frames, width) float32 encoder states of (batch, 48000) samples, as the header fixes them.

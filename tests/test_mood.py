@@ -117,3 +117,13 @@ class TestPlan:
 
     def test_a_rate_is_held_to_one_alarm_more_than_was_counted(self) -> None:
         assert CARD.rate(CARD.calibrated[0]) == pytest.approx(1.0)
+
+
+def test_a_provisional_score_has_a_number_and_the_offset_and_moves_nothing_else() -> None:
+    chosen = MoodPlan("calibrated", 0.5)
+    with_early, without = Mood(chosen), Mood(chosen)
+    early = with_early.early(scored(1.0))
+
+    assert early.offset_logit == 0.5
+    assert math.log(early.p_sad / (1 - early.p_sad)) == pytest.approx(1.5 + early.bias_logit)
+    assert with_early.feed(scored(1.0), 0.0, 3.0)[0].mood == without.feed(scored(1.0), 0.0, 3.0)[0].mood

@@ -1,23 +1,38 @@
 """The threads: what is lost and what is not, who waits for whom, and how all of it ends."""
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pytest
-from fakes import FakeSource, analysis, config, fake_load, quiet, slow, spoken, talk, voice
+from fakes import READY, FakeSource, analysis, config, fake_load, quiet, slow, spoken, talk, voice
 
-from sadstream.analyze import Analysis
+from sadstream.analyze import Analysis, Early
 from sadstream.audio import Framer, to_pcm
 from sadstream.errors import DataError
 from sadstream.liveness import boottime
 from sadstream.pipeline import MAX_AGE_S, QUEUE_SEGMENTS, Inbox, Pipeline
-from sadstream.reports import Analyzed, Changed, Dropped, Ended, Failed, Felt, Gap, Load, Queued, Ready, Report
+from sadstream.reports import (
+    Analyzed,
+    Changed,
+    Dropped,
+    Ended,
+    Failed,
+    Felt,
+    Gap,
+    Load,
+    Queued,
+    Ready,
+    Rejected,
+    Report,
+)
 from sadstream.segment import Segment
 from sadstream.sources import Item, SourceChange
+from sadstream.speech import NotSpeech
 
 TALK = to_pcm(talk(6))
 T = TypeVar("T")
@@ -59,7 +74,7 @@ class TestInbox:
 
         assert [inbox.put(self.queued("mic", n)) for n in range(4)] == [False, False, True, True]
         assert inbox.waiting("mic") == QUEUE_SEGMENTS
-        first = inbox.get()
+        (first,) = inbox.take(1)
         assert isinstance(first, Queued)
         assert first.segment.number == 2
 
@@ -68,7 +83,23 @@ class TestInbox:
         for stream, put_s in (("a", 2.0), ("b", 1.0), ("a", 3.0)):
             inbox.put(self.queued(stream, 0, put_s))
 
-        assert [item.stream for item in (inbox.get(), inbox.get(), inbox.get()) if item] == ["b", "a", "a"]
+        assert [item.stream for _ in range(3) for item in inbox.take(1)] == ["b", "a", "a"]
+
+    def test_a_batch_holds_one_segment_of_each_stream_and_no_more_than_asked_for(self) -> None:
+        inbox = Inbox(["a", "b", "c"])
+        for stream, number, put_s in (("a", 0, 2.0), ("a", 1, 2.5), ("b", 0, 1.0), ("c", 0, 3.0)):
+            inbox.put(self.queued(stream, number, put_s))
+
+        assert [item.stream for item in inbox.take(2)] == ["b", "a"]
+        assert [item.stream for item in inbox.take(4)] == ["a", "c"]
+
+    def test_a_lone_segment_waits_for_nobody(self) -> None:
+        inbox = Inbox(["a", "b"])
+        inbox.put(self.queued("b", 0))
+        start = time.monotonic()
+
+        assert [item.stream for item in inbox.take(4)] == ["b"]
+        assert time.monotonic() - start < 0.1
 
     def test_a_full_stream_takes_nothing_from_another(self) -> None:
         inbox = Inbox(["a", "b"])
@@ -84,7 +115,7 @@ class TestInbox:
         inbox.close()
 
         assert inbox.wait_for_room("mic", 0.0)
-        assert inbox.get() is None
+        assert inbox.take(1) == []
 
 
 class TestPipeline:
@@ -124,6 +155,56 @@ class TestPipeline:
         for name, turns in zip(names, (2, 3), strict=True):
             numbers = [report.segment.number for report in of(reports, Analyzed) if report.stream == name]
             assert list(range(turns)) == numbers
+
+    @pytest.mark.parametrize("fault", ["dead", "hung", "gone"])
+    def test_one_streams_fault_never_delays_anothers_score(self, tmp_path: Path, fault: str) -> None:
+        """One device raises, hangs in a read, or says that it is lost; the other's segments wait no longer for it."""
+        hung = threading.Event()
+
+        def faulty() -> Iterator[Item]:
+            yield SourceChange("listening", "none")
+            yield from Framer().feed(to_pcm(np.concatenate([quiet(0.5), voice(1.0)])), time.monotonic())
+            if fault == "dead":
+                raise DataError("device: read failed")
+            if fault == "hung":
+                hung.wait(10.0)
+            yield SourceChange("no-device", "device-lost")
+
+        sound = FakeSource(spoken(TALK), live=False)
+        with running(tmp_path, [FakeSource(faulty), sound], fake_load(slow(0.02)), False, ("bad", "good")) as (
+            pipeline,
+            reports,
+        ):
+            collect(pipeline, reports, lambda: any(end.stream == "good" for end in of(reports, Ended)), limit_s=5.0)
+            hung.set()
+
+        good = [report for report in of(reports, Analyzed) if report.stream == "good"]
+        assert list(range(6)) == [report.segment.number for report in good]
+        assert max(report.timing.queue_ms for report in good) < 500
+        assert not of(reports, Failed)
+
+    def test_streams_that_wait_are_analysed_together_each_with_its_own_answer(self, tmp_path: Path) -> None:
+        batches: list[list[int]] = []
+
+        class Many:
+            def __call__(self, segment: Segment) -> Analysis | NotSpeech:
+                return self.many([segment])[0]
+
+            def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | NotSpeech]:
+                assert early is None
+                batches.append([segment.number for segment in segments])
+                time.sleep(0.1)
+                return [analysis(s) if s.number % 2 == 0 else NotSpeech(0.0) for s in segments]
+
+        names = ("a", "b", "c")
+        sources = [FakeSource(spoken(TALK), live=False) for _ in names]
+        with running(tmp_path, sources, lambda _: (Many(), READY), False, names) as (pipeline, reports):
+            collect(pipeline, reports, lambda: len(of(reports, Ended)) == 3)
+
+        assert max(map(len, batches)) == 3
+        for name in names:
+            assert [r.segment.number for r in of(reports, Analyzed) if r.stream == name] == [0, 2, 4]
+            assert len([r for r in of(reports, Rejected) if r.stream == name]) == 3
 
     def test_an_old_segment_of_a_live_source_is_dropped_not_scored(self, tmp_path: Path) -> None:
         """As after a SIGSTOP of the whole daemon."""

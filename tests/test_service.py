@@ -70,6 +70,26 @@ class TestLife:
         assert [score.segment for score in scores(said)] == [0, 1, 2, 3]
         assert [score.seq for score in scores(said)] == [0, 1, 2, 3]
 
+    def test_a_provisional_score_comes_first_where_it_is_asked_for_under_the_same_segment(self, tmp_path: Path) -> None:
+        class Early:
+            def __call__(self, segment: Segment) -> Analysis | NotSpeech:
+                return self.many([segment])[0]
+
+            def many(self, segments: Any, early: Any = None) -> list[Analysis | NotSpeech]:
+                for number, segment in enumerate(segments):
+                    early(number, replace(analysis(segment), provisional=True))
+                return [analysis(segment, "so sad") for segment in segments]
+
+        settings = config(tmp_path, publish={"endpoint": f"ipc://{tmp_path}/pub", "provisional": True})
+        source = FakeSource(spoken(TALK), live=False)
+        daemon, said = service(tmp_path, [source], fake_load(Early()), settings, pace_realtime=False)
+        daemon.run()
+
+        assert [(s.segment, s.provisional, s.text_used) for s in scores(said)] == [
+            step for n in range(4) for step in ((n, True, False), (n, None, True))
+        ]
+        assert [s.seq for s in scores(said)] == list(range(8))
+
     def test_status_comes_as_often_as_the_heartbeat(self, tmp_path: Path) -> None:
         settings = config(tmp_path, service={"heartbeat_s": 0.3})
 

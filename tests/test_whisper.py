@@ -85,7 +85,7 @@ def test_a_batch_is_decoded_like_its_members(whisper: Whisper, utterances: torch
 def test_cutting_the_silence_costs_no_words(whisper: Whisper, utterances: torch.Tensor) -> None:
     """The scene's sentences are heard from 250 positions and the cached tail as from 1,500."""
     with torch.inference_mode():
-        said = " ".join(whisper.transcribe(samples).text.lower() for samples in utterances)
+        said = " ".join(transcript.text.lower() for transcript in whisper.transcribe(utterances))
 
     assert said.count("by the door") >= 7
 

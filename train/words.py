@@ -79,7 +79,7 @@ def _heard(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: 
             stored = cache.get(key)
             if stored is None:
                 segment = pieces(read_audio(Path(row.path)), AudioSource())[0]
-                transcript = whisper.transcribe(torch.from_numpy(at_level(segment, WHISPER_DBFS)))
+                transcript = whisper.transcribe(torch.from_numpy(at_level(segment, WHISPER_DBFS)).unsqueeze(0))[0]
                 stored = np.array(transcript.text if transcript.kept else "")
                 cache.put(key, stored)
             heard.append(str(stored))

@@ -1,0 +1,63 @@
+"""A segment's score is its own, in whatever company it is analysed, and early what the sound alone comes to."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sadstream.analyze import Analysis, Analyzer
+from sadstream.audio import AudioFrame
+from sadstream.config import Config, SegmentConfig, VadConfig
+from sadstream.demo import scene_path
+from sadstream.segment import Segment, Segmenter
+from sadstream.sources import Recording
+from sadstream.speech import NotSpeech
+
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
+
+
+@pytest.fixture(scope="module")
+def analyzer(real_models: None) -> Analyzer:
+    return Analyzer(Config())
+
+
+@pytest.fixture(scope="module")
+def segments() -> list[Segment]:
+    """The scene's, and one in the middle in which nobody speaks."""
+    segmenter = Segmenter(VadConfig(), SegmentConfig())
+    items = Recording(scene_path()).listen(lambda: False)
+    found = [segment for item in items if isinstance(item, AudioFrame) for segment in segmenter.feed(item)][:4]
+    return [*found[:2], Segment(9, np.zeros(48_000, dtype=np.float32), 0.0, 3.0, 1.0, 0.0), *found[2:]]
+
+
+def test_a_batch_is_scored_like_its_members(analyzer: Analyzer, segments: list[Segment]) -> None:
+    """To 1e-4 in each part, the words to the letter, and who does not speak stays out of it."""
+    together, alone = analyzer.many(segments), [analyzer(segment) for segment in segments]
+
+    assert [isinstance(answer, NotSpeech) for answer in together] == [False, False, True, False, False]
+    for found, expected in zip(together, alone, strict=True):
+        if isinstance(found, Analysis) and isinstance(expected, Analysis):
+            assert found.transcript.text == expected.transcript.text
+            assert found.transcript.reason == expected.transcript.reason
+            assert found.audio_logit == pytest.approx(expected.audio_logit, abs=1e-4)
+            assert found.text_logit == pytest.approx(expected.text_logit, abs=1e-4)
+
+
+def test_the_sound_alone_comes_first_and_its_part_is_the_last_words_too(
+    analyzer: Analyzer, segments: list[Segment]
+) -> None:
+    early: dict[int, Analysis] = {}
+    final = analyzer.many(segments, early.__setitem__)
+
+    assert sorted(early) == [0, 1, 3, 4]
+    for number, first in early.items():
+        last = final[number]
+        assert isinstance(last, Analysis)
+        assert first.provisional
+        assert not last.provisional
+        assert (first.text_logit, first.transcript.kept) == (0.0, False)
+        assert first.audio_logit == pytest.approx(last.audio_logit, abs=1e-4)
+        assert math.log(first.p_sad / (1 - first.p_sad)) == pytest.approx(
+            first.bias_logit + first.audio_logit, abs=1e-6
+        )
+        assert first.whisper_ms < last.whisper_ms
