@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-slow soak bench bench-wire eval bench-train check setup system models clean
+.PHONY: demo test test-slow soak bench bench-wire eval bench-train screenshots check setup system models clean
 
 demo: setup models
 	$(BIN)/sadstream demo
@@ -42,6 +42,11 @@ eval: setup models
 	$(BIN)/sadstream models fetch base
 	$(BIN)/sadstream-train days --data $(DATA)
 	$(BIN)/sadstream-train gates --data $(DATA) --scale $(EVAL_SCALE)
+
+# Every picture in README and docs, of the real program; needs Debian's chromium.
+screenshots: setup models
+	$(BIN)/python pictures/watch.py docs/watch.svg
+	$(BIN)/python pictures/report.py sadstream/scene/scene.flac docs/report.png
 
 check: setup
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """What a watcher calls a stream: deaf and gone are said plainly, and first."""
 
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -41,6 +42,8 @@ def test_a_state_has_an_age_by_the_daemons_clock() -> None:
     heard.event(a_status(0, state="no-device", reason="device-lost"), 100.0)  # its clock: 1.5 s
 
     assert heard.verdict(104.0).age == "for 4 s"
+    heard.event(replace(a_score(0), monotonic_s=31.5), 130.0)
+    assert heard.verdict(131.0).age == "for 31 s"
 
 
 def test_a_late_heartbeat_is_said_before_the_daemon_is_called_gone() -> None:

@@ -47,7 +47,18 @@ WAITING = Verdict("WAITING", "no daemon has said anything yet", "warning")
 class Heard:
     """One stream as its events and findings come."""
 
-    __slots__ = ("_heard_s", "_latencies", "_since_s", "_stale", "episode", "lost", "score", "status", "strip")
+    __slots__ = (
+        "_clock_s",
+        "_heard_s",
+        "_latencies",
+        "_since_s",
+        "_stale",
+        "episode",
+        "lost",
+        "score",
+        "status",
+        "strip",
+    )
 
     def __init__(self) -> None:
         self.strip = Strip()
@@ -55,14 +66,15 @@ class Heard:
         self.status: Status | None = None
         self.episode: Episode | None = None
         self.lost = 0  # events that never arrived
-        self._since_s = 0.0  # of the daemon's clock, when its state last changed
+        self._clock_s = 0.0  # the daemon's, as its newest event has it
+        self._since_s = 0.0  # by that clock, when its state last changed
         self._heard_s = 0.0  # of ours
         self._stale = False
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
 
     def event(self, event: Event, now_s: float) -> None:
         """Take an event that came at this moment."""
-        self._heard_s, self._stale = now_s, False
+        self._heard_s, self._clock_s, self._stale = now_s, event.monotonic_s, False
         match event:
             case Score():
                 self.score = event
@@ -100,7 +112,7 @@ class Heard:
         said = verdict_of(status.state, status.reason)
         if silent_s > LATE_S:
             return replace(said, age=silent, tone="warning" if said.tone == "good" else said.tone)
-        return replace(said, age=f"for {span(status.monotonic_s - self._since_s + silent_s)}")
+        return replace(said, age=f"for {span(self._clock_s - self._since_s + silent_s)}")
 
     def latency(self) -> str:
         """The newest score's milliseconds from its last sample, and what is usual."""

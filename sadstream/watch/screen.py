@@ -179,9 +179,9 @@ def _rows(blocks: list[_Block]) -> int:
 def _score(score: Score | None) -> Text:
     if score is None:
         return Text("no score yet", QUIET, end="")
-    row = Text(f"{score.t_start:.1f} to {score.t_end:.1f} s  p_sad {score.p_sad:.2f} ", end="")
+    row = Text(f"at {score.t_start:.1f} s  p_sad {score.p_sad:.2f} ", end="")
     row.append("SAD" if score.sad else "not sad", SAD if score.sad else "")
-    row.append(" (too close to call)" if score.uncertain else "")
+    row.append(", close" if score.uncertain else "")
     if score.audio_logit is not None and score.text_logit is not None:
         row.append(f"  voice {score.audio_logit:+.2f}  words ")
         row.append(f"{score.text_logit:+.2f}" if score.text_used else f"({score.text_reason})")

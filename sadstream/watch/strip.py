@@ -133,7 +133,7 @@ class Strip:
 
 
 def _gutter(name: str, scale: str) -> Text:
-    return Text(f"{name:<{GUTTER - 1 - len(scale)}}{scale} "[:GUTTER], QUIET, end="")
+    return Text.assemble((f"{name:<{GUTTER - 1 - len(scale)}}{scale} ", QUIET), end="")
 
 
 def _bar(column: Column, level: int, height: int, glyphs: Glyphs, is_line: bool) -> Text:
