@@ -28,7 +28,7 @@ function follow() {
 
 function play(seconds) {
   audio.currentTime = seconds;
-  audio.play();
+  audio.play().catch(() => {}); // paused again before it began
 }
 
 for (const row of rows) {
