@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
@@ -18,6 +19,9 @@ from sadstream.errors import UnavailableError, UsageError
 from sadstream.releases import CURRENT
 
 Run = Callable[[Sequence[str]], None]
+
+HOMES = ("/root", "/home", "/run/user")  # ProtectHome=yes hides them from the system's units
+SYSTEM_PYTHON = "/usr/bin/python3"
 
 SAYS = """\
 sadstream will run as a service of {whom}, now and after every start.
@@ -92,7 +96,10 @@ def install(where: Layout, run: Run, yes: bool, ask: Callable[[str], str] = inpu
     if not yes and ask("Install it? Type yes: ").strip().lower() != "yes":
         raise UsageError("service install: not confirmed, so nothing was done")
     sources = {name: _unit(name) for name in where.unit_files}
-    run([sys.executable, "-m", "venv", "--clear", str(where.environment)])
+    python = interpreter(where.user)
+    if not where.user:
+        os.umask(0o022)  # the service reads its environment and configuration as a user of its own
+    run([python, "-m", "venv", "--clear", str(where.environment)])
     program = str(where.environment / "bin/sadstream")
     run([str(where.environment / "bin/python"), "-m", "pip", "install", "--quiet", f"{origin()}"])
     run([program, "doctor", "--fix", "--only", "torchaudio"])
@@ -128,6 +135,24 @@ def uninstall(where: Layout, run: Run) -> None:
     left = [str(folder) for folder in (where.environment, where.state, where.configuration) if folder.exists()]
     if left:
         raise UnavailableError(f"service uninstall: could not remove {', '.join(left)}; remove it by hand")
+
+
+def interpreter(user: bool, this: str = sys.executable, system_python: str = SYSTEM_PYTHON) -> str:
+    """The Python to make the environment with: this one, or where the service could not reach it, the system's.
+
+    UnavailableError where that is missing, too old, or cannot make environments.
+    """
+    real = str(Path(this).resolve())
+    if user or not real.startswith(tuple(f"{folder}/" for folder in HOMES)):
+        return this
+    can = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
+    with suppress(OSError):
+        if subprocess.run([system_python, "-c", can], check=False, stderr=subprocess.DEVNULL).returncode == 0:
+            return system_python
+    raise UnavailableError(
+        f"service install: a service cannot reach this Python, {real}: expected {system_python} of 3.11 or newer; "
+        f"install it (Debian: apt-get install python3-venv)"
+    )
 
 
 def require_root(where: Layout) -> None:

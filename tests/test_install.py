@@ -136,6 +136,31 @@ class TestInstallation:
 
         assert config.load(path).model.threshold == 0.7
 
+    def test_a_python_in_somebodys_home_is_not_the_systems_service(self, tmp_path: Path) -> None:
+        """Its sandbox hides homes, so that an environment made with that Python could not start there."""
+        at_home, elsewhere = "/root/.pyenv/bin/python", str(tmp_path / "python")
+
+        assert install.interpreter(False, at_home, system_python=sys.executable) == sys.executable
+        assert install.interpreter(False, elsewhere, system_python="/none") == elsewhere
+        assert install.interpreter(True, at_home, system_python="/none") == at_home
+        with pytest.raises(UnavailableError, match=r"cannot reach this Python, /root/.* apt-get install"):
+            install.interpreter(False, at_home, system_python=str(tmp_path / "none"))
+
+    def test_a_strict_umask_of_the_installer_does_not_lock_the_service_out(self, tmp_path: Path) -> None:
+        where, seen = install.layout(False, tmp_path), []
+
+        def run(_: Sequence[str]) -> None:
+            seen.append(os.umask(os.umask(0o022)))
+
+        before = os.umask(0o077)
+        try:
+            install.install(where, run, yes=True)
+        finally:
+            os.umask(before)
+
+        assert set(seen) == {0o022}
+        assert (where.configuration / "sadstream.toml").stat().st_mode & 0o777 == 0o644
+
     def test_the_units_and_the_layout_name_the_same_places(self) -> None:
         where = install.layout(False)
         text = (UNITS / "sadstream.service").read_text()
@@ -149,6 +174,7 @@ class TestInstallation:
 
         for name in ALL:
             assert f'"systemd/{name}"' in pyproject
+        assert '"docs/service.md"' in pyproject  # the units' Documentation=
 
     def test_it_asks_for_a_yes_before_anything_as_a_command_too(self) -> None:
         command = [sys.executable, "-m", "sadstream.cli", "service", "install", "--user"]
@@ -196,6 +222,7 @@ class TestWheel:
         assert where.startswith(str(from_a_wheel.parent))
         assert unit.startswith(str(from_a_wheel.parent))
         assert origin.endswith(".whl")
+        assert (from_a_wheel.parent / "share/sadstream/service.md").is_file()
         assert __version__ in version.stdout
 
     @pytest.mark.models
