@@ -1,5 +1,6 @@
 """`sadstream run`: from command line and configuration to a running service."""
 
+import faulthandler
 import logging
 import os
 import resource
@@ -42,6 +43,8 @@ def run_daemon(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the service knows better
     with suppress(OSError, ValueError):  # a sandbox may forbid it, and then sets it itself
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the last seconds of speech
+    with suppress(OSError, ValueError, RuntimeError):  # no standard error
+        faulthandler.enable()  # a crash or the watchdog's SIGABRT says where each thread was: code, no values
     config = configured(path, changes)
     logs.set_up(config.service.log_level)
     sources = [open_source(stream, config) for stream in config.stream]

@@ -99,6 +99,10 @@ def hearing(microphone: VirtualMicrophone, endpoint: str, folder: Path) -> Itera
         try:
             with Listener(endpoint) as listener:
                 yield listener, psutil.Process(daemon.pid)
+        except AssertionError as error:
+            raise AssertionError(
+                f"{error}\nexit code {daemon.poll()}\n{(folder / 'log').read_text()[-3000:]}"
+            ) from error
         finally:
             daemon.terminate()
             try:

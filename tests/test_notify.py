@@ -88,14 +88,20 @@ class TestSupervised:
     def test_a_hang_is_caught_and_the_daemon_restarted(
         self, tmp_path: Path, endpoint: str, fake: str, hang_s: float, code: int
     ) -> None:
-        """The analyser's by the daemon itself; a hang of the loop that supervises, by the watchdog."""
+        """The analyser's by the daemon itself; a hang of the loop that supervises, by the watchdog.
+
+        Its SIGABRT leaves in the log where each thread was.
+        """
         command = [*FAKES, fake, "--publish", endpoint, "--config", config_file(tmp_path, hang_s)]
         with Supervisor(tmp_path, command, watchdog_s=3.0) as supervisor:
             supervisor.until(lambda: supervisor.exits)
             supervisor.until(lambda: supervisor.said("READY=1") == 2)
             assert wait_for(endpoint, lambda event: event["type"] == "score")["seq"] == 0
 
+        log = supervisor.log.read_text()
         assert supervisor.exits[0] == code
+        assert ("Fatal Python error: Aborted" in log) == (code == -signal.SIGABRT)
+        assert ("in send_score" in log or "in hang" in log) == (code == -signal.SIGABRT)
 
     def test_a_hang_of_the_source_is_cured_without_a_restart(self, tmp_path: Path, endpoint: str) -> None:
         with Supervisor(tmp_path, [*FAKES, "capture=hang", "--publish", endpoint], watchdog_s=4.0) as supervisor:
