@@ -68,8 +68,13 @@ def card_path(checkpoint: Path) -> Path:
 
 
 def read_card(checkpoint: Path, model: str) -> Card | None:
-    """The card beside a checkpoint, or None; UnavailableError for one that belongs to another or is damaged."""
+    """The card beside a checkpoint, or beside the file that its name is a link to; None if there is none.
+
+    UnavailableError for one that belongs to another checkpoint or is damaged.
+    """
     path = card_path(checkpoint)
+    if not path.exists():
+        path = card_path(checkpoint.resolve())
     try:
         card = Card.model_validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -1,10 +1,10 @@
-"""Checkpoints of a running service: a folder of verified files, one of them current, the one before it kept."""
+"""Checkpoints of a running service: verified files with their cards, one of them current, the one before it kept."""
 
 import os
-import shutil
 from pathlib import Path
 
 from sadstream import checkpoint
+from sadstream.card import card_path, read_card
 from sadstream.errors import UsageError
 
 CURRENT = "current.safetensors"
@@ -14,15 +14,15 @@ PREVIOUS = "previous.safetensors"
 def upgrade(folder: Path, path: Path) -> str:
     """Make this checkpoint the current one; its first 12 hex digits. A file that is not sound changes nothing."""
     sha = checkpoint.load(path).sha256[:12]
+    card = read_card(path, sha)
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     kept = folder / f"{sha}.safetensors"
     if not kept.exists():
-        part = folder / f".{sha}.part"
-        shutil.copyfile(path, part)
-        part.chmod(0o644)
-        _sync(part)
+        part = _written(path.read_bytes(), kept)
         checkpoint.load(part)  # the copy, not the hope
         part.replace(kept)
+    if card is not None:  # without it the service would say nothing of episodes
+        _written(card.model_dump_json(indent=1).encode(), card_path(kept)).replace(card_path(kept))
     before = _target(folder / CURRENT)
     if before != kept.name:
         if before is not None:
@@ -46,6 +46,15 @@ def rollback(folder: Path) -> str:
 
 def _target(link: Path) -> str | None:
     return str(link.readlink()) if link.is_symlink() else None
+
+
+def _written(content: bytes, target: Path) -> Path:
+    """A whole file beside its place, readable by the service, to be moved there."""
+    part = target.with_name(f".{target.name}.part")
+    part.write_bytes(content)
+    part.chmod(0o644)
+    _sync(part)
+    return part
 
 
 def _point(link: Path, target: str) -> None:

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from sadstream import checkpoint, releases
-from sadstream.errors import SadstreamError, UsageError
+from sadstream.card import card_path, read_card
+from sadstream.config import parse
+from sadstream.errors import SadstreamError, UnavailableError, UsageError
+from sadstream.plan import read_plan
 
 DEFAULT = checkpoint.default_path()
 
@@ -33,6 +36,37 @@ def test_an_upgrade_is_current_and_a_rollback_brings_the_old_one_back(tmp_path: 
     assert releases.rollback(folder) == second == current(folder)
 
 
+def test_what_was_measured_of_a_checkpoint_goes_with_it_through_upgrade_and_rollback(
+    tmp_path: Path, other: Path
+) -> None:
+    """By its card a service says episodes; one without a card has none."""
+    folder = tmp_path / "checkpoints"
+    first = releases.upgrade(folder, DEFAULT)
+    assert read_card(folder / releases.CURRENT, first) == read_card(DEFAULT, first) is not None
+    second = releases.upgrade(folder, other)
+    assert read_card(folder / releases.CURRENT, second) is None
+    releases.rollback(folder)
+    assert read_card(folder / releases.CURRENT, first) is not None
+
+
+def test_a_card_of_another_checkpoint_changes_nothing(tmp_path: Path, other: Path) -> None:
+    card_path(other).write_bytes(card_path(DEFAULT).read_bytes())
+    folder = tmp_path / "checkpoints"
+    first = releases.upgrade(folder, DEFAULT)
+
+    with pytest.raises(UnavailableError, match="measured for checkpoint"):
+        releases.upgrade(folder, other)
+    assert current(folder) == first
+
+
+def test_the_installed_default_keeps_episodes_as_the_shipped_one_does(tmp_path: Path) -> None:
+    releases.upgrade(tmp_path / "c", DEFAULT)
+    installed = parse({"model": {"checkpoint": str(tmp_path / "c" / releases.CURRENT)}}, "test")
+
+    assert read_plan(installed) == read_plan(parse({}, "test"))
+    assert read_plan(installed).false_alarms_h
+
+
 def test_the_same_checkpoint_twice_keeps_the_one_before(tmp_path: Path, other: Path) -> None:
     folder = tmp_path / "checkpoints"
     first = releases.upgrade(folder, DEFAULT)
@@ -53,7 +87,8 @@ def test_a_damaged_file_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(SadstreamError):
         releases.upgrade(folder, bad)
     assert current(folder) == first
-    assert sorted(path.name for path in folder.iterdir()) == [f"{first}.safetensors", releases.CURRENT]
+    files = [f"{first}.card.json", f"{first}.safetensors", releases.CURRENT]
+    assert sorted(path.name for path in folder.iterdir()) == files
 
 
 def test_without_an_earlier_one_there_is_no_way_back(tmp_path: Path) -> None:
