@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-slow soak bench bench-wire eval bench-train screenshots check setup system models clean
+.PHONY: demo test test-slow soak bench bench-wire bench-dashboard eval bench-train screenshots check setup system models clean
 
 demo: setup models
 	$(BIN)/sadstream demo
@@ -30,6 +30,9 @@ bench: setup models
 bench-wire: setup
 	$(BIN)/python bench/wire.py --json docs/bench-wire.json
 
+bench-dashboard: setup system
+	PYTHONPATH=tests $(BIN)/python -P bench/dashboard.py --json docs/bench-dashboard.json
+
 # Seconds an epoch of each system on a simulated IEMOCAP of full size.
 bench-train: setup
 	$(BIN)/sadstream-train benchmark --preset thesis-small
@@ -47,6 +50,7 @@ eval: setup models
 screenshots: setup models
 	$(BIN)/python pictures/watch.py docs/watch.svg
 	$(BIN)/python pictures/report.py sadstream/scene/scene.flac docs/report.png
+	PYTHONPATH=tests $(BIN)/python -P pictures/dashboard.py
 
 check: setup
 	$(BIN)/ruff check .

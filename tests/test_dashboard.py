@@ -116,6 +116,20 @@ def test_the_kernel_says_whose_a_connection_is() -> None:
     assert owner(("127.0.0.1", client_port), ("127.0.0.1", 1)) is None
 
 
+def test_a_connection_that_its_program_has_closed_is_nobodys() -> None:
+    """The kernel's tables say root's of it, and root may look."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        there, here = client.getsockname(), server.getsockname()
+        accepted, _ = server.accept()
+        client.sendall(b"GET / HTTP/1.1")
+        client.close()
+        time.sleep(0.1)
+
+        assert owner(there, here) is None
+        accepted.close()
+
+
 def test_the_kernel_says_it_of_ipv6_too() -> None:
     try:
         server = socket.create_server(("::1", 0), family=socket.AF_INET6)
@@ -572,6 +586,17 @@ def test_files_of_others_and_files_that_are_none_are_refused(tmp_path: Path) -> 
 def test_what_cannot_be_is_a_usage_error(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         check(replace(Options(endpoint="tcp://127.0.0.1:5556"), **change))
+
+
+def test_wrong_keys_of_the_wire_are_one_line(tmp_path: Path) -> None:
+    for arguments, code in (
+        (("--server-key", "x"), 2),
+        (("--server-key", "x" * 40, "--key", str(tmp_path / "no")), 66),
+    ):
+        done = run("dashboard", "--port", str(free_port()), *arguments)
+
+        assert done.returncode == code, done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_port_in_use_is_one_line_and_73() -> None:

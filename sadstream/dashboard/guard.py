@@ -44,12 +44,12 @@ OPEN_PATHS = ("/login", "/pages/login.html", "/pages/style.css", "/pages/icon.sv
 class Guard:
     """An ASGI application around another: host, user or token, same origin for what changes anything, headers."""
 
-    def __init__(self, inner: App, options: Options, who: Owner = owner) -> None:
+    def __init__(self, inner: App, options: Options, csrf: str, who: Owner = owner) -> None:
         self._inner = inner
         self._options = options
         self._who = who
         self._secret = secrets.token_bytes(32)
-        self.csrf = secrets.token_urlsafe(32)
+        self._csrf = csrf
         prefix = "__Host-" if options.scheme == "https" else ""
         self._cookie = f"{prefix}sadstream-{options.port}"
 
@@ -90,7 +90,7 @@ class Guard:
 
     def _means_it(self, headers: dict[str, str]) -> bool:
         """Our own page asks: same origin, and the word that only it can read."""
-        return self._same_origin(headers) and same(headers.get("x-sadstream-csrf", ""), self.csrf)
+        return self._same_origin(headers) and same(headers.get("x-sadstream-csrf", ""), self._csrf)
 
     def _same_origin(self, headers: dict[str, str]) -> bool:
         origin = headers.get("origin")

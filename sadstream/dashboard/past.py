@@ -1,8 +1,8 @@
 """The journal as columns in memory, so that a week can be looked at, and looked into, at once."""
 
-import json
 import re
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,14 @@ Column = NDArray[np.float64]
 
 TAIL_S = 3600.0  # read again each time: a daemon whose disk failed writes late what waited in memory
 FIELDS = ("p_sad", "threshold", "sad", "audio_logit", "text_logit", "mood", "text_used")
-QUERY = (
+WHOLE = (  # without an order: along the index it takes twice as long as a scan and a sort here
     "SELECT time_s, stream, json_extract(event, '$.p_sad', '$.threshold', '$.sad', '$.audio_logit', '$.text_logit', "
-    "'$.mood', '$.text_used') FROM score WHERE time_s >= ? ORDER BY time_s, stream, seq"
+    "'$.mood', '$.text_used') FROM score"
 )
-assert re.findall(r"\$\.(\w+)", QUERY) == list(FIELDS)
+assert re.findall(r"\$\.(\w+)", WHOLE) == list(FIELDS)
+TAIL = f"{WHOLE} WHERE time_s >= ?"
+BARE = str.maketrans("", "", "[]")
+MAPPED_BYTES = 1 << 30  # of the file that is read without a copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +84,28 @@ class Past:
 
 def _read(connection: sqlite3.Connection, known: Table) -> Table:
     """What is known and still kept, and then the tail."""
+    connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
     (oldest,) = connection.execute("SELECT min(time_s) FROM score").fetchone()
     since_s = float(known.time_s[-1]) - TAIL_S if len(known.time_s) else -np.inf
-    rows = connection.execute(QUERY, (since_s,)).fetchall()
+    rows = connection.execute(*((TAIL, (since_s,)) if len(known.time_s) else (WHOLE,))).fetchall()
     kept = known.between(np.inf if oldest is None else oldest, since_s)
     if not rows:
         return kept
     times, names, values = zip(*rows, strict=True)
     streams = tuple(sorted({*kept.streams, *names}))
     number = {name: at for at, name in enumerate(streams)}
+    time_s = np.array(times)
+    order = np.argsort(time_s, kind="stable")
     renumbered = np.array([number[name] for name in kept.streams], np.int16)[kept.stream]
     return Table(
         streams,
-        np.concatenate((kept.time_s, np.array(times))),
-        np.concatenate((renumbered, np.array([number[name] for name in names], np.int16))),
-        # One parse for all rows: a call a row takes four times as long.
-        np.concatenate((kept.columns, np.array(json.loads(f"[{','.join(values)}]"), np.float32))),
+        np.concatenate((kept.time_s, time_s[order])),
+        np.concatenate((renumbered, np.array([number[name] for name in names], np.int16)[order])),
+        np.concatenate((kept.columns, _columns(values)[order])),
     )
+
+
+def _columns(arrays: Sequence[str]) -> NDArray[np.float32]:
+    """JSON arrays of len(FIELDS) numbers, nulls and truths as rows; all at once, since 200,000 parses take 0.5 s."""
+    text = ",".join(arrays).translate(BARE).replace("true", "1").replace("false", "0").replace("null", "nan")
+    return np.fromstring(text, sep=",").astype(np.float32).reshape(len(arrays), len(FIELDS))

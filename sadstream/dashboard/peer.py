@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 MAPPED = bytes(10) + b"\xff\xff"  # what an IPv6 socket puts before an IPv4 address
+ESTABLISHED = "01"  # of a socket that its program has closed the tables say root's
 TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 
 def owner(client: tuple[str, int], server: tuple[str, int], tables: tuple[Path, ...] = TABLES) -> int | None:
-    """The user id that holds the client's end, None where no table of this machine has it."""
+    """The user id that holds the client's end, None where no table of this machine has it open."""
     wanted = {(local, remote) for local in _spellings(client) for remote in _spellings(server)}
     for table in tables:
         try:
@@ -18,7 +19,7 @@ def owner(client: tuple[str, int], server: tuple[str, int], tables: tuple[Path, 
             continue
         for line in lines:
             fields = line.split()
-            if (fields[1], fields[2]) in wanted:
+            if (fields[1], fields[2]) in wanted and fields[3] == ESTABLISHED:
                 return int(fields[7])
     return None
 

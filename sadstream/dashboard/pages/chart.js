@@ -19,7 +19,7 @@ export const logit = (value) => (value ? signed(value, 0) : "0");
 
 // Whole numbers around zero, two or so a side.
 export function even(most) {
-  const step = Math.max(1, Math.floor(most / 2));
+  const step = Math.max(1, Math.round(most / 2));
   const side = Array.from({ length: Math.floor(most / step) }, (_, index) => (index + 1) * step);
   return [...side.map((value) => -value).reverse(), 0, ...side];
 }
@@ -36,7 +36,7 @@ export function axes(format, splits, values = moments) {
 export function chart(holder, height, options, data) {
   const width = () => Math.max(200, Math.floor(holder.clientWidth));
   const made = new uPlot(
-    { width: width(), height, legend: { show: false }, padding: [8, 8, 0, 0], ...options }, data, holder,
+    { width: width(), height, legend: { show: false }, padding: [8, 22, 0, 0], ...options }, data, holder,
   );
   new ResizeObserver(() => {
     if (made.width !== width()) made.setSize({ width: width(), height });

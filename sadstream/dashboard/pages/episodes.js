@@ -58,7 +58,9 @@ export class Episodes {
       at("history").focus();
     });
     const note = `Started at ${last.false_alarms_h} false alarm${last.false_alarms_h === 1 ? "" : "s"} an hour. Its evidence, scores ${last.first_score_seq} to ${last.last_score_seq}${scores.length < last.segments ? `, of which ${scores.length} are still known here` : ""}:`;
-    return [make("p", note, { class: "note" }), table(scores), button];
+    const scores_of = make("div", "", { class: "evidence", tabindex: "0", role: "region", "aria-label": "Scores of this episode" });
+    scores_of.append(table(scores));
+    return [make("p", note, { class: "note" }), scores_of, button];
   }
 }
 

@@ -13,7 +13,7 @@ export class Live {
     const x = { time: true, auto: false, range: () => this.window() };
     const cursor = { drag: { x: false, y: false }, points: { show: false }, sync: { key: "live" } };
     const unseen = { show: true, paths: () => null, points: { show: false } };
-    this.score = chart(at("live-score"), 190, {
+    this.score = chart(at("live-score"), 220, {
       scales: { x, y: { range: [0, 1] } }, axes: axes((v) => v.toFixed(2), [0, 0.25, 0.5, 0.75, 1]), cursor,
       series: [
         {}, unseen,
@@ -22,7 +22,7 @@ export class Live {
       ],
       hooks: { drawAxes: [(u) => this.ground(u), (u) => this.bars(u)] },
     }, [[0], [null], [null], [null]]);
-    this.parts = chart(at("live-parts"), 120, {
+    this.parts = chart(at("live-parts"), 128, {
       scales: { x, y: { range: () => [-this.most, this.most] } }, axes: axes(logit, () => even(this.most)), cursor,
       series: [{}, unseen],
       hooks: { drawAxes: [(u) => this.ground(u), (u) => this.logits(u)] },

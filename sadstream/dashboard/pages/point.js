@@ -2,7 +2,7 @@
 
 import { axes, chart } from "./chart.js";
 import { colour } from "./theme.js";
-import { at, make, say, share } from "./words.js";
+import { at, lasting, make, say, share } from "./words.js";
 
 const NAMES = { off: "as voices come", running: "learning the voice", calibrated: "calibrated" };
 const INKS = ["score", "audio", "text"];
@@ -40,7 +40,7 @@ export class Point {
       at("curve-names").append(item);
       for (const choice of curve.best) {
         const row = make("tr");
-        const delay = choice.delay_s === null ? "–" : `${Math.round(choice.delay_s)} s`;
+        const delay = choice.delay_s === null ? "–" : lasting(choice.delay_s);
         row.append(make("td", NAMES[curve.offset]), make("td", choice.rate_h.toFixed(2)), make("td", share(choice.caught)), make("td", delay));
         rows.push(row);
       }
@@ -63,7 +63,7 @@ export class Point {
   tell() {
     if (!this.card) return;
     const found = this.card.curves.map((curve) => [curve.offset, curve.best.findLast((choice) => choice.rate_h <= this.rate_h)]);
-    const told = found.map(([offset, choice]) => `${NAMES[offset]}: ${choice ? `${share(choice.caught)} after ${choice.delay_s === null ? "–" : Math.round(choice.delay_s)} s` : "none"}`);
+    const told = found.map(([offset, choice]) => `${NAMES[offset]}: ${choice ? `${share(choice.caught)} after ${choice.delay_s === null ? "–" : lasting(choice.delay_s)}` : "none"}`);
     const rate = `${this.rate_h} false alarm${this.rate_h === 1 ? "" : "s"} an hour`;
     say("point-sentence", `At ${rate} this checkpoint catches, of sad stretches of a minute and more: ${told.join("; ")}.`);
     at("curve").setAttribute("aria-label", `Trade-off of false alarms and episodes caught. At ${rate}: ${told.join("; ")}`);

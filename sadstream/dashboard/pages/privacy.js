@@ -42,7 +42,7 @@ export class Privacy {
     button.dataset.paused = String(this.paused);
     button.textContent = this.paused ? "Resume" : "Pause";
     button.setAttribute("aria-label", this.paused ? "Resume: let the daemon listen again" : "Pause: close the microphone");
-    say("pause-why", this.failed || (this.known.can_pause ? "" : `No pause from here. ${this.known.why_not}`));
+    say("pause-why", this.failed || (this.known.can_pause ? "" : `No pause: ${this.known.why_not}`));
   }
 
   async press() {

@@ -28,14 +28,14 @@ export function day(time_s) {
 export const isoDay = (date) => `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
 
 export function lasting(seconds) {
-  if (seconds < 90) return `${Math.round(seconds)} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 172800) return `${(seconds / 3600).toFixed(1).replace(".0", "")} h`;
-  return `${(seconds / 86400).toFixed(1).replace(".0", "")} days`;
+  if (seconds < 90) return `${Math.round(seconds)}\u00a0s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)}\u00a0min`;
+  if (seconds < 172800) return `${(seconds / 3600).toFixed(1).replace(".0", "")}\u00a0h`;
+  return `${(seconds / 86400).toFixed(1).replace(".0", "")}\u00a0days`;
 }
 
 export const signed = (value, digits = 2) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
-export const share = (value) => `${Math.round(100 * value)} %`;
+export const share = (value) => `${Math.round(100 * value)}\u00a0%`;
 export const count = (number) => number.toLocaleString("en-GB");
 
 // Reasons and states of the wire as people say them.
