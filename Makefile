@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-slow soak bench bench-wire bench-dashboard eval bench-train screenshots check setup system models clean
+.PHONY: demo test test-slow soak bench bench-wire bench-views bench-dashboard eval bench-train screenshots check setup system models clean
 
 demo: setup models
 	$(BIN)/sadstream demo
@@ -32,6 +32,10 @@ bench-wire: setup
 
 bench-dashboard: setup system
 	PYTHONPATH=tests $(BIN)/python -P bench/dashboard.py --json docs/bench-dashboard.json
+
+# Needs Debian's chromium.
+bench-views: setup models
+	$(BIN)/python bench/views.py --json docs/bench-views.json
 
 # Seconds an epoch of each system on a simulated IEMOCAP of full size.
 bench-train: setup

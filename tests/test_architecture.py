@@ -161,7 +161,7 @@ def test_there_are_bounds() -> None:
     assert len(BOUNDS) == 5
 
 
-@pytest.mark.parametrize("topic", ["service", "wire", "training", "model-card", "performance", "architecture"])
+@pytest.mark.parametrize("topic", ["service", "wire", "training", "model-card", "performance", "architecture", "views"])
 def test_each_topic_has_a_page_that_the_readme_links(topic: str) -> None:
     assert Path(f"docs/{topic}.md").exists()
     assert f"(docs/{topic}.md)" in Path("README.md").read_text()

@@ -1,4 +1,4 @@
-"""A recording's page in a real browser: it asks nothing of the network, everybody can use it, a click moves its sound."""
+"""A recording's page in a real browser: it asks nothing of the network, everybody can use it, clicks move the sound."""
 
 import re
 from collections.abc import Iterator
