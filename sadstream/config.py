@@ -27,7 +27,9 @@ class StreamConfig(Table):
     """One thing to listen to."""
 
     name: StreamName = "mic"
-    source: str = Field(default="mic", min_length=1, description="mic, a recording's path, or - for raw PCM")
+    source: str = Field(
+        default="mic", min_length=1, description="mic, a recording, an address, a named pipe or - (raw PCM)"
+    )
     device: str | None = Field(default=None, description="part of a capture device's name, in any case")
     rate: int = Field(default=16_000, ge=8_000, le=192_000, description="Hz, of raw PCM")
     channels: int = Field(default=1, ge=1, le=32, description="of raw PCM")

@@ -23,6 +23,7 @@ from sadstream.microphone import Microphone
 from sadstream.pipeline import Aside
 from sadstream.plan import read_plan
 from sadstream.publish import Publisher
+from sadstream.remote import Remote, is_address, shown
 from sadstream.reports import Analyze, Gap, Load, Ready, Say
 from sadstream.score import stream_name
 from sadstream.service import BugError, RunOptions, Service
@@ -113,6 +114,12 @@ def open_source(stream: StreamConfig, config: Config) -> Source:
         if sys.stdin is None:  # number 0 may be another file by now
             raise MissingFileError("standard input: closed: expected raw PCM; use a pipe or < FILE")
         return PcmPipe(sys.stdin.fileno(), stream.rate, stream.channels, config.service.stall_s)
+    if is_address(stream.source):
+        return Remote(stream.source, config.service)
+    if Path(stream.source).is_fifo():
+        # Open for writing too, so that it has no end: its writers come and go.
+        fd = os.open(stream.source, os.O_RDWR | os.O_CLOEXEC)
+        return PcmPipe(fd, stream.rate, stream.channels, config.service.stall_s)
     return Recording(Path(stream.source))
 
 
@@ -139,7 +146,7 @@ def default_name(source: str) -> str:
 
 def promise(config: Config) -> str:
     """One line: what is heard, kept and sent."""
-    heard = ", ".join(stream.source if stream.source != "-" else "standard input" for stream in config.stream)
+    heard = ", ".join(shown(stream.source) if stream.source != "-" else "standard input" for stream in config.stream)
     words = "with the WORDS, to every subscriber" if config.publish.text else "numbers only, no words"
     kept = "nothing" if config.journal.path is None else f"scores, no words, in {config.journal.path}"
     return f"hears {heard}; keeps {kept}; sends {words}, to {config.publish.endpoint}"

@@ -1,0 +1,152 @@
+"""Audio over RTP on loopback: it is heard, its end is said, and it is heard again; no password is ever shown."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sadstream.audio import AudioFrame, to_float
+from sadstream.config import Config, ServiceConfig, StreamConfig
+from sadstream.demo import scene_path
+from sadstream.errors import UnavailableError
+from sadstream.remote import Remote, is_address, shown
+from sadstream.run import open_source
+from sadstream.sources import PcmPipe, Recording, SourceChange
+
+av = pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")
+SERVICE = ServiceConfig(retry_s=0.1, stall_s=0.5)
+TONE_HZ = 440.0
+
+
+@pytest.fixture
+def address() -> str:
+    """A free port on loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"rtp://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@contextmanager
+def sending(address: str, seconds: float = 30.0) -> Iterator[Callable[[], None]]:
+    """A tone in PCMU packets of 20 ms, as a telephone sends them, until it is told to stop."""
+    stop = threading.Event()
+
+    def send() -> None:
+        with av.open(address, "w", format="rtp") as container:
+            stream = container.add_stream("pcm_mulaw", rate=8000, layout="mono")
+            start = time.monotonic()
+            for n in range(int(seconds * 50)):
+                t = (np.arange(160) + n * 160) / 8000
+                tone = (8000 * np.sin(2 * np.pi * TONE_HZ * t)).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(tone[np.newaxis], format="s16", layout="mono")
+                frame.sample_rate, frame.pts = 8000, n * 160
+                for packet in stream.encode(frame):
+                    container.mux(packet)
+                if stop.wait(max(0.0, start + (n + 1) / 50 - time.monotonic())):
+                    return
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield stop.set
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_tone_over_rtp_arrives_as_16_khz_frames_and_its_end_and_return_are_said(address: str) -> None:
+    frames: list[AudioFrame] = []
+    changes: list[tuple[str, str]] = []
+    until = time.monotonic() + 25
+    with sending(address) as hang_up:
+        second = None
+        for item in Remote(address, SERVICE).listen(lambda: time.monotonic() > until):
+            if isinstance(item, SourceChange):
+                changes.append((item.state, item.reason))
+                if item.state == "no-device" and second is None:
+                    second = sending(address)
+                    second.__enter__()
+            else:
+                frames.append(item)
+                if len(frames) == 50:
+                    hang_up()
+                if len(frames) == 100:
+                    break
+        assert second is not None
+        second.__exit__(None, None, None)
+
+    assert changes[0] == ("listening", "none")
+    assert changes[1] in (("no-device", "stalled"), ("no-device", "device-lost"))
+    assert changes[-1] == ("listening", "none")
+    assert sum(frame.gap for frame in frames[1:]) == 1
+    assert frames[-1].index > 100 * 480  # the time of the silence counts
+    heard = to_float(b"".join(frame.pcm for frame in frames[10:40]))
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(heard.size)))
+    assert np.fft.rfftfreq(heard.size, 1 / 16_000)[spectrum.argmax()] == pytest.approx(TONE_HZ, abs=3)
+
+
+def test_a_sender_that_is_not_there_is_an_absent_device_said_once() -> None:
+    """Nobody listens at this port of TCP."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    until = time.monotonic() + 1.0
+    found = list(Remote(f"tcp://user:secret@127.0.0.1:{port}", SERVICE).listen(lambda: time.monotonic() > until))
+
+    assert [(change.state, change.reason) for change in found if isinstance(change, SourceChange)] == [
+        ("no-device", "device-absent")
+    ]
+    assert "secret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "address"),
+    [("rtp://host:5004", True), ("rtsp://host/a", True), ("call.sdp", True), ("talk.wav", False), ("mic", False)],
+)
+def test_an_address_is_told_from_a_recording(source: str, address: bool) -> None:
+    assert is_address(source) is address
+
+
+def test_no_password_is_shown() -> None:
+    assert shown("rtsp://me:secret@camera.local/one") == "rtsp://camera.local/one"
+    assert shown("rtp://127.0.0.1:5004") == "rtp://127.0.0.1:5004"
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sadstream.remote.find_spec", lambda _: None)
+    with pytest.raises(UnavailableError, match=r"sadstream\[av\]"):
+        Remote("rtsp://me:secret@host/one", SERVICE)
+
+
+def test_the_daemon_opens_an_address_a_named_pipe_and_a_recording_each_as_what_it_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    sources = {"rtp://127.0.0.1:5004": Remote, str(pipe): PcmPipe, str(scene_path()): Recording}
+    for source, kind in sources.items():
+        assert isinstance(open_source(StreamConfig(source=source), Config()), kind)
+
+
+def test_the_writers_of_a_named_pipe_come_and_go(tmp_path: Path) -> None:
+    """What each of two writes is heard, and the pipe has no end."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    source = open_source(StreamConfig(source=str(path)), Config())
+    until = time.monotonic() + 5.0
+    frames = 0
+    with path.open("r+b", buffering=0) as writer:
+        writer.write(bytes(3 * 960))
+    for item in source.listen(lambda: time.monotonic() > until):
+        frames += isinstance(item, AudioFrame)
+        if frames == 3 and isinstance(item, AudioFrame):
+            with path.open("r+b", buffering=0) as writer:
+                writer.write(bytes(3 * 960))
+        if frames == 6:
+            break
+
+    assert frames == 6
