@@ -1,10 +1,11 @@
 """The whole path under load: segment closed to event received, by stage, with more and more paced real-time streams.
 
-    python bench/streams.py SPEECH_DIR [--seconds 60] [--json docs/bench-streams.json]
+    python bench/streams.py SPEECH_DIR [--seconds 60] [--json docs/bench-streams.json] [--plot docs/bench-streams.svg]
 
 SPEECH_DIR holds `manifest.csv` (path, corpus) and the recordings it names; their speech is joined to continuous talk,
 a different one for each stream. The daemon runs as its users run it, in a process of its own.
-Also: cold start to the first `listening`, resident memory, CPU seconds an hour of talk, and what silence costs.
+Also: start to the first `listening`, resident memory, CPU seconds an hour of talk, and what silence costs, counted
+from SETTLE_S after that. All of it with the model that knows languages asked in doubt, and without it.
 """
 
 import argparse
@@ -31,6 +32,8 @@ STAGES = ("queue", "vad", "whisper", "text", "fusion", "publish", "total")
 LIMIT_MS = 1000.0  # streams are added until the 95th percentile of `total` passes this
 TICKS = os.sysconf("SC_CLK_TCK")
 START_S = 120.0
+SETTLE_S = 3.0  # of what is left of the start
+LINGUISTS = {"off": "words by tiny.en alone", "auto": "base asked for the language in doubt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,11 @@ class Load:
     segments: int
     dropped: int
     start_s: float  # from the command to the first `listening`
-    cpu_s: float  # of the daemon while it listened
+    cpu_s: float  # of the daemon while it listened, from SETTLE_S on
+    cpu_window_s: float  # in which that was counted
     audio_s: float  # of all streams together
-    rss_mb: float
+    rss_mb: float  # at the end, or the most of it that was seen
+    pss_mb: float
     latencies: list[dict[str, float]]  # milliseconds by stage, and `received`: publish to receive
 
     def percentile(self, stage: str, share: float) -> float:
@@ -64,38 +69,42 @@ def talk(folder: Path, corpora: tuple[str, ...], seconds: float, rng: random.Ran
     return np.concatenate(parts)[: int(seconds * 16_000)]
 
 
-def run(recordings: list[Path], folder: Path) -> Load:
+def run(recordings: list[Path], folder: Path, linguist: str) -> Load:
     """One run of the daemon over these recordings, each a stream at the pace of speech."""
     streams = "".join(f"[[stream]]\nname = 's{n}'\nsource = '{path}'\n" for n, path in enumerate(recordings))
     config = folder / f"{len(recordings)}.toml"
-    config.write_text(f"{streams}[publish]\nendpoint = 'ipc://{folder}/pub'\n")
+    config.write_text(f"{streams}[whisper]\nlinguist = '{linguist}'\n[publish]\nendpoint = 'ipc://{folder}/pub'\n")
     command = [sys.executable, "-m", "sadstream.cli", "run", "--config", str(config), "--wait-subscriber", str(START_S)]
     begun_s = time.monotonic()
     daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    start_s = cpu_from_s = rss_mb = 0.0
-    latencies, dropped, ended = [], 0, 0
-    cpu_s = 0.0
+    latencies, dropped, ended = [], {}, 0
+    listening_s, first, last, rss_mb, pss_mb = 0.0, (0.0, 0.0), (0.0, 0.0), 0.0, 0.0
     try:
         for event in subscribe(f"ipc://{folder}/pub", timeout_s=START_S + 10_000):
+            now_s = time.monotonic()
             if isinstance(event, Score):
-                received_ms = 1000 * (time.monotonic() - event.monotonic_s)
                 stages = {stage: getattr(event.latency_ms, stage) for stage in STAGES}
-                latencies.append(stages | {"received": received_ms})
-                dropped = max(dropped, event.dropped)
-            elif isinstance(event, Status) and event.state == "listening" and not start_s:
-                start_s, cpu_from_s = time.monotonic() - begun_s, processor_s(daemon.pid)
+                latencies.append(stages | {"received": 1000 * (now_s - event.monotonic_s)})
+                dropped[event.stream] = event.dropped
+            elif isinstance(event, Status) and event.state == "listening" and not listening_s:
+                listening_s = now_s
             elif isinstance(event, Status) and event.state == "stopping":
                 ended += 1
                 if ended == len(recordings):
                     break
-            rss_mb = max(rss_mb, resident_mb(daemon.pid))
-            cpu_s = max(cpu_s, processor_s(daemon.pid) - cpu_from_s)
+            if ended == 0 and listening_s and now_s - listening_s > SETTLE_S:
+                last = now_s, processor_s(daemon.pid)
+                first = first if first[0] else last
+                rss_mb, pss_mb = max(rss_mb, memory_mb(daemon.pid, "Rss")), max(pss_mb, memory_mb(daemon.pid, "Pss"))
         daemon.wait(30)
     finally:
         daemon.kill()
         daemon.wait()
     audio_s = sum(soundfile.info(path).duration for path in recordings)
-    return Load(len(recordings), len(latencies), dropped, start_s, cpu_s, audio_s, rss_mb, latencies)
+    return Load(
+        len(recordings), len(latencies), sum(dropped.values()), listening_s - begun_s, last[1] - first[1],
+        last[0] - first[0], audio_s, rss_mb, pss_mb, latencies,
+    )  # fmt: skip
 
 
 def processor_s(pid: int) -> float:
@@ -107,14 +116,13 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process; 0 when it is gone."""
+def memory_mb(pid: int, what: str) -> float:
+    """Resident (`Rss`) or proportional (`Pss`) memory of a process; 0 when it is gone."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0
-    lines = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    return int(lines[0].split()[1]) / 1000 if lines else 0.0
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith(f"{what}:")), 0.0)
 
 
 def summary(load: Load) -> dict[str, Any]:
@@ -129,53 +137,102 @@ def summary(load: Load) -> dict[str, Any]:
         "dropped": load.dropped,
         "start_s": round(load.start_s, 2),
         "rss_mb": round(load.rss_mb),
-        "cpu_s_per_hour_of_audio": round(3600 * load.cpu_s / load.audio_s, 1),
+        "pss_mb": round(load.pss_mb),
+        "cpu_s_per_hour_of_audio": round(3600 * load.cpu_s / load.cpu_window_s / load.streams, 1),
         "ms_p50_p95_p99": stages,
     }
+
+
+def plot(report: dict[str, Any], path: Path) -> None:
+    """Median, 95th and 99th percentile of the time from a segment's end to its event, over the number of streams."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for colour, (linguist, runs) in zip(("tab:blue", "tab:orange"), report["runs"].items(), strict=False):
+        counts = [row["streams"] for row in runs]
+        for at, (share, style) in enumerate((("median", ":"), ("95th percentile", "-"), ("99th", "--"))):
+            times = [row["ms_p50_p95_p99"]["total"][at] for row in runs]
+            axes.plot(counts, times, style, color=colour, marker=".", label=f"{LINGUISTS[linguist]}, {share}")
+    axes.axhline(LIMIT_MS, color="grey", linewidth=0.8)
+    axes.set(
+        xlabel="streams of continuous talk", ylabel="ms, last sample to event", xscale="log", yscale="log",
+        title=f"{report['cores']} cores, {report['processor']}, commit {report['commit']}",
+    )  # fmt: skip
+    axes.set_xticks(counts, map(str, counts))
+    axes.legend(fontsize=7)
+    figure.savefig(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("speech", type=Path)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--streams", default="1,2,4,8,16")
+    parser.add_argument("--streams", default="1,2,4,8,16,32")
+    parser.add_argument("--linguist", default=",".join(LINGUISTS))
     parser.add_argument("--corpora", default="librispeech_test_other,librispeech_train_clean_untranscribed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    rng = random.Random(options.seed)
-    rows = []
     with tempfile.TemporaryDirectory(prefix="sadstream-") as name:
         folder = Path(name)
-        soundfile.write(folder / "silence.flac", np.zeros(int(options.seconds * 16_000), dtype=np.float32), 16_000)
-        silence = run([folder / "silence.flac"], folder)
-        idle = 100 * silence.cpu_s / silence.audio_s
-        print(f"silence: {idle:.2f} % of a core; start {silence.start_s:.1f} s; {silence.rss_mb:.0f} MB")
-        for count in map(int, options.streams.split(",")):
-            recordings = []
-            for n in range(count):
-                path = folder / f"{count}-{n}.flac"
-                soundfile.write(
-                    path, talk(options.speech, tuple(options.corpora.split(",")), options.seconds, rng), 16_000
-                )
-                recordings.append(path)
-            rows.append(summary(run(recordings, folder)))
-            row = rows[-1]
-            stages = "  ".join(f"{stage} {row['ms_p50_p95_p99'][stage][1]:.0f}" for stage in (*STAGES, "received"))
-            print(f"{count} streams, {row['segments']} segments, {row['dropped']} dropped, p95 in ms: {stages}; "
-                  f"{row['cpu_s_per_hour_of_audio']} CPU s an hour, {row['rss_mb']} MB", flush=True)  # fmt: skip
-            if row["ms_p50_p95_p99"]["total"][1] > LIMIT_MS:
-                break
+        quiet = folder / "silence.flac"
+        soundfile.write(quiet, np.zeros(int((options.seconds + 10.0) * 16_000), dtype=np.float32), 16_000)
+        silence = run([quiet], folder, options.linguist.split(",")[0])
+        idle = 100 * silence.cpu_s / silence.cpu_window_s
+        print(
+            f"silence: {idle:.2f} % of a core over {silence.cpu_window_s:.0f} s; start {silence.start_s:.1f} s; "
+            f"{silence.rss_mb:.0f} MB resident",
+            flush=True,
+        )
+        runs = {linguist: loaded(options, folder, linguist) for linguist in options.linguist.split(",")}
+    starts = [silence.start_s, *(row["start_s"] for rows in runs.values() for row in rows)]
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     report = {
+        "commit": commit.stdout.strip(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "seconds": options.seconds,
         "idle_percent_of_a_core": round(idle, 2),
-        "start_s": round(statistics.median([silence.start_s, *(row["start_s"] for row in rows)]), 2),
-        "runs": rows,
+        "start_s": round(statistics.median(starts), 2),
+        "runs": runs,
     }
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
+    if options.plot:
+        plot(report, options.plot)
+
+
+def loaded(options: argparse.Namespace, folder: Path, linguist: str) -> list[dict[str, Any]]:
+    """More and more streams until the 95th percentile passes the limit."""
+    rng, rows = random.Random(options.seed), []
+    for count in map(int, options.streams.split(",")):
+        recordings = [folder / f"{count}-{n}.flac" for n in range(count)]
+        for path in recordings:
+            spoken = talk(options.speech, tuple(options.corpora.split(",")), options.seconds, rng)
+            soundfile.write(path, spoken, 16_000)
+        row = summary(run(recordings, folder, linguist))
+        rows.append(row)
+        stages = "  ".join(f"{stage} {row['ms_p50_p95_p99'][stage][1]:.0f}" for stage in (*STAGES, "received"))
+        print(
+            f"linguist {linguist}, {count} streams, {row['segments']} segments, {row['dropped']} dropped, "
+            f"total p50 {row['ms_p50_p95_p99']['total'][0]:.0f}, p95 in ms: {stages}; "
+            f"{row['cpu_s_per_hour_of_audio']} CPU s an hour, {row['rss_mb']} MB",
+            flush=True,
+        )
+        if row["ms_p50_p95_p99"]["total"][1] > LIMIT_MS:
+            break
+    return rows
+
+
+def processor() -> str:
+    """What the processor calls itself."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 if __name__ == "__main__":

