@@ -24,7 +24,9 @@ def finding_line(finding: Finding) -> str:
             numbers = f"{finding.first_seq} to {finding.last_seq}"
             return f"{finding.stream}: {finding.missed} {finding.event_type} events lost (seq {numbers})"
         case Restart():
-            return f"{finding.stream}: the daemon is a new one (session {finding.session})"
+            # A session's name is any text, and no terminal should obey it.
+            session = "".join(letter if letter.isprintable() else "?" for letter in finding.session)
+            return f"{finding.stream}: the daemon is a new one (session {session})"
         case Stale(stream=None):
             return f"nothing heard for {finding.silent_s:.0f} s; is a daemon publishing there, and may we listen?"
         case Stale():

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from daemon import SADSTREAM, run, start
 from screens import Terminal
-from wire import free_tcp, say_score
+from wire import free_tcp, say_score, score_fields
 
 from sadstream.control import ControlSocket, DaemonReport, control_path
+from sadstream.events import Score
 from sadstream.publish import Publisher
 
 SPEED = "20"
@@ -218,6 +219,18 @@ def test_keys_pause_mark_and_go_round_the_streams(endpoint: str, tmp_path: Path)
 
     assert rooms.asked == ["pause", "resume"]
     assert (mark["stream"], mark["score_seq"]) == ("mic", 0)
+
+
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_words_are_not_shown_even_where_the_daemon_sends_them(endpoint: str, term: str) -> None:
+    with Publisher(endpoint) as publisher, watching(endpoint, term=term) as terminal:
+        publisher.send_status("mic", "listening", "none", dropped=0, rtf=0.1)
+        spoken = score_fields(0, text="secret words", audio_logit=3.0)
+        publisher.send(Score(**publisher.opening("mic", "score"), **spoken))
+        while "+3.00" not in terminal.text:
+            publisher.wait(50)
+            terminal.read()
+        assert b"secret" not in terminal.said
 
 
 def test_what_cannot_be_paused_or_marked_is_said_and_harms_nobody(daemon: str) -> None:

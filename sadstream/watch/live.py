@@ -5,12 +5,14 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from sadstream.address import is_local
 from sadstream.client import Subscription
 from sadstream.control import ask
 from sadstream.errors import UnavailableError
-from sadstream.events import Event, Status
+from sadstream.events import Event, Score, Status
+from sadstream.reader import Item
 from sadstream.render import finding_line, line
 from sadstream.watch.keyboard import Keyboard
 from sadstream.watch.marks import Marks
@@ -65,7 +67,7 @@ class _Live:
                 self._screen.feed(item, time.monotonic())
                 self._changed.set()
                 if not self._terminal.drawn and not isinstance(item, Status):
-                    self._terminal.say(line(item) if isinstance(item, Event) else finding_line(item))
+                    self._terminal.say(_line(item))
         finally:
             self._end()
 
@@ -132,3 +134,10 @@ class _Live:
                 except UnavailableError:
                     return f"cannot {wish}: its control socket does not answer; is the daemon yours?"
                 return "paused: the microphone is closed" if wish == "pause" else "resumed"
+
+
+def _line(item: Item) -> str:
+    """An event or a finding as one line; never with words."""
+    if isinstance(item, Score):
+        return line(replace(item, text=None))
+    return line(item) if isinstance(item, Event) else finding_line(item)

