@@ -26,6 +26,15 @@ class Packed(nn.Module):
         return answer
 
 
+class Adapting(nn.Linear):
+    """A linear layer that takes on its input's precision, as on a GPU, where words are heard in half precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., out) of (..., in), both of one precision."""
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return nn.functional.linear(x, self.weight.to(x.dtype), bias)
+
+
 class Uninitialised(TorchFunctionMode):
     """Modules built inside keep the memory they are given: weights that are loaded next need no random numbers."""
 
@@ -46,10 +55,9 @@ def packed(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
     """A linear layer of these (out, in) weights, packed where it can be, else as it is."""
     if can_pack() and weight.device.type == "cpu" and bool((weight.half().float() == weight.float()).all()):
         return Packed(weight, bias)
-    with Uninitialised():
-        plain = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    plain = Adapting(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     plain.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True)
-    return plain
+    return plain.requires_grad_(False)
 
 
 def pack(model: nn.Module) -> None:

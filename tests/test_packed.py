@@ -45,3 +45,10 @@ def test_modules_that_are_loaded_next_draw_no_random_numbers() -> None:
         nn.Linear(100, 100)
 
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_layer_that_is_not_packed_takes_on_its_inputs_precision() -> None:
+    layer = packed(torch.full((2, 3), 1.0 + 2.0**-20), torch.ones(2))
+
+    assert layer(torch.ones(1, 3).half()).dtype == torch.float16
+    assert layer(torch.ones(1, 3)).dtype == torch.float32

@@ -82,6 +82,21 @@ def test_a_batch_is_decoded_like_its_members(whisper: Whisper, utterances: torch
 
 
 @pytest.mark.models
+def test_half_precision_as_on_a_gpu_hears_the_same_words(
+    whisper: Whisper, utterances: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without packed layers, which a GPU has not, and with states in float16, here on the CPU."""
+    monkeypatch.setattr("sadstream.packed.can_pack", lambda: False)
+    halved = Whisper(locate("tiny.en", "whisper"), "cpu", "en")
+    halved._cut_encoder._half = True
+    with torch.inference_mode():
+        found, expected = halved.transcribe(utterances[:2]), whisper.transcribe(utterances[:2])
+
+    assert halved._cut_encoder(utterances[:1]).dtype == torch.float16
+    assert [one.text for one in found] == [one.text for one in expected]
+
+
+@pytest.mark.models
 def test_cutting_the_silence_costs_no_words(whisper: Whisper, utterances: torch.Tensor) -> None:
     """The scene's sentences are heard from 250 positions and the cached tail as from 1,500."""
     with torch.inference_mode():
