@@ -15,9 +15,8 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 from sadstream.client import subscribe
 from sadstream.control import Word, ask
@@ -33,6 +32,7 @@ from sadstream.errors import MissingFileError, SadstreamError, UnavailableError
 log = logging.getLogger("sadstream")
 
 PAGES = Path(__file__).parent / "pages"
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 LIBRARY = {"/lib/uplot.js": "uPlot.iife.js", "/lib/uplot.css": "uPlot.min.css"}
 REPLAY = 500  # events of each topic, asked of the daemon's memory at the start
 DAY_S = 86_400.0
@@ -46,6 +46,7 @@ def application(options: Options, who: Owner = owner, ask_daemon: Ask = ask, fol
     Raises what `subscribe` raises for keys, and UnavailableError without the chart library.
     """
     desk = Desk(options, ask_daemon)
+    files = read_files()
     said = subscribe(options.endpoint, replay=REPLAY, server_key=options.server_key, secret_key=options.secret_key)
 
     @asynccontextmanager
@@ -62,20 +63,26 @@ def application(options: Options, who: Owner = owner, ask_daemon: Ask = ask, fol
     inner = Starlette(
         lifespan=living,
         routes=[
-            Route("/", _front),
+            *(Route(path, _file) for path in files),
             Route("/events", _events),
             Route("/api/state", _state),
             Route("/api/history", _history),
             Route("/api/heat", _heat),
             Route("/api/pause", _control, methods=["POST"]),
             Route("/api/resume", _control, methods=["POST"]),
-            *(Route(path, _library) for path in LIBRARY),
-            Mount("/pages", StaticFiles(directory=PAGES)),
         ],
     )
     inner.state.desk = desk
-    inner.state.library = chart_library()
+    inner.state.files = files
     return Guard(inner, options, desk.csrf, who)
+
+
+def read_files() -> dict[str, tuple[bytes, str]]:
+    """Each path of a file that the page is made of, with content and type: 250 kB, and no wait for a thread a file."""
+    library = chart_library()
+    paths = {f"/pages/{file.name}": file for file in PAGES.iterdir() if file.suffix in TYPES}
+    paths |= {path: library / name for path, name in LIBRARY.items()} | {"/": PAGES / "index.html"}
+    return {path: (file.read_bytes(), TYPES[file.suffix]) for path, file in paths.items()}
 
 
 def chart_library() -> Path:
@@ -103,12 +110,9 @@ def _desk(request: Request) -> Desk:
     return desk
 
 
-async def _front(_: Request) -> Response:
-    return FileResponse(PAGES / "index.html")
-
-
-async def _library(request: Request) -> Response:
-    return FileResponse(request.app.state.library / LIBRARY[request.url.path])
+async def _file(request: Request) -> Response:
+    content, media_type = request.app.state.files[request.url.path]
+    return Response(content, media_type=media_type)
 
 
 async def _events(request: Request) -> Response:
