@@ -121,6 +121,16 @@ def test_rows_cover_the_recording() -> None:
     assert len({segment["data-segment"] for segment in found.all("g", "segment")}) == 20
 
 
+def test_what_a_row_cuts_is_drawn_in_both_and_written_in_one() -> None:
+    """The seventh segment lies from 18.5 to 20.5 s: its greater part in the first row, whose edge it does not cross."""
+    document = page(a_story(n=8, text="once", words=True), quiet_rows(25.0))
+    rows = [part.split("</svg></svg>")[0] for part in document.split('class="row"')[1:]]
+
+    assert ["<title>segment 6" in row for row in rows] == [True, True]
+    assert [len(re.findall('class="value"', row)) for row in rows] == [7, 1]
+    assert [row.count(">once<") for row in rows] == [7, 1]
+
+
 def test_an_episode_is_told_once_as_it_ended() -> None:
     turns = [a_turn(phase="start", segments=1), a_turn(phase="update", segments=2), a_turn(), a_turn(episode=1)]
 

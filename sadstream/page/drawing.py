@@ -50,7 +50,7 @@ def drawn_row(story: Story, row: SoundRow) -> Tree:
     """All tracks of ROW_S seconds, on one time axis."""
     t_end = row.t_start + ROW_S
     told = [one for one in story.segments if one.score.t_start < t_end and one.score.t_end > row.t_start]
-    lines = max((len(_lines(one)) for one in told), default=0)
+    lines = max((len(_lines(one, row.t_start)) for one in told), default=0)
     height = (WORDS_TOP + lines * LINE_HEIGHT + 4) if lines else MOOD[0] + MOOD[1] + EPISODE_HEIGHT + 8
     said = f"{clock(row.t_start)} to {clock(min(t_end, story.duration_s))}: {len(told)} segments, "
     svg = tree(
@@ -129,11 +129,15 @@ def _segment(inner: Tree, told: Told, row_start: float, peak_share: float) -> No
     top, height = SCORE
     filled = max(1.0, height * score.p_sad)
     add(group, "rect", class_="score", x=x + 1, y=top + height - filled, width=width - 2, height=filled)
-    add(group, "text", f"{score.p_sad:.2f}", class_="value", x=x + width / 2, y=max(top + 8, top + height - filled - 3))
     _parts(group, told, x, width)
-    for at, line in enumerate(_lines(told)):
+    if not _has_its_place(told, row_start):
+        return
+    left, right = max(0.0, x), min(float(WIDTH), x + width)
+    y = max(top + 8, top + height - filled - 3)
+    add(group, "text", f"{score.p_sad:.2f}", class_="value", x=(left + right) / 2, y=y)
+    for at, line in enumerate(_lines(told, row_start)):
         kind = "heard" if told.words_counted else "heard unused"
-        add(group, "text", line, class_=kind, x=x + 1, y=WORDS_TOP + 4 + at * LINE_HEIGHT)
+        add(group, "text", line, class_=kind, x=left + 1, y=WORDS_TOP + 4 + at * LINE_HEIGHT)
 
 
 def _attention(group: Tree, told: Told, row_start: float, peak_share: float) -> None:
@@ -203,8 +207,18 @@ def _sentence(told: Told) -> str:
     return said + (", too close to call" if score.uncertain else "")
 
 
-def _lines(told: Told) -> list[str]:
-    if not told.words:
+def _inside(told: Told, row_start: float) -> float:
+    """Seconds of a segment that lie in this row."""
+    return min(told.score.t_end, row_start + ROW_S) - max(told.score.t_start, row_start)
+
+
+def _has_its_place(told: Told, row_start: float) -> bool:
+    """Of a segment that a row's end cuts, what is written stands in the row with the greater part."""
+    return _inside(told, row_start) > (told.score.t_end - told.score.t_start) / 2
+
+
+def _lines(told: Told, row_start: float) -> list[str]:
+    """Its words in this row, in as many lines as its width asks for."""
+    if not told.words or not _has_its_place(told, row_start):
         return []
-    room = (told.score.t_end - told.score.t_start) * UNITS_S
-    return textwrap.wrap(told.words, max(8, int(room / LETTER)), break_long_words=True)
+    return textwrap.wrap(told.words, max(8, int(_inside(told, row_start) * UNITS_S / LETTER)), break_long_words=True)
