@@ -84,3 +84,12 @@ def test_what_lies_between_scores_has_a_letter() -> None:
     made.score(a_score(1, audio_logit=3.0))
 
     assert made.decisions(WIDTH).plain.endswith(" ?R!MS")
+
+
+@pytest.mark.parametrize(("scores", "times"), [(0, 0), (1, 1), (7, 1), (18, 2), (100, 2)])
+def test_times_of_day_are_whole_wherever_there_is_room(scores: int, times: int) -> None:
+    row = strip(*[0.0] * scores).times(WIDTH).plain
+
+    assert len(row) == WIDTH
+    assert row.split()[1:] == ["12:00:00"] * times
+    assert not times or row.endswith("12:00:00")

@@ -13,6 +13,7 @@ from sadstream.watch.glyphs import Glyphs
 GUTTER = 13  # cells left of the columns: what the row is, and its scale
 KEPT_COLUMNS = 500  # wider than any terminal
 KEPT_EPISODES = 50
+TWO_TIMES = 18  # columns that have room for two times of day
 FULL_PART = 3.0  # log-likelihood ratio that fills a cell; the shipped checkpoint's cap
 SAD, CLOSE, QUIET = "bold magenta", "yellow", "dim"
 
@@ -104,13 +105,10 @@ class Strip:
     def times(self, width: int) -> Text:
         """When the oldest and the newest score in sight were said."""
         times = [column.score.time[11:19] for column in self.visible(width) if column.score]
-        row = _gutter("UTC", "")
-        if times:
-            room = width - GUTTER - len(self.visible(width))
-            span = width - GUTTER - room
-            row.append(" " * room)
-            row.append(times[0] + times[-1].rjust(span - 8) if span >= 18 else times[-1].rjust(span))
-        return row
+        span = len(self.visible(width))
+        first = times[0].ljust(span) if times and span >= TWO_TIMES else ""
+        line = f"{first[:-8]}{times[-1]}" if times else ""
+        return _gutter("UTC", "").append(line.rjust(width - GUTTER))
 
     def _in_episode(self, score: Score) -> bool:
         return any(
