@@ -1,5 +1,7 @@
 """The dashboard in a real browser: what comes is seen at once, a week opens at once, everybody can use it."""
 
+import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -228,3 +230,11 @@ def test_axe_finds_nothing_where_one_logs_in(page: Page, endpoint: str, tmp_path
         page.wait_for_selector("#state-name")
 
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_the_docs_show_the_last_run_of_the_benchmark() -> None:
+    root = Path(__file__).parent.parent
+    report = json.loads((root / "docs/bench-dashboard.json").read_text())
+    table = runpy.run_path(str(root / "bench/dashboard.py"))["table"](report["figures"])
+
+    assert table in (root / "docs/dashboard.md").read_text()
