@@ -81,6 +81,7 @@ export class Point {
     ctx.lineTo(x, top + height);
     ctx.stroke();
     ctx.font = `${12 * devicePixelRatio}px Inter, system-ui, sans-serif`;
+    ctx.textAlign = "left";
     ctx.fillText("in force", x + 5 * devicePixelRatio, top + 12 * devicePixelRatio);
     ctx.restore();
   }
