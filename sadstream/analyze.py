@@ -259,13 +259,20 @@ class Analyzer:
         return raw
 
     def _warm_up(self) -> None:
-        """Two dummy segments, so that the first real one is as quick as the rest."""
+        """Two dummy segments, so that the first real one is as quick as the rest; what loading took is given back."""
         import numpy as np
+        import torch
+
+        from sadstream.packed import give_back
 
         noise = np.random.default_rng(0).standard_normal(48_000).astype(np.float32) * np.float32(0.01)
         dummy = Segment(number=0, samples=noise, t_start=0.0, t_end=3.0, voiced=1.0, arrived_s=0.0)
         for _ in range(2):
             self._score(_Batch([dummy], [self._gate(noise)], time.perf_counter()), None)
+        if self._linguist is not None:
+            with torch.inference_mode():
+                self._linguist.language(torch.from_numpy(noise).unsqueeze(0))
+        give_back()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,6 @@ class GreedyDecoder:
     def __init__(self, model: Any, tokenizer: Any) -> None:
         import torch
 
-        from sadstream.packed import packed
-
         self._decoder = model.decoder
         self._heads = model.dims.n_text_head
         self._start = list(tokenizer.sot_sequence_including_notimestamps)
@@ -55,7 +53,7 @@ class GreedyDecoder:
         self._suppress[suppressed] = float("-inf")
         self._suppress_first = self._suppress.clone()
         self._suppress_first[[*tokenizer.encode(" "), tokenizer.eot]] = float("-inf")  # something is said
-        self._vocabulary = packed(self._decoder.token_embedding.weight.detach())
+        self._vocabulary: Any = None
         self._silence: list[tuple[Tensor, Tensor]] | None = None
 
     def __call__(self, states: "Tensor", silence: "Tensor | None" = None) -> list[Hypothesis]:
@@ -65,6 +63,10 @@ class GreedyDecoder:
         """
         import torch
 
+        from sadstream.packed import packed
+
+        if self._vocabulary is None:  # a model that is asked for languages alone never needs it
+            self._vocabulary = packed(self._decoder.token_embedding.weight.detach())
         batch = states.shape[0]
         crossed = self._crossed(states, silence)
         cache: list[tuple[Tensor, Tensor] | None] = [None] * len(crossed)

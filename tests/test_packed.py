@@ -26,7 +26,7 @@ def test_weights_that_half_precision_would_round_stay_as_they_are() -> None:
     assert packed(weight)(torch.ones(1, 4))[0, 0] == 4.0 * (1.0 + 2.0**-20)
 
 
-def test_every_linear_layer_of_a_model_is_packed_and_nothing_else() -> None:
+def test_every_linear_layer_of_a_model_is_packed_and_its_tables_are_kept_in_half_precision() -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Sequential(nn.Linear(8, 2)))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -35,7 +35,11 @@ def test_every_linear_layer_of_a_model_is_packed_and_nothing_else() -> None:
         pack(model)
         found = model(torch.ones(3, 8))
 
+    table = nn.ModuleList([nn.Embedding.from_pretrained(torch.ones(3, 2))])  # type: ignore[no-untyped-call]
+    pack(table)
+
     assert [type(module) for module in model.modules()].count(Packed) == 2
+    assert table[0](torch.tensor([1])).dtype == torch.float16
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
