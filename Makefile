@@ -23,9 +23,10 @@ soak: setup system models
 
 # Needs speech with known words: SPEECH=DIR with manifest.csv (path, corpus, speaker, transcript) and recordings.
 bench: setup models
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[bench,plot]'
 	$(BIN)/python bench/words.py $(SPEECH) --json docs/bench-words.json
-	$(BIN)/python bench/streams.py $(SPEECH) --json docs/bench-streams.json
+	$(BIN)/python bench/words.py $(SPEECH) --corpora repeats --repeats 1
+	$(BIN)/python bench/streams.py $(SPEECH) --json docs/bench-streams.json --plot docs/bench-streams.svg
 
 bench-wire: setup
 	$(BIN)/python bench/wire.py --json docs/bench-wire.json
