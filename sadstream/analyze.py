@@ -98,7 +98,7 @@ class Analyzer:
         self._fusion = loaded.fusion.to(self.device)
         self._gate = SpeechGate()
         self._least_speech = config.gate.speech
-        self._text = self._text_encoder(config, loaded)
+        self._text = self._text_encoder(config)
         self._whisper, self._state_whisper = self._whispers(config)
         self.whisper_name = self._whisper.name if self._whisper else "off"
         self._linguist = self._who_knows_languages(config)
@@ -174,12 +174,12 @@ class Analyzer:
             speech=speech,
         )
 
-    def _text_encoder(self, config: Config, loaded: checkpoints.Checkpoint) -> TextEncoder | None:
+    def _text_encoder(self, config: Config) -> TextEncoder | None:
         wanted = self.header.text
         if wanted is None or config.text.encoder == "off":
             return None
         name = wanted.name if config.text.encoder == "auto" else config.text.encoder
-        return TextEncoder(locate(name, "text"), wanted, self.device, loaded.text_layers)
+        return TextEncoder(locate(name, "text"), wanted, self.device)
 
     def _whispers(self, config: Config) -> tuple[Whisper | None, Whisper | None]:
         """The model that hears words (None when words are off) and the one whose states are read; often the same."""

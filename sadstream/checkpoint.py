@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,23 +14,19 @@ from sadstream.header import FORMAT, Header
 from sadstream.whole import write_whole
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sadstream.model import Fusion
 
 MAX_BYTES = 10_000_000
-TEXT = "text_encoder."  # before the names of tuned text layers
 SEAL = "sha256"  # of everything else in the file: one flipped bit and it is refused
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A fusion model ready to score, what its header says, the SHA-256 of its file, and tuned text layers by name."""
+    """A fusion model ready to score, what its header says, and the SHA-256 of its file."""
 
     fusion: "Fusion"
     header: Header
     sha256: str
-    text_layers: "Mapping[str, Tensor]" = field(default_factory=dict)
 
 
 def default_path() -> Path:
@@ -39,12 +34,11 @@ def default_path() -> Path:
     return Path(str(files("sadstream") / "default.safetensors"))
 
 
-def save(path: Path, fusion: "Fusion", header: Header, text_layers: "Mapping[str, Tensor] | None" = None) -> str:
+def save(path: Path, fusion: "Fusion", header: Header) -> str:
     """Write a checkpoint whole or not at all; returns the SHA-256 of the file."""
     from safetensors.torch import save as to_bytes
 
-    weights = dict(fusion.state_dict()) | {f"{TEXT}{name}": tensor for name, tensor in (text_layers or {}).items()}
-    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in weights.items()}
+    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in fusion.state_dict().items()}
     said = header.model_dump(mode="json")
     sealed = {SEAL: _seal(to_bytes(tensors), said), "header": said}
     content = to_bytes(tensors, metadata={str(FORMAT): json.dumps(sealed)})
@@ -71,17 +65,13 @@ def load(path: Path) -> Checkpoint:
     header = _parse(path, content)
     fusion = Fusion(header.fusion)
     try:
-        weights = {name: tensor.float() for name, tensor in from_bytes(content).items()}
-        layers = {name.removeprefix(TEXT): weights.pop(name) for name in list(weights) if name.startswith(TEXT)}
-        fusion.load_state_dict(weights)
+        fusion.load_state_dict({name: tensor.float() for name, tensor in from_bytes(content).items()})
     except (SafetensorError, RuntimeError) as error:
         raise UnavailableError(f"{path}: weights do not fit the header: {str(error).splitlines()[0]}") from None
-    if bool(layers) != bool(header.text and header.text.tuned_layers):
-        raise UnavailableError(f"{path}: text layers do not fit the header; export the checkpoint again")
-    if not all(torch.isfinite(tensor).all() for tensor in [*fusion.state_dict().values(), *layers.values()]):
+    if not all(torch.isfinite(tensor).all() for tensor in fusion.state_dict().values()):
         raise UnavailableError(f"{path}: weights that are not numbers; copy or export the checkpoint again")
     fusion.requires_grad_(False)
-    return Checkpoint(fusion.eval(), header, hashlib.sha256(content).hexdigest(), layers)
+    return Checkpoint(fusion.eval(), header, hashlib.sha256(content).hexdigest())
 
 
 def _read(path: Path) -> bytes:

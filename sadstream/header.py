@@ -87,7 +87,6 @@ class TextEncoderConfig(Record):
     identity: str  # SHA-256 over its tensors
     pooling: Literal["cls", "mean"]
     dim: int
-    tuned_layers: int = Field(default=0, ge=0, le=2)  # from the top: the checkpoint's own, for those of the encoder
 
 
 class Calibration(Record):

@@ -4,8 +4,7 @@ A plain BERT runs by our own forward pass; every other kind through transformers
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +14,7 @@ from sadstream.header import TextEncoderConfig
 from sadstream.models import Loaded, load_tensors
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 TOKENIZER = "tokenizer.json"
 PARTS = ("ids", "attention_mask")
@@ -24,11 +23,9 @@ States: TypeAlias = "Callable[[Sequence[str]], tuple[Tensor, Tensor]]"
 
 
 class TextEncoder:
-    """A BERT-like encoder by its folder; the checkpoint says whose, how it is pooled, and brings layers of its own."""
+    """A BERT-like encoder by its folder; the checkpoint says whose and how it is pooled."""
 
-    def __init__(
-        self, directory: Path, config: TextEncoderConfig, device: str, tuned: "Mapping[str, Tensor] | None" = None
-    ) -> None:
+    def __init__(self, directory: Path, config: TextEncoderConfig, device: str) -> None:
         loaded = load_tensors(directory)
         self.name = loaded.installed.name
         self.identity = loaded.installed.identity
@@ -37,8 +34,6 @@ class TextEncoder:
                 f"{directory}: text encoder {self.name} {self.identity[:12]}: "
                 f"the checkpoint was trained with {config.name} {config.identity[:12]}; use that one"
             )
-        if tuned:
-            loaded = with_layers(loaded, tuned)
         known = is_plain(loaded) and (directory / TOKENIZER).is_file()
         self._states = plain_states(directory, loaded, device) if known else any_states(directory, loaded, device)
         self._pooling = config.pooling
@@ -47,22 +42,11 @@ class TextEncoder:
     def __call__(self, texts: Sequence[str]) -> "Tensor":
         """(len(texts), dim) float32: the [CLS] state or the mean over the tokens."""
         states, tokens = self._states(texts)  # (batch, tokens, dim) and 1 where a token is
-        return states[:, 0] if self._pooling == "cls" else mean_of(states, tokens)
-
-
-def mean_of(states: "Tensor", tokens: "Tensor") -> "Tensor":
-    """(batch, dim): the mean of (batch, tokens, dim) states where there is a token."""
-    mask = tokens.unsqueeze(2).to(states.dtype)
-    pooled: Tensor = (states * mask).sum(1) / mask.sum(1)
-    return pooled
-
-
-def with_layers(loaded: Loaded, tuned: "Mapping[str, Tensor]") -> Loaded:
-    """The model with a checkpoint's layers for its own of the same names and shapes."""
-    for name, tensor in tuned.items():
-        if name not in loaded.tensors or loaded.tensors[name].shape != tuple(tensor.shape):
-            raise UnavailableError(f"checkpoint: brings text layers that {loaded.installed.name} does not have: {name}")
-    return replace(loaded, tensors={**loaded.tensors, **{name: t.cpu().numpy() for name, t in tuned.items()}})
+        if self._pooling == "cls":
+            return states[:, 0]
+        mask = tokens.unsqueeze(2).to(states.dtype)
+        pooled: Tensor = (states * mask).sum(1) / mask.sum(1)
+        return pooled
 
 
 def is_plain(loaded: Loaded) -> bool:
@@ -98,11 +82,6 @@ def plain_states(directory: Path, loaded: Loaded, device: str) -> States:
 
 def any_states(directory: Path, loaded: Loaded, device: str) -> States:
     """The states of whatever transformers knows."""
-    return states_of(*any_model(directory, loaded, device))
-
-
-def any_model(directory: Path, loaded: Loaded, device: str) -> "tuple[nn.Module, Any]":
-    """The model and its tokenizer as transformers builds them; its weights want gradients once they are told to."""
     import torch
 
     # transformers has asked its hub although told to stay local; nothing leaves this machine at run time.
@@ -120,16 +99,11 @@ def any_model(directory: Path, loaded: Loaded, device: str) -> "tuple[nn.Module,
     if lacking:
         raise UnavailableError(f"{directory}: text encoder lacks {len(lacking)} tensors, such as {lacking[0]}")
     tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    built: nn.Module = model.to(device).eval().requires_grad_(False)
-    return built, tokenizer
-
-
-def states_of(model: "nn.Module", tokenizer: Any) -> States:
-    """Texts in, the last layer's states and their tokens out."""
+    model = model.to(device).eval().requires_grad_(False)
 
     def states(texts: Sequence[str]) -> "tuple[Tensor, Tensor]":
         tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt").to(
-            next(model.parameters()).device
+            model.device
         )
         return model(**tokens).last_hidden_state, tokens["attention_mask"]
 

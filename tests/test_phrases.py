@@ -4,10 +4,11 @@ import csv
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sadstream.errors import DataError, MissingFileError
-from train.phrases import Line, apart, balanced_lines, fragment, read_lines
+from train.phrases import Line, Phrases, balanced_lines, fit_phrases, fragment, out_of_fold, read_lines
 
 COLUMNS = ("split", "text", "emotion", "sad", "speaker", "dialogue", "turn")
 
@@ -30,11 +31,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def planted(n: int = 400) -> tuple[Line, ...]:
-    """Lines of two corpora, five a dialogue."""
-    return tuple(
-        Line("", "meld" if i % 8 < 4 else "goemotions", "", int(i % 4 == 0), f"d{i // 5}", "train") for i in range(n)
+def planted(n: int = 400) -> Phrases:
+    """Embeddings in which the first number is higher for sad lines."""
+    rng = np.random.default_rng(0)
+    sad = np.arange(n) % 4 == 0
+    embedded = rng.normal(0, 1, (2, n, 5)).astype(np.float32)
+    embedded[:, sad, 0] += 2.0
+    lines = tuple(
+        Line("", "meld" if i % 8 < 4 else "goemotions", "", int(s), f"d{i // 5}", "train") for i, s in enumerate(sad)
     )
+    return Phrases(lines, embedded[0], embedded[1])
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -76,7 +82,7 @@ def test_a_missing_or_foreign_file_is_named(folder: Path) -> None:
 
 
 def test_both_corpora_count_the_same_and_half_of_each_is_sad() -> None:
-    lines = planted()
+    lines = planted().lines
     weights = balanced_lines(lines)
 
     assert weights.mean() == pytest.approx(1.0)
@@ -85,11 +91,13 @@ def test_both_corpora_count_the_same_and_half_of_each_is_sad() -> None:
         assert share == pytest.approx(len(lines) / 4)
 
 
-def test_no_dialogue_both_fits_and_calibrates_and_dev_does_neither() -> None:
-    lines = [*planted(), Line("", "meld", "", 1, "d1000", "dev")]
-    fitted, held_out = apart(lines, 5)
+def test_what_is_planted_is_found_and_each_line_is_scored_by_weights_that_did_not_see_its_dialogue() -> None:
+    phrases = planted()
+    rows = phrases.rows("train")
+    weights = fit_phrases(phrases, rows, strength=1.0)
+    parts = out_of_fold(phrases, rows, strength=1.0, folds=4)
+    sad = np.array([line.sad for line in phrases.lines]) == 1
 
-    assert len(fitted) + len(held_out) == 400
-    assert not {lines[i].dialogue for i in fitted} & {lines[i].dialogue for i in held_out}
-    assert {lines[i].split for i in [*fitted, *held_out]} == {"train"}
-    assert len(held_out) == 80
+    assert np.abs(weights).argmax() == 0
+    assert parts.shape == (2, 400)
+    assert (parts[:, sad].mean(1) > parts[:, ~sad].mean(1) + 1.0).all()

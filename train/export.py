@@ -1,7 +1,7 @@
 """The daemon's checkpoint from its two parts: one state dict, one header, one file."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ from train.calibration import Line
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from sadstream.model import Fusion
 
@@ -44,12 +43,11 @@ class VoicePart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextPart:
-    """The trained weights on a text embedding, whose it is, their calibration, and the encoder's tuned layers."""
+    """The trained weights on a text embedding, whose it is, and their calibration."""
 
     weights: "NDArray[np.float64]"
     encoder: TextEncoderConfig
     line: Line
-    layers: "Mapping[str, Tensor]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +104,4 @@ def header(voice: VoicePart, text: TextPart, terms: Terms) -> Header:
 
 def write(path: Path, voice: VoicePart, text: TextPart, terms: Terms) -> str:
     """Write the checkpoint whole or not at all; returns its SHA-256."""
-    return checkpoint.save(path, joined(voice, text), header(voice, text, terms), text.layers)
+    return checkpoint.save(path, joined(voice, text), header(voice, text, terms))

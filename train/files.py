@@ -1,15 +1,10 @@
 """Files written whole or not at all."""
 
-import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sadstream.errors import DataError, UnavailableError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -42,12 +37,3 @@ def expect_files(root: Path, what: str, names: Sequence[str]) -> None:
 def is_appledouble(path: Path) -> bool:
     """A Mac's resource fork, which travels beside the real file as `._name`."""
     return path.name.startswith("._")
-
-
-def save_state(path: Path, tensors: "Mapping[str, Tensor]") -> None:
-    """Write a state dict whole or not at all."""
-    import torch
-
-    file = io.BytesIO()
-    torch.save(dict(tensors), file)
-    write_whole(path, file.getvalue())

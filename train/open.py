@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError
 
 from sadstream.errors import ConfigError, MissingFileError
-from sadstream.header import Record, WhisperStatesConfig
-from sadstream.models import locate
+from sadstream.header import Record, TextEncoderConfig, WhisperStatesConfig
+from sadstream.models import load_tensors, locate
+from sadstream.text import TextEncoder
 from sadstream.whisper import Whisper
 from train.augment import AugmentConfig
-from train.calibration import Line, fit_line, probability
+from train.calibration import Line, centred, fit_line, probability
 from train.clips import CALM, Clip, read_clips
-from train.export import Terms, VoicePart, write
-from train.files import save_state, write_whole
-from train.metrics import auc, threshold_at
-from train.phrases import PhraseConfig
+from train.export import Terms, TextPart, VoicePart, write
+from train.files import write_whole
+from train.metrics import auc, over_groups, threshold_at
+from train.phrases import CORPORA, PhraseConfig, Phrases, balanced_lines, embed, fit_phrases, out_of_fold, read_lines
 from train.progress import progress
 from train.scorecard import (
     Figure,
@@ -33,8 +34,6 @@ from train.scorecard import (
 )
 from train.speakers import apart, balanced, grouped_folds
 from train.states import CLEAN, Heard, StateCache, read_noises
-from train.textpart import text_result
-from train.tuning import TuningConfig
 from train.voice import VoiceConfig, fit_voice, score_voice
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from sadstream.model import Fusion
 
 TARGETS = {"ravdess": (">= .82", ">= .92", ">= .45"), "nemo": (">= .92", ">= .96", ">= .65")}
+TEXT_TARGETS = {"meld": ">= .78", "goemotions": ">= .87"}
 
 
 class FrontEnd(Record):
@@ -69,7 +69,6 @@ class OpenConfig(Record):
     augment: AugmentConfig = AugmentConfig()
     voice: VoiceConfig = VoiceConfig()
     text: PhraseConfig = PhraseConfig()
-    tuning: TuningConfig = TuningConfig()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +79,14 @@ class VoiceResult:
     threshold: float
     figures: tuple[Figure, ...]
     tables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextResult:
+    """The text part as shipped, and everything measured of it."""
+
+    part: TextPart
+    figures: tuple[Figure, ...]
 
 
 def read_config(path: Path | None) -> OpenConfig:
@@ -251,7 +258,7 @@ class Voice:
             fusion.load_state_dict(torch.load(path, weights_only=True))
             return fusion.eval()
         fusion = fit_voice(self._heard, rows, self._config.voice, self._config.seed)
-        save_state(path, fusion.state_dict())
+        save_state(path, fusion)
         return fusion
 
     def _spoken_by(self, speakers: frozenset[str], rows: "NDArray[np.int64]") -> "NDArray[np.int64]":
@@ -264,3 +271,64 @@ class Voice:
         import numpy as np
 
         return np.flatnonzero(mask)
+
+
+def save_state(path: Path, fusion: "Fusion") -> None:
+    """Write a state dict whole or not at all."""
+    import io
+
+    import torch
+
+    file = io.BytesIO()
+    torch.save(fusion.state_dict(), file)
+    write_whole(path, file.getvalue())
+
+
+def text_result(folder: Path, config: OpenConfig, cache: Path) -> TextResult:
+    """The text part fitted to the train lines and centred on neutral ones, and its figures on dev."""
+    import numpy as np
+
+    directory = locate(config.text.encoder, "text")
+    identity = load_tensors(directory).installed.identity
+    unchecked = TextEncoderConfig(name=config.text.encoder, identity=identity, pooling="mean", dim=1)
+    encoder = TextEncoder(directory, unchecked, "cpu")
+    lines = read_lines(folder, config.text.other_lines, config.seed)
+    with progress("text embeddings", 2 * -(-len(lines) // 4096), "chunks") as advance:
+        phrases = embed(lines, encoder, config.text, cache, advance)
+    train = phrases.rows("train")
+    parts = out_of_fold(phrases, train, config.text.strength, folds=5)
+    kept = [phrases.lines[i] for i in train]
+    labels, weights = np.array([line.sad for line in kept]), balanced_lines(kept)
+    line = fit_line(np.tile(labels, 2), parts.ravel(), np.tile(weights, 2), config.text.cap)
+    weighed = line.model_copy(update={"scale": line.scale * config.text.weight, "shift": 0.0})
+    neutral = np.array([line.corpus == "meld" and line.emotion == "neutral" for line in kept])
+    final = centred(weighed, parts[:, neutral].ravel())
+    part = TextPart(
+        fit_phrases(phrases, train, config.text.strength),
+        unchecked.model_copy(update={"dim": encoder.dim}),
+        final,
+    )
+    return TextResult(part, tuple(_text_figures(phrases, part, config.resamples)))
+
+
+def _text_figures(phrases: Phrases, part: TextPart, resamples: int) -> list[Figure]:
+    import numpy as np
+
+    figures = []
+    protocol = "fitted to train lines; dev lines not seen in train; bootstrap over dialogues"
+    dev = phrases.rows("dev")
+    for corpus in CORPORA:
+        rows = np.array([i for i in dev if phrases.lines[i].corpus == corpus], dtype=np.int64)
+        labels = np.array([phrases.lines[i].sad for i in rows])
+        groups = [phrases.lines[i].dialogue for i in rows]
+        for what, embedded, target in (
+            ("as written", phrases.written, TEXT_TARGETS[corpus]),
+            ("fragments of 2 to 10 words", phrases.fragments, "at most .05 less"),
+        ):
+            interval = over_groups(auc, labels, embedded[rows] @ part.weights, groups, resamples=resamples)
+            figures.append(Figure(f"text AUC, {corpus} dev, {what}", interval, target, protocol))
+    rows = np.array([i for i in dev if phrases.lines[i].corpus == "meld" and phrases.lines[i].emotion == "neutral"])
+    ratios = part.line(phrases.written[rows] @ part.weights)
+    groups = [phrases.lines[i].dialogue for i in rows]
+    mean = over_groups(lambda _, values: float(values.mean()), np.zeros(rows.size, np.int64), ratios, groups)
+    return [*figures, Figure("mean text part of neutral MELD dev lines", mean, "0 ± .1", protocol)]
