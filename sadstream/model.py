@@ -4,10 +4,11 @@ One class holds the thesis's six systems and the seventh, which reads Whisper's 
 last layer is linear, every logit is a sum of an audio part, a text part and a bias.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sadstream.header import FusionConfig
 
@@ -114,11 +115,12 @@ class Fusion(nn.Module):
 
     def _context(self, audio: Tensor, heard: Tensor | None, text: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         sequence = self.cnn(audio) if self.config.front_end == "cnn" else self.mix(audio)
+        frames = self._frames(sequence, heard)
         if self.config.sequence == "bilstm":
-            sequence, _ = self.lstm(sequence)  # (batch, frames, 2 * hidden)
+            sequence = self._recurrent(sequence, None if heard is None else frames)
         if self.config.pooling == "flatten":
             return sequence.flatten(1), None
-        mask = self._mask(sequence, heard)
+        mask = (torch.arange(sequence.shape[1], device=sequence.device) < frames.unsqueeze(1)).to(sequence.dtype)
         if self.config.pooling == "mean":
             return (sequence * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True), None
         energies = self.attention(sequence).squeeze(2)
@@ -127,11 +129,20 @@ class Fusion(nn.Module):
         weights = energies.masked_fill(mask == 0, float("-inf")).softmax(1)
         return torch.einsum("bf,bfw->bw", weights, sequence), weights
 
-    def _mask(self, sequence: Tensor, heard: Tensor | None) -> Tensor:
-        """(batch, frames): 1 where there is audio. The thesis attends to padding too and passes no `heard`."""
+    def _frames(self, sequence: Tensor, heard: Tensor | None) -> Tensor:
+        """(batch,) frames that hold audio. The thesis attends to padding too and passes no `heard`."""
         batch, frames, _ = sequence.shape
         if heard is None:
-            return torch.ones(batch, frames, device=sequence.device)
+            return torch.full((batch,), frames, device=sequence.device)
         if self.config.front_end == "cnn":  # its two poolings keep a fourth of the frames
-            heard = (heard // 4).clamp(min=1)
-        return (torch.arange(frames, device=sequence.device) < heard.unsqueeze(1)).to(sequence.dtype)
+            heard = heard // 4
+        return heard.clamp(min=1, max=frames)
+
+    def _recurrent(self, sequence: Tensor, frames: Tensor | None) -> Tensor:
+        """(batch, frames, 2 * hidden): with `frames` the backward half starts at the last that holds audio."""
+        if frames is None:
+            states, _ = self.lstm(sequence)
+            return cast(Tensor, states)
+        packed = pack_padded_sequence(sequence, frames.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=sequence.shape[1])
+        return states

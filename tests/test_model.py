@@ -111,3 +111,21 @@ def test_shapes_are_those_of_the_thesis() -> None:
 def test_a_shape_that_makes_no_sense_is_refused(keys: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         FusionConfig.model_validate(keys)
+
+
+@pytest.mark.parametrize("name", ["whisper", "audio-cnn-lstm"])
+def test_what_stands_behind_the_last_frame_heard_moves_nothing(name: str) -> None:
+    torch.manual_seed(0)
+    fusion = Fusion(SYSTEMS[name]).eval()
+    audio, _ = inputs(fusion.config)
+    assert audio is not None
+    heard = torch.tensor([8, 20, fusion.config.n_frames])
+    other = audio.clone()
+    # A convolution sees one frame to each side, and its poolings take four.
+    other[0, ..., 12:, :] += 3.0
+    other[1, ..., 24:, :] = 0.0
+
+    first, second = (fusion.parts(x, None, heard).audio for x in (audio, other))
+
+    assert torch.allclose(first, second, atol=1e-6)
+    assert not torch.allclose(first[:2], fusion.parts(audio, None).audio[:2], atol=1e-3)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sadstream import segment as segmenter
 from sadstream.audio import exact_div
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.features import at_level, heard_frames
@@ -110,6 +111,7 @@ class StateCache:
     def _key(self, group: Sequence[Clip], view: int) -> str:
         digest = hashlib.sha256()
         settings: list[str] = [
+            hashlib.sha256(Path(segmenter.__file__).read_bytes()).hexdigest(),  # it cuts otherwise, it is heard anew
             self._audio.model_dump_json(),
             VadConfig().model_dump_json() + SegmentConfig().model_dump_json(),
             "" if view == CLEAN else f"{self._augment.model_dump_json()} {len(self._noises)}",
