@@ -190,14 +190,14 @@ def test_the_attention_is_what_the_score_was_made_with(scene: Path) -> None:
 
     analyzer = Analyzer(Config())
     states: list[torch.Tensor] = []
-    analyzer._fusion.lstm.register_forward_hook(lambda *given: states.append(given[2][0]))
+    analyzer._fusion.lstm.register_forward_hook(lambda *given: states.append(given[2][0].data))
     segmenter = Segmenter(VadConfig(), SegmentConfig())
     frames = [item for item in Recording(scene).listen(lambda: False) if isinstance(item, AudioFrame)]
     segment = next(segment for frame in frames for segment in segmenter.feed(frame))
     analysis = analyzer(segment)
     assert analysis.attention is not None  # type: ignore[union-attr]
     weights = torch.from_numpy(analysis.attention)  # type: ignore[union-attr]
-    raw = analyzer._fusion.audio_out((weights @ states[-1][0]).unsqueeze(0))
+    raw = analyzer._fusion.audio_out((weights[: len(states[-1])] @ states[-1]).unsqueeze(0))
 
     assert audio_part(analyzer.header.calibration, float(raw)) == pytest.approx(analysis.audio_logit, abs=1e-4)  # type: ignore[union-attr]
     assert float(weights.sum()) == pytest.approx(1.0, abs=1e-4)
