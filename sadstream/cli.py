@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sadstream import __version__, cli_config, cli_keys, cli_models, cli_service, cli_views
+from sadstream.cli_views import SecretKeyOption, ServerKeyOption
 from sadstream.errors import SadstreamError, UsageError
 from sadstream.events import DEFAULT_ENDPOINT
 
@@ -94,8 +95,8 @@ def listen(
     stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
     latest: Annotated[bool, typer.Option("--latest", help="Skip what is no longer new; for slow readers.")] = False,
     replay: Annotated[int, typer.Option(min=0, help="First the last so many events that the daemon remembers.")] = 0,
-    server_key: Annotated[str | None, typer.Option(help="The daemon's public key, on a network.")] = None,
-    key: Annotated[Path | None, typer.Option(help="File with our secret key, on a network.")] = None,
+    server_key: ServerKeyOption = None,
+    key: SecretKeyOption = None,
 ) -> None:
     """Print what a daemon says; what was lost, restarted or silent goes to standard error."""
     from sadstream.client import subscribe

@@ -7,6 +7,9 @@ import typer
 
 from sadstream.events import DEFAULT_ENDPOINT
 
+ServerKeyOption = Annotated[str | None, typer.Option("--server-key", help="The daemon's public key, on a network.")]
+SecretKeyOption = Annotated[Path | None, typer.Option("--key", help="File with our secret key, on a network.")]
+
 
 def watch(
     endpoint: Annotated[str, typer.Argument(help="ZeroMQ endpoint of the daemon.")] = DEFAULT_ENDPOINT,
@@ -14,8 +17,8 @@ def watch(
     marks: Annotated[
         Path | None, typer.Option(help="File for the moments that you mark with m; times, never words.")
     ] = None,
-    server_key: Annotated[str | None, typer.Option(help="The daemon's public key, on a network.")] = None,
-    key: Annotated[Path | None, typer.Option(help="File with our secret key, on a network.")] = None,
+    server_key: ServerKeyOption = None,
+    key: SecretKeyOption = None,
 ) -> None:
     """Watch a daemon in the terminal: p pauses it, tab shows another stream, m marks a moment, q quits."""
     from sadstream.client import subscribe
@@ -34,8 +37,8 @@ def dashboard(
     config: Annotated[Path | None, typer.Option("--config", help="TOML file of the daemon.")] = None,
     journal: Annotated[Path | None, typer.Option(help="The file; default the configuration's.")] = None,
     words: Annotated[bool, typer.Option("--words", help="Show words, where the daemon publishes them.")] = False,
-    server_key: Annotated[str | None, typer.Option(help="The daemon's public key, on a network.")] = None,
-    key: Annotated[Path | None, typer.Option(help="File with our secret key, on a network.")] = None,
+    server_key: ServerKeyOption = None,
+    key: SecretKeyOption = None,
     host: Annotated[str, typer.Option(help="Another than this machine needs the next three.")] = "127.0.0.1",
     token: Annotated[Path | None, typer.Option(help="File with the token that lets a browser in.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="File with the certificate, PEM.")] = None,

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from daemon import start
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from wire import a_score
 
 from sadstream.client import subscribe
@@ -49,6 +50,15 @@ def launched(playwright: Playwright) -> Browser:
     """The browser; as root it has no sandbox of its own."""
     flags = ["--no-sandbox"] if os.getuid() == 0 else []
     return playwright.chromium.launch(executable_path=path(), args=flags)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for a module's tests."""
+    with sync_playwright() as playwright:
+        found = launched(playwright)
+        yield found
+        found.close()
 
 
 def free_port() -> int:

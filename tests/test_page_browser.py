@@ -16,19 +16,12 @@ from sadstream.sources import to_flac
 chromium = pytest.importorskip("chromium", reason="playwright is missing")
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
-from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Page  # noqa: E402
 
 pytestmark = pytest.mark.skipif(chromium.path() is None, reason="no chromium here (Debian: chromium)")
 
+browser = chromium.browser
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = chromium.launched(playwright)
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -13,21 +13,13 @@ import pytest
 chromium = pytest.importorskip("chromium", reason="playwright is missing")
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, BrowserContext, Page  # noqa: E402
 
 pytestmark = pytest.mark.skipif(chromium.path() is None, reason="no chromium here (Debian: chromium)")
 
+browser = chromium.browser
 WIDTHS = {"desk": (1440, 900), "phone": (390, 844)}
 SPEED = "12"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all."""
-    with sync_playwright() as playwright:
-        found = chromium.launched(playwright)
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -38,14 +38,21 @@ def watching(endpoint: str, *more: str, **options: object) -> Terminal:
     return Terminal([*SADSTREAM, "watch", endpoint, *more], **options)  # type: ignore[arg-type]
 
 
-def test_eighty_by_twenty_four_fills_with_what_the_daemon_says(daemon: str) -> None:
-    with watching(daemon) as terminal:
+def seen_and_left(daemon: str, **env: str) -> tuple[str, set[str]]:
+    """The screen during an episode and its colours; q ends the view and gives the terminal back."""
+    with watching(daemon, **env) as terminal:
         shown = terminal.until("episode 0 ON")
         colours = {cell.fg for row in terminal.screen.buffer.values() for cell in row.values()}
         terminal.type("q")
 
         assert terminal.ended() == 0
         assert terminal.restored
+    return shown, colours
+
+
+def test_eighty_by_twenty_four_fills_with_what_the_daemon_says(daemon: str) -> None:
+    shown, colours = seen_and_left(daemon)
+
     assert "LISTENING" in shown
     assert "█" in shown
     assert "latency 226 ms" in shown
@@ -54,13 +61,8 @@ def test_eighty_by_twenty_four_fills_with_what_the_daemon_says(daemon: str) -> N
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"NO_COLOR": "1", "PYTHONIOENCODING": "ascii"}], ids=str)
 def test_without_colour_it_says_the_same(daemon: str, env: dict[str, str]) -> None:
-    with watching(daemon, **env) as terminal:
-        shown = terminal.until("episode 0 ON")
-        colours = {cell.fg for row in terminal.screen.buffer.values() for cell in row.values()}
-        terminal.type("q")
+    shown, colours = seen_and_left(daemon, **env)
 
-        assert terminal.ended() == 0
-        assert terminal.restored
     assert "LISTENING" in shown
     assert colours <= {"default"}
     assert shown.isascii() == ("PYTHONIOENCODING" in env)

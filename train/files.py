@@ -1,29 +1,21 @@
 """Files written whole or not at all."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from sadstream import whole
 from sadstream.errors import DataError, UnavailableError
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put `content` under this name in one step; a full disk leaves what was there before and says so."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        whole.write_whole(path, content)
     except OSError as error:
         raise UnavailableError(
             f"{path}: cannot be written: {error.strerror}; make room and run the same command again, it goes on"
         ) from None
-    finally:
-        if temporary.exists():
-            temporary.unlink()
 
 
 def expect_files(root: Path, what: str, names: Sequence[str]) -> None:

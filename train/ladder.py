@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from train.session import Session
 
 CORPUS = "open"
+MEASURED = ("ravdess", "nemo")  # by the beginning of their speakers' names
 VALIDATED = 5  # every fifth train speaker of a corpus, from its last on, validates
 
 
@@ -35,7 +36,7 @@ def climb(data: Path, out: Path, preset: Preset, session: "Session", say: Callab
         inputs = session.fit_run(run, manifest)
         evaluate_run(run, inputs, "strict", session.compute.device)
         lines.append([config.title, *_figures(run, manifest)])
-    head = ("system", *(f"{corpus}: AUC {what}" for corpus in ("ravdess", "nemo") for what in ("calm", "all")))
+    head = ("system", *(f"{corpus}: AUC {what}" for corpus in MEASURED for what in ("calm", "all")))
     return markdown(head, lines)
 
 
@@ -85,7 +86,7 @@ def _figures(run: Run, manifest: Manifest) -> list[str]:
     rows = {row.utterance: row for row in manifest.rows}
     found = read_predictions(run.predictions_path("strict"), "test", run.rows(manifest))
     figures = []
-    for corpus in ("ravdess", "nemo"):
+    for corpus in MEASURED:
         here = [i for i, name in enumerate(found.names) if rows[name].speaker.startswith(corpus)]
         calm = [i for i in here if found.labels[i] or rows[found.names[i]].label in CALM]
         for part in (calm, here):

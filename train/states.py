@@ -63,6 +63,8 @@ class StateCache:
         self._ratio = exact_div(audio.pool, CACHED_POOL)
         self._augment = augment
         self._noises = noises
+        # Where it cuts otherwise, everything is heard anew.
+        self._segmenter = hashlib.sha256(Path(segmenter.__file__).read_bytes()).hexdigest()
 
     def __call__(self, clips: Sequence[Clip], views: int) -> Heard:
         """All segments of all clips in views 0 (clean) to `views` - 1."""
@@ -111,7 +113,7 @@ class StateCache:
     def _key(self, group: Sequence[Clip], view: int) -> str:
         digest = hashlib.sha256()
         settings: list[str] = [
-            hashlib.sha256(Path(segmenter.__file__).read_bytes()).hexdigest(),  # it cuts otherwise, it is heard anew
+            self._segmenter,
             self._audio.model_dump_json(),
             VadConfig().model_dump_json() + SegmentConfig().model_dump_json(),
             "" if view == CLEAN else f"{self._augment.model_dump_json()} {len(self._noises)}",
