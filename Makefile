@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
 .PHONY: demo test test-slow soak bench bench-wire bench-views bench-dashboard eval bench-train screenshots check setup system models clean
@@ -21,12 +22,17 @@ test-slow: setup system models
 soak: setup system models
 	$(BIN)/python -m pytest -m slow -s tests/test_soak.py
 
-# Needs speech with known words: SPEECH=DIR with manifest.csv (path, corpus, speaker, transcript) and recordings.
+# Needs speech with known words: DATA=DIR with english/ and speech/, each with a manifest.csv (path, corpus, speaker,
+# transcript) and its recordings. An hour and a half on two cores that have nothing else to do.
+WORDS = $(BIN)/python bench/words.py --json docs/bench-words.json
 bench: setup models
 	$(BIN)/python -m pip install --quiet --editable '.[bench,plot]'
-	$(BIN)/python bench/words.py $(SPEECH) --json docs/bench-words.json
-	$(BIN)/python bench/words.py $(SPEECH) --corpora repeats --repeats 1
-	$(BIN)/python bench/streams.py $(SPEECH) --json docs/bench-streams.json --plot docs/bench-streams.svg
+	$(WORDS) $(DATA)/english --segments 0 --repeats 2 --name headline
+	$(WORDS) $(DATA)/english --segments 150 --repeats 1 --name second-language --corpora speechocean762_adult
+	$(WORDS) $(DATA)/speech --segments 100 --repeats 1 --name ravdess --corpora ravdess
+	$(WORDS) $(DATA)/speech --segments 60 --repeats 1 --name nemo-base --corpora nemo --model base --language pl
+	$(WORDS) $(DATA)/english --repeats 1 --name repeats --corpora repeats
+	$(BIN)/python bench/streams.py $(DATA)/english --json docs/bench-streams.json --plot docs/bench-streams.svg
 
 bench-wire: setup
 	$(BIN)/python bench/wire.py --json docs/bench-wire.json
@@ -44,7 +50,6 @@ bench-train: setup
 	$(BIN)/sadstream-train benchmark --preset thesis
 
 # Every figure of docs/evaluation.md: hours on two cores; EVAL_SCALE=0.02 is a quick look. DATA names the open corpora.
-DATA ?= data
 EVAL_SCALE ?= 1
 eval: setup models
 	$(BIN)/sadstream models fetch base

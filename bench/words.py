@@ -1,14 +1,14 @@
 """Every way to transcribe three seconds, on the same segments, in turn and repeated: time, word errors, memory.
 
-    python bench/words.py SPEECH_DIR [--segments 60] [--repeats 3] [--json docs/bench-words.json]
+    python bench/words.py SPEECH_DIR [--segments 60] [--repeats 3] [--json docs/bench-words.json --name headline]
     python bench/words.py SPEECH_DIR --corpora nemo --model base --language pl
     python bench/words.py SPEECH_DIR --corpora repeats      (honest repeats, spoken by espeak-ng; needs no SPEECH_DIR)
 
 SPEECH_DIR holds `manifest.csv` (path, corpus, speaker, transcript) and the recordings it names. Each recording is cut
 into the daemon's own segments; the words of a recording are those of its segments joined. Every way has a process of
 its own, so that peak memory is its own; the ways take turns segment by segment, so that a busy machine is busy for all.
-faster-whisper (extra `bench`) reads the very weights that `sadstream models fetch` converts; openai-whisper gets them
-in float32, as its user would.
+faster-whisper and whisper.cpp (extra `bench`) read the weights that `sadstream models fetch` converts, in their own
+formats; openai-whisper gets them in float32, as its user would.
 """
 
 import argparse
@@ -30,11 +30,18 @@ from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from typing import Any
 
+from ggml import ggml_file
+
 import sadstream  # noqa: F401  sets the environment that torch reads when it is imported
 
 OURS = "ours"
-WAYS = ("ours", "whisper.decode", "whisper.transcribe", "faster-whisper int8", "faster-whisper float32")
-HEADLINE = ("librispeech_test_other", "vctk", "ljspeech", "jfk", "pocketsphinx_librivox", "speechbrain_samples")
+WAYS = (
+    "ours", "whisper.decode", "whisper.transcribe", "faster-whisper int8", "faster-whisper float32", "whisper.cpp",
+)  # fmt: skip
+HEADLINE = (
+    "librispeech_test_other", "vctk", "vctk_noisy", "ljspeech", "jfk", "pocketsphinx_cards", "pocketsphinx_librivox",
+    "speechbrain_samples",
+)  # fmt: skip
 BOOTSTRAP = 2000
 WARM_UPS = 3
 # What people do say three times and more: a remedy for loops must not cut it short.
@@ -70,7 +77,7 @@ def load(folder: Path, corpora: tuple[str, ...], segments: int, seed: int) -> li
     found: list[Utterance] = []
     for row in rows:
         found.append(Utterance(row["path"], normalized(row["transcript"]), segmented(folder / row["path"])))
-        if sum(len(utterance.segments) for utterance in found) >= segments:
+        if segments and sum(len(utterance.segments) for utterance in found) >= segments:
             break
     return found
 
@@ -116,6 +123,11 @@ def way(name: str, options: argparse.Namespace) -> Callable[[Any], str]:
             return " ".join(segment.text for segment in found)
 
         return faster
+    if name == "whisper.cpp":
+        from pywhispercpp.model import Model
+
+        cpp = Model(options.ggml, n_threads=os.cpu_count() or 1, print_progress=False, redirect_whispercpp_logs_to=None)
+        return lambda samples: " ".join(found.text for found in cpp.transcribe(samples, language=options.language))
     import torch
     import whisper
 
@@ -187,15 +199,16 @@ def serve(options: argparse.Namespace) -> None:
             connection.send((words, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000))
 
 
-def measure(names: list[str], utterances: list[Utterance], options: argparse.Namespace, ct2: str) -> dict[str, Any]:
+def measure(names: list[str], utterances: list[Utterance], options: argparse.Namespace) -> dict[str, Any]:
     """Times of every segment and repeat, words of every recording, peak memory, by way."""
     found: dict[str, Any] = {name: {"seconds": [], "words": [], "peak_mb": 0.0} for name in names}
     with Listener() as listener:
         address = str(listener.address)
         processes, connections = [], {}
         for name in names:
-            command = [sys.executable, __file__, "--serve", name, "--address", address, "--ct2", ct2, "."]
-            command += ["--model", options.model, "--language", options.language]
+            command = [sys.executable, __file__, "--serve", name, "--address", address, "."]
+            for option in ("ct2", "ggml", "model", "language"):
+                command += [f"--{option}", getattr(options, option)]
             processes.append(subprocess.Popen(command))
             connections[name] = listener.accept()
             for _ in range(WARM_UPS):
@@ -274,7 +287,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("speech", type=Path)
     parser.add_argument("--ct2", default="", help="folder with a CTranslate2 tiny.en; without it one is fetched")
-    parser.add_argument("--segments", type=int, default=60)
+    parser.add_argument("--ggml", default="", help="the model in whisper.cpp's format; without it one is written")
+    parser.add_argument("--segments", type=int, default=60, help="at least so many, of random recordings; 0: all")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--corpora", default=",".join(HEADLINE))
     parser.add_argument("--ways", default=",".join(WAYS), help="the first must be ours")
@@ -282,6 +296,7 @@ def main() -> None:
     parser.add_argument("--language", default="en")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--name", default="headline", help="of this table in the JSON file; the others in it stay")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--address", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -290,8 +305,9 @@ def main() -> None:
         return
     utterances = load(options.speech, tuple(options.corpora.split(",")), options.segments, options.seed)
     utterances = [utterance for utterance in utterances if utterance.segments]
-    ct2 = options.ct2 or (ct2_folder(options.model) if "faster-whisper" in options.ways else "-")
-    rows = table(utterances, measure(options.ways.split(","), utterances, options, ct2))
+    options.ct2 = options.ct2 or (ct2_folder(options.model) if "faster-whisper" in options.ways else "-")
+    options.ggml = options.ggml or (ggml_file(options.model) if "whisper.cpp" in options.ways else "-")
+    rows = table(utterances, measure(options.ways.split(","), utterances, options))
     segments = sum(len(utterance.segments) for utterance in utterances)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     report = {
@@ -318,7 +334,8 @@ def main() -> None:
             f"{row['wer_percent']:7.2f} {point:+8.2f} [{low:+.2f}, {high:+.2f}] {row['peak_mb']:8.0f}"
         )
     if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        known = json.loads(options.json.read_text()) if options.json.exists() else {}
+        options.json.write_text(json.dumps(known | {options.name: report}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ class Analysis:
 
     @property
     def sure_speech(self) -> bool:
-        """More likely than not that somebody speaks."""
-        return self.speech >= SURE_SPEECH
+        """More likely than not that somebody speaks, by the speech gate and by Whisper."""
+        return _sure_speech(self.speech, self.transcript)
 
     @property
     def sad(self) -> bool:
@@ -154,8 +154,8 @@ class Analyzer:
     ) -> Analysis:
         calibration = self.header.calibration
         audio = audio_part(calibration, raw.audio) if self.header.audio else 0.0
-        if speech < SURE_SPEECH:
-            audio = min(audio, 0.0)  # what may be a dog is no evidence of sadness
+        if not _sure_speech(speech, transcript):
+            audio = min(audio, 0.0)  # what may be a dog, or babble that nobody says, is no evidence of sadness
         text = 0.0 if raw.text is None else text_part(calibration, raw.text)
         logit = self._prior_logit + audio + text
         whisper_ms, text_ms, fusion_ms = spent_ms
@@ -217,7 +217,8 @@ class Analyzer:
         if self._whisper is None:
             return [UNHEARD] * len(batch.segments)
         samples = torch.stack([torch.from_numpy(at_level(one.samples, LEVEL_DBFS)) for one in batch.segments])
-        return self._whisper.transcribe(samples, batch.speech, self._linguist)
+        seconds = [one.t_end - one.t_start for one in batch.segments]
+        return self._whisper.transcribe(samples, batch.speech, seconds, self._linguist)
 
     def _features(self, segments: Sequence[Segment]) -> "tuple[Tensor | None, Tensor | None]":
         """What the fusion model hears of each segment, and how many of its frames hold audio."""
@@ -271,7 +272,7 @@ class Analyzer:
             self._score(_Batch([dummy], [self._gate(noise)], time.perf_counter()), None)
         if self._linguist is not None:
             with torch.inference_mode():
-                self._linguist.language(torch.from_numpy(noise).unsqueeze(0))
+                self._linguist.languages(torch.from_numpy(noise).unsqueeze(0))
         give_back()
 
 
@@ -301,6 +302,10 @@ def audio_part(calibration: Calibration, raw: float) -> float:
 def text_part(calibration: Calibration, raw: float) -> float:
     """The text log-likelihood ratio in a raw text part."""
     return _clip(calibration.text_scale * raw + calibration.text_shift, calibration.text_cap)
+
+
+def _sure_speech(speech: float, transcript: Transcript) -> bool:
+    return speech >= SURE_SPEECH and transcript.reason != "silence"
 
 
 def _clip(value: float, cap: float) -> float:

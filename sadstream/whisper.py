@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sadstream.audio import SAMPLE_RATE
+from sadstream.audio import SAMPLE_RATE, SEGMENT_S
 from sadstream.errors import UnavailableError
 from sadstream.events import TextReason
-from sadstream.gate import Evidence, judge
+from sadstream.gate import Evidence, Languages, judge
 from sadstream.greedy import CutEncoder, GreedyDecoder, convolved, log_mels
 from sadstream.header import WhisperStatesConfig
 from sadstream.models import load_tensors
@@ -71,33 +71,46 @@ class Whisper:
         self._decoder = GreedyDecoder(self._model, self._tokenizer)
 
     def transcribe(
-        self, samples: "Tensor", speech: Sequence[float] | None = None, linguist: "Whisper | None" = None
+        self,
+        samples: "Tensor",
+        speech: Sequence[float] | None = None,
+        seconds: Sequence[float] | None = None,
+        linguist: "Whisper | None" = None,
     ) -> list[Transcript]:
         """The words in each of (batch, 48000) float32 samples, greedy.
 
-        speech: probability that somebody speaks in each; linguist: a multilingual model to be asked in doubt.
+        speech: probability that somebody speaks in each; seconds: of audio in each, the rest is silence; linguist: a
+        multilingual model to be asked in doubt.
         """
-        states = self._cut_encoder(samples.to(self._model.device))
-        evidence = [
-            Evidence(
-                self._tokenizer.decode(list(heard.tokens)).strip(),
-                heard.looped,
-                heard.no_speech,
-                heard.avg_logprob,
-                chance,
-            )
-            for heard, chance in zip(
-                self._decoder(states, self._cut_encoder.silence()), speech or [1.0] * len(samples), strict=True
-            )
-        ]
-        reasons = [judge(one) for one in evidence]
-        doubtful = [n for n, one in enumerate(evidence) if one.doubtful and reasons[n] in ("none", "low-confidence")]
+        evidence = self.evidence(samples, speech, seconds)
+        doubtful = [n for n, one in enumerate(evidence) if one.text and not one.sure and not one.looped]
         if linguist is not None and doubtful:
-            for n, language in zip(doubtful, linguist.language(samples[doubtful]), strict=True):
-                reasons[n] = judge(replace(evidence[n], language=language))
+            for n, languages in zip(doubtful, linguist.languages(samples[doubtful]), strict=True):
+                evidence[n] = replace(evidence[n], languages=languages)
+        return [Transcript(one.text, one.no_speech, one.avg_logprob, judge(one)) for one in evidence]
+
+    def evidence(
+        self, samples: "Tensor", speech: Sequence[float] | None = None, seconds: Sequence[float] | None = None
+    ) -> list[Evidence]:
+        """The words in each of (batch, 48000) samples and what speaks for them, but for the language."""
+        states = self._cut_encoder(samples.to(self._model.device))
+        everyone = zip(
+            self._decoder(states, self._cut_encoder.silence()),
+            speech or [1.0] * len(samples),
+            seconds or [SEGMENT_S] * len(samples),
+            strict=True,
+        )
         return [
-            Transcript(one.text, one.no_speech, one.avg_logprob, reason)
-            for one, reason in zip(evidence, reasons, strict=True)
+            Evidence(
+                text=self._tokenizer.decode(list(heard.tokens)).strip(),
+                looped=heard.looped,
+                no_speech=heard.no_speech,
+                avg_logprob=heard.avg_logprob,
+                tokens=len(heard.tokens),
+                seconds=length,
+                speech=chance,
+            )
+            for heard, chance, length in everyone
         ]
 
     @property
@@ -105,14 +118,17 @@ class Whisper:
         """It can tell languages apart."""
         return bool(self._model.is_multilingual)
 
-    def language(self, samples: "Tensor") -> list[float]:
-        """Probability that each of (batch, 48000) samples is in this model's language, by the decoder's first step."""
+    def languages(self, samples: "Tensor") -> list[Languages]:
+        """What each of (batch, 48000) samples may be spoken in, by the decoder's first step."""
+        import torch
+
         states = self._cut_encoder(samples.to(self._model.device))
-        languages = list(self._tokenizer.all_language_tokens)
-        own = languages.index(self._tokenizer.language_token)
-        logits = self._decoder.after(self._tokenizer.sot, languages, states, self._cut_encoder.silence())
-        found: list[float] = logits.softmax(1)[:, own].tolist()
-        return found
+        known = list(self._tokenizer.all_language_tokens)
+        own = known.index(self._tokenizer.language_token)
+        p = self._decoder.after(self._tokenizer.sot, known, states, self._cut_encoder.silence()).softmax(1)
+        others = torch.cat([p[:, :own], p[:, own + 1 :]], dim=1)
+        columns = (p[:, own], others.max(1).values, torch.special.entr(p).sum(1))
+        return [Languages(*row) for row in torch.stack(columns, dim=1).tolist()]
 
     def states(self, samples: "Tensor", config: WhisperStatesConfig) -> "Tensor":
         """(batch, layers, frames, width) float32 encoder states of (batch, 48000) samples, as the header fixes them.

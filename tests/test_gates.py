@@ -85,7 +85,7 @@ def test_the_table_of_noises_ends_when_enough_hours_were_heard() -> None:
 
     assert len(ticks) == 4  # 72 s of sounds of 20 s
     assert "| made: white | no |" in table
-    assert "| ALL | yes | 0.0 |" in table
+    assert "| ALL that says nothing | yes | 0.0 |" in table
 
 
 def test_a_gate_that_drops_everything_loses_everything(clips: list[Clip]) -> None:

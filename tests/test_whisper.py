@@ -25,7 +25,7 @@ from sadstream.whisper import Whisper
         ("", False, 0.9, -0.1, "silence"),
         (" ... ", False, 0.1, -0.1, "silence"),
         ("Thank you.", False, 0.7, -1.2, "silence"),
-        ("Words nobody said", False, 0.1, -1.5, "low-confidence"),
+        ("Words nobody said", False, 0.1, -1.6, "low-confidence"),
         ("by the door by the door by the door by the door by the door", False, 0.1, -0.2, "loop"),
         ("six " * 9, False, 0.1, -0.2, "loop"),
         ("a different word each time until the cap", True, 0.1, -0.2, "loop"),

@@ -77,7 +77,7 @@ def measure(data: Path, part: str, scale: float, seed: int) -> str:
 def _noise(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
     sounds = recorded(data / "noise")
     voices = [clip for clip in read_clips(data / "english") if clip.corpus in READ]
-    sounds += made(seed) + mixed(sounds, 60, seed) + reversed_babble(voices, 40, seed)
+    sounds += made(seed) + mixed(sounds, 120, seed) + reversed_babble(voices, 60, seed)
     with progress("non-speech", len(sounds), "sounds") as tick:
         return noise_table(sounds, analyzer, NON_SPEECH_H * scale, seed, tick)
 

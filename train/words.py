@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.audio import SEGMENT_S
+from sadstream.audio import SAMPLE_RATE, SEGMENT_S
 from sadstream.features import at_level
+from sadstream.gate import ALONE
 from sadstream.header import TextEncoderConfig
 from sadstream.models import locate
 from sadstream.text import TextEncoder
@@ -16,7 +17,7 @@ from train.clips import read_audio
 from train.config import AudioSource, TextSource
 from train.manifest import Utterance
 from train.progress import progress
-from train.sound import pieces
+from train.sound import heard_samples, pieces
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,11 +76,14 @@ def _heard(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: 
     heard = []
     with progress("Whisper", len(rows)) as advance, torch.inference_mode():
         for row in rows:
-            key = key_of(Path(row.path).read_bytes(), f"words {whisper.identity}")
+            key = key_of(Path(row.path).read_bytes(), f"words {whisper.identity} {ALONE}")
             stored = cache.get(key)
             if stored is None:
-                segment = pieces(read_audio(Path(row.path)), AudioSource())[0]
-                transcript = whisper.transcribe(torch.from_numpy(at_level(segment, WHISPER_DBFS)).unsqueeze(0))[0]
+                samples = read_audio(Path(row.path))
+                segment = pieces(samples, AudioSource())[0]
+                seconds = heard_samples(samples.size, AudioSource())[0] / SAMPLE_RATE
+                levelled = torch.from_numpy(at_level(segment, WHISPER_DBFS)).unsqueeze(0)
+                transcript = whisper.transcribe(levelled, seconds=[seconds])[0]
                 stored = np.array(transcript.text if transcript.kept else "")
                 cache.put(key, stored)
             heard.append(str(stored))
