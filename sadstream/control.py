@@ -36,6 +36,7 @@ class StreamReport(BaseModel):
     gaps: int
     segments: int
     no_speech: int = 0
+    strangers: int = 0
     rtf: float
 
 

@@ -33,6 +33,17 @@ TEXT_FILES = (
     "NOTICE",
 )
 
+GE2E_FILE = "pretrained.pt"
+GE2E_SHAPES = {
+    **{
+        f"lstm.{side}_l{layer}": (1024, *columns)
+        for layer, width in enumerate((40, 256, 256))
+        for side, columns in (("weight_ih", (width,)), ("weight_hh", (256,)), ("bias_ih", ()), ("bias_hh", ()))
+    },
+    "linear.weight": (256, 256),
+    "linear.bias": (256,),
+}
+
 # Integer buffers that exports carry along and that transformers makes anew.
 BUFFERS = ("position_ids", "token_type_ids")
 
@@ -89,6 +100,22 @@ def from_pt(path: Path, source: str) -> Payload:
         if array.shape != (expected := ct2.expected_shape(name, dims)):
             raise DataError(f"{path.name}: {name} has shape {array.shape}: expected {expected}")
     return Payload(source, _dims_json(dims), tensors, {})
+
+
+def from_ge2e(path: Path, source: str) -> Payload:
+    """A speaker encoder as Resemblyzer saves it, running no pickle; DataError if it is none."""
+    import pickle
+
+    import torch
+
+    try:
+        state = dict(torch.load(path, map_location="cpu", weights_only=True)["model_state"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path.name}: not a speaker encoder (model_state): {str(error).splitlines()[0]}") from None
+    kept = {name: tensor for name, tensor in state.items() if name in GE2E_SHAPES}
+    if {name: tuple(tensor.shape) for name, tensor in kept.items()} != GE2E_SHAPES:
+        raise DataError(f"{path.name}: expected an LSTM of three layers of 256 over 40 bands, and one linear layer")
+    return Payload(source, b'{"bands": 40, "width": 256}\n', dict(_halves(kept)), {})
 
 
 def from_transformers(folder: Path, source: str) -> Payload:

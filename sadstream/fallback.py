@@ -9,7 +9,7 @@ from sadstream.analyze import Analysis, Early
 from sadstream.errors import UnavailableError
 from sadstream.reports import Analyze, Degraded, Say, analyze_many
 from sadstream.segment import Segment
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 
 RETRY_S = 60.0  # until the configured models are tried again; twice as long after each failure
 RETRY_MAX_S = 3600.0
@@ -36,11 +36,11 @@ class Fallback:
         self.analyze: Analyze | None = None
         self._load_from(0)
 
-    def __call__(self, segment: Segment) -> Analysis | NotSpeech:
+    def __call__(self, segment: Segment) -> Analysis | Unscored:
         """The segment's score, on whichever rung holds."""
         return self.many([segment])[0]
 
-    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | NotSpeech]:
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
         """The segments' scores, on whichever rung holds; nothing is said early a second time."""
         if self._at and self._now() >= self._retry_at_s:
             self._climb()

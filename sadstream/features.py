@@ -63,5 +63,10 @@ def _mel(config: LogMelConfig) -> "torch.nn.Module":
 
 def log_mel(samples: "Tensor", config: LogMelConfig) -> "Tensor":
     """(n_frames, n_mels) or (batch, n_frames, n_mels) log power from (48000,) or (batch, 48000) float32."""
+    return (mel_power(samples, config) + config.offset).log()
+
+
+def mel_power(samples: "Tensor", config: LogMelConfig) -> "Tensor":
+    """(n_frames, n_mels) or (batch, n_frames, n_mels) power in each band of (n,) or (batch, n) float32."""
     mel: Tensor = _mel(config)(samples)
-    return (mel + config.offset).log().transpose(-1, -2)
+    return mel.transpose(-1, -2)

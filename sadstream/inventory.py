@@ -21,9 +21,12 @@ def needed(header: Header) -> tuple[str, ...]:
     """The models that a checkpoint and the default configuration need on this machine."""
     names = []
     if header.text is not None:
-        from sadstream.analyze import compute_device, whisper_model
+        from sadstream.analyze import LINGUIST, compute_device, whisper_model
 
-        names += [whisper_model("auto", compute_device("auto")), header.text.name]
+        words = whisper_model("auto", compute_device("auto"))
+        names += [words, header.text.name]
+        if words.endswith(".en"):  # it cannot tell another language from mumbled English
+            names.append(LINGUIST)
     if isinstance(header.audio, WhisperStatesConfig):
         names.append(header.audio.model)
     return tuple(dict.fromkeys(names))

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from sadstream.catalogue import Kind
 from sadstream.errors import UnavailableError
@@ -87,7 +87,7 @@ def again(folder: Path) -> str:
 def _parse(value: Any) -> Manifest:
     files = tuple(Listed(str(f["path"]), str(f["sha256"]), int(f["bytes"])) for f in value["files"])
     kind = value["kind"]
-    if kind not in ("whisper", "text"):
+    if kind not in get_args(Kind):
         raise ValueError(kind)
     return Manifest(
         str(value["name"]), kind, str(value["identity"]), str(value["licence"]), str(value["source"]), files

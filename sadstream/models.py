@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from sadstream import manifest
 from sadstream.catalogue import KNOWN, LICENCE_UNKNOWN, Kind, ModelSpec, models_dir, noun, spec
@@ -90,7 +90,8 @@ def folders(root: Path | None = None) -> tuple[Path, ...]:
     base = root or models_dir()
     if not base.is_dir():
         return ()
-    return tuple(sorted(p for p in base.iterdir() if p.is_dir() and p.name.startswith(("whisper-", "text-"))))
+    kinds = tuple(f"{kind}-" for kind in get_args(Kind))
+    return tuple(sorted(p for p in base.iterdir() if p.is_dir() and p.name.startswith(kinds)))
 
 
 def installed(root: Path | None = None) -> list[Installed]:

@@ -52,6 +52,8 @@ def official_hub(
         # The address itself holds the file's SHA-256.
         download(url, path, url.split("/")[-2], lambda n, total: progress.step(f"{spec.name}: official", n, total))
         return convert.from_pt(path, url)
+    if not spec.hub:
+        raise UnavailableError("it is on no hub")
     progress.step(f"{spec.name}: model hub", 0, None)
     folder = work / "hub"
     revision = (snapshot or hub_snapshot)(spec.hub, folder)
@@ -154,7 +156,10 @@ def _text_folders(folder: Path, spec: ModelSpec) -> list[Path]:
 
 def _expected(spec: ModelSpec, packaged: Packaged | None) -> str:
     choices = [f"{spec.folder}/"]
-    choices.append(f"{spec.name}.pt" if spec.kind == "whisper" else f"{spec.hub}/ with model.safetensors")
+    if spec.kind == "whisper":
+        choices.append(f"{spec.name}.pt")
+    elif spec.hub:
+        choices.append(f"{spec.hub}/ with model.safetensors")
     if packaged is not None:
         choices.append(f"wheels of {', '.join(packaged.requirements)}")
     return " or ".join(choices)

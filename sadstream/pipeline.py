@@ -43,7 +43,7 @@ from sadstream.reports import (
 )
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import POLL_S, Item, Source, paced
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
 BATCH_SEGMENTS = 4  # at most this many streams are analysed at once
@@ -302,8 +302,8 @@ class Pipeline:
         for number, (item, answer) in enumerate(zip(batch, answers, strict=True)):
             if item.live and suspended:
                 self._report(Dropped(item.stream, stale=True))
-            elif isinstance(answer, NotSpeech):
-                self._report(Rejected(item.stream, self._inbox.waiting(item.stream)))
+            elif isinstance(answer, Unscored):
+                self._report(Rejected(item.stream, self._inbox.waiting(item.stream), answer.stranger))
             else:
                 report(number, answer)
 

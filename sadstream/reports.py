@@ -10,7 +10,7 @@ from sadstream.events import Reason
 from sadstream.publish import Timing
 from sadstream.segment import Segment
 from sadstream.sources import SourceChange
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,10 +73,11 @@ class Analyzed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The voice activity detector's segment held no speech: nothing is said of it, and the next takes its number."""
+    """A segment that held no speech, or somebody else's: nothing is said of it, and the next takes its number."""
 
     stream: str
     waiting: int
+    stranger: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +113,19 @@ class Failed:
 
 
 Report = Ready | Changed | Felt | Gap | Analyzed | Rejected | Dropped | Degraded | Ended | Failed
-Analyze = Callable[[Segment], Analysis | NotSpeech]
+Analyze = Callable[[Segment], Analysis | Unscored]
 
 
 @runtime_checkable
 class AnalyzeMany(Protocol):
     """An analyser that takes several segments at once."""
 
-    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | NotSpeech]: ...
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]: ...
 
 
 def analyze_many(
     analyze: Analyze, segments: Sequence[Segment], early: Early | None = None
-) -> list[Analysis | NotSpeech]:
+) -> list[Analysis | Unscored]:
     """All at once where the analyser can, else one after the other, and then nothing early."""
     if isinstance(analyze, AnalyzeMany):
         return analyze.many(segments, early)

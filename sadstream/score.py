@@ -16,7 +16,7 @@ from sadstream.publish import Timing, envelope, make_score
 from sadstream.reports import Analyze
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import Recording, SourceChange
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 
 PROGRESS_S = 30  # of audio without speech between two words of progress
 
@@ -53,7 +53,7 @@ def score_recording(
     for cut, vad_ms in _segments(recording, segmenter, on_progress):
         start = time.monotonic()
         analysis = analyze(cut)
-        if isinstance(analysis, NotSpeech):
+        if isinstance(analysis, Unscored):
             rejected += 1
             continue
         segment = replace(cut, number=cut.number - rejected)

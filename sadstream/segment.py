@@ -38,6 +38,11 @@ class Segment:
     voiced: float  # share of voiced frames, 0..1
     arrived_s: float  # monotonic time at which the last sample was in hand
 
+    @property
+    def heard(self) -> "NDArray[np.float32]":
+        """(n,) samples, without the zeros that fill the segment up."""
+        return self.samples[: round((self.t_end - self.t_start) * SAMPLE_RATE)]
+
 
 class SpeechDetector(Protocol):
     """Anything that tells speech in 30 ms of signed 16-bit audio."""

@@ -146,8 +146,8 @@ class Service:
                 self._failure = BugError(error) if private and not isinstance(error, SadstreamError) else error
             case Analyzed():
                 self._publish(report)
-            case Rejected(name, waiting):
-                self._streams[name].rejected(waiting)
+            case Rejected(name, waiting, stranger):
+                self._streams[name].rejected(waiting, stranger)
                 self._update(name)
             case Ended(stream, failure):
                 self._streams[stream].ended = True
@@ -186,7 +186,7 @@ class Service:
         self._model = analysis.model
         if self._config.model.threshold is not None:  # it may be newer than the models
             analysis = replace(analysis, threshold=self._config.model.threshold)
-        segment = replace(report.segment, number=report.segment.number - stream.no_speech)
+        segment = replace(report.segment, number=report.segment.number - stream.unscored)
         mood, turns = self._moods[report.stream], list[Turn]()
         if analysis.provisional:
             analysis = mood.early(analysis)
@@ -252,7 +252,7 @@ class Service:
         self._notifier.status(
             "; ".join(
                 f"{name}: {s.state[0]} ({s.state[1]}), real-time factor {s.rtf:.2f}, {s.segments} scored, "
-                f"{s.no_speech} without speech, {s.dropped} dropped"
+                f"{s.no_speech} without speech, {s.strangers} by others, {s.dropped} dropped"
                 for name, s in self._streams.items()
             )
         )
@@ -293,7 +293,7 @@ class Service:
             streams=tuple(
                 StreamReport(
                     stream=name, state=s.state[0], reason=s.state[1], flows=s.flows,
-                    dropped=s.dropped, gaps=s.gaps, segments=s.segments, no_speech=s.no_speech,
+                    dropped=s.dropped, gaps=s.gaps, segments=s.segments, no_speech=s.no_speech, strangers=s.strangers,
                     rtf=round(s.rtf, 4),
                 )
                 for name, s in self._streams.items()

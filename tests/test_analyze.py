@@ -11,7 +11,7 @@ from sadstream.config import Config, SegmentConfig, VadConfig
 from sadstream.demo import scene_path
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import Recording
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
 
@@ -34,7 +34,7 @@ def test_a_batch_is_scored_like_its_members(analyzer: Analyzer, segments: list[S
     """To 1e-4 in each part, the words to the letter, and who does not speak stays out of it."""
     together, alone = analyzer.many(segments), [analyzer(segment) for segment in segments]
 
-    assert [isinstance(answer, NotSpeech) for answer in together] == [False, False, True, False, False]
+    assert [isinstance(answer, Unscored) for answer in together] == [False, False, True, False, False]
     for found, expected in zip(together, alone, strict=True):
         if isinstance(found, Analysis) and isinstance(expected, Analysis):
             assert found.transcript.text == expected.transcript.text

@@ -16,10 +16,10 @@ from sadstream.checkpoint import default_path, load
 from sadstream.config import Config, parse
 from sadstream.errors import DataError
 from sadstream.segment import Segment
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 from sadstream.voice import Voice, write_voice
 
-Answer = Callable[[Segment], Analysis | NotSpeech]
+Answer = Callable[[Segment], Analysis | Unscored]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
             def __init__(self, config: Config) -> None:
                 assert config.text.encoder == "off"  # the words of a calibration are nobody's business
 
-            def __call__(self, segment: Segment) -> Analysis | NotSpeech:
+            def __call__(self, segment: Segment) -> Analysis | Unscored:
                 return answer(segment)
 
         monkeypatch.setattr(calibrate, "Analyzer", Analyzer)
@@ -70,7 +70,7 @@ def test_it_ends_when_enough_was_said(answers: Callable[[Answer], None]) -> None
 
 
 def test_noise_does_not_count_as_speech(answers: Callable[[Answer], None]) -> None:
-    answers(lambda segment: NotSpeech(0.01) if segment.number % 2 else gloomy(segment))
+    answers(lambda segment: Unscored(0.01) if segment.number % 2 else gloomy(segment))
     _, voice = heard(24)
 
     assert voice.segments == 12

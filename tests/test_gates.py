@@ -14,7 +14,7 @@ from fakes import analysis, voice
 from sadstream.analyze import Analysis, Analyzer
 from sadstream.config import Config
 from sadstream.segment import Segment
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 from sadstream.whisper import Transcript
 from train.clips import Clip, read_clips
 from train.evaluation import _drawn
@@ -33,17 +33,17 @@ SPEECH_LOST = 0.016
 class FakeAnalyzer:
     """The daemon's analyser without models."""
 
-    def __init__(self, answer: Callable[[Segment], Analysis | NotSpeech]) -> None:
+    def __init__(self, answer: Callable[[Segment], Analysis | Unscored]) -> None:
         self._answer = answer
 
-    def __call__(self, segment: Segment) -> Analysis | NotSpeech:
+    def __call__(self, segment: Segment) -> Analysis | Unscored:
         return self._answer(segment)
 
     def is_speech(self, segment: Segment) -> bool:
-        return not isinstance(self(segment), NotSpeech)
+        return not isinstance(self(segment), Unscored)
 
 
-def analyzer(answer: Callable[[Segment], Analysis | NotSpeech]) -> Any:
+def analyzer(answer: Callable[[Segment], Analysis | Unscored]) -> Any:
     return FakeAnalyzer(answer)
 
 
@@ -71,7 +71,7 @@ def test_a_share_has_wilsons_interval() -> None:
 def test_what_passes_the_gate_its_words_and_its_decisions_are_counted() -> None:
     sound = Noise("voice", True, voice(4.0))
     through = heard_in_noise(sound, -20.0, analyzer(sad), 0)
-    stopped = heard_in_noise(sound, -20.0, analyzer(lambda _: NotSpeech(0.0)), 0)
+    stopped = heard_in_noise(sound, -20.0, analyzer(lambda _: Unscored(0.0)), 0)
 
     assert (through.passed, through.words, through.sad) == (through.cut, through.cut, through.cut)
     assert through.cut >= 1
@@ -90,7 +90,7 @@ def test_the_table_of_noises_ends_when_enough_hours_were_heard() -> None:
 
 def test_a_gate_that_drops_everything_loses_everything(clips: list[Clip]) -> None:
     kept = loss_table(clips, analyzer(analysis), lambda: None)
-    dropped = loss_table(clips, analyzer(lambda _: NotSpeech(0.0)), lambda: None)
+    dropped = loss_table(clips, analyzer(lambda _: Unscored(0.0)), lambda: None)
 
     assert "| sad | all | 0.000 [" in kept
     assert "| other | -45 | 1.000 [" in dropped

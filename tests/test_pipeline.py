@@ -32,7 +32,7 @@ from sadstream.reports import (
 )
 from sadstream.segment import Segment
 from sadstream.sources import Item, SourceChange
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 
 TALK = to_pcm(talk(6))
 T = TypeVar("T")
@@ -187,14 +187,14 @@ class TestPipeline:
         batches: list[list[int]] = []
 
         class Many:
-            def __call__(self, segment: Segment) -> Analysis | NotSpeech:
+            def __call__(self, segment: Segment) -> Analysis | Unscored:
                 return self.many([segment])[0]
 
-            def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | NotSpeech]:
+            def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
                 assert early is None
                 batches.append([segment.number for segment in segments])
                 time.sleep(0.1)
-                return [analysis(s) if s.number % 2 == 0 else NotSpeech(0.0) for s in segments]
+                return [analysis(s) if s.number % 2 == 0 else Unscored(0.0) for s in segments]
 
         names = ("a", "b", "c")
         sources = [FakeSource(spoken(TALK), live=False) for _ in names]

@@ -31,7 +31,7 @@ from sadstream.reports import Gap, Load
 from sadstream.segment import Segment
 from sadstream.service import BugError, RunOptions, Service
 from sadstream.sources import Item, SourceChange
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 
 FAKES = [sys.executable, str(Path(__file__).with_name("fakes.py")), "run"]
 TALK = to_pcm(talk(4))
@@ -72,10 +72,10 @@ class TestLife:
 
     def test_a_provisional_score_comes_first_where_it_is_asked_for_under_the_same_segment(self, tmp_path: Path) -> None:
         class Early:
-            def __call__(self, segment: Segment) -> Analysis | NotSpeech:
+            def __call__(self, segment: Segment) -> Analysis | Unscored:
                 return self.many([segment])[0]
 
-            def many(self, segments: Any, early: Any = None) -> list[Analysis | NotSpeech]:
+            def many(self, segments: Any, early: Any = None) -> list[Analysis | Unscored]:
                 for number, segment in enumerate(segments):
                     early(number, replace(analysis(segment), provisional=True))
                 return [analysis(segment, "so sad") for segment in segments]
@@ -470,8 +470,8 @@ def _after(seconds: float, act: Callable[[], None]) -> None:
 
 class TestSpeechAndMood:
     def test_what_holds_no_speech_is_counted_and_leaves_no_hole(self, tmp_path: Path) -> None:
-        def every_second(segment: Segment) -> Analysis | NotSpeech:
-            return NotSpeech(0.01) if segment.number % 2 == 0 else analysis(segment)
+        def every_second(segment: Segment) -> Analysis | Unscored:
+            return Unscored(0.01) if segment.number % 2 == 0 else analysis(segment)
 
         source = FakeSource(spoken(to_pcm(talk(6))), live=False)
         daemon, said = service(tmp_path, [source], fake_load(every_second), pace_realtime=False)  # type: ignore[arg-type]
@@ -483,6 +483,17 @@ class TestSpeechAndMood:
         assert heard[0].t_start > 3.0
         assert [event.dropped for event in said if isinstance(event, Status)][-1] == 0
         assert daemon._streams["mic"].no_speech == 3
+
+    def test_what_others_say_is_counted_apart_and_leaves_no_hole(self, tmp_path: Path) -> None:
+        def every_third(segment: Segment) -> Analysis | Unscored:
+            return Unscored(0.9, stranger=True) if segment.number % 3 == 1 else analysis(segment)
+
+        source = FakeSource(spoken(to_pcm(talk(6))), live=False)
+        daemon, said = service(tmp_path, [source], fake_load(every_third), pace_realtime=False)  # type: ignore[arg-type]
+        daemon.run()
+
+        assert [score.segment for score in scores(said)] == [0, 1, 2, 3]
+        assert (daemon._streams["mic"].strangers, daemon._streams["mic"].no_speech) == (2, 0)
 
     def test_an_episode_starts_goes_on_and_ends_with_the_recording(self, tmp_path: Path) -> None:
         def sad(segment: Segment) -> Analysis:

@@ -215,7 +215,9 @@ def days(
 @app.command()
 def gates(
     data: DataOption,
-    part: Annotated[list[str] | None, typer.Option(help="noise, speech, language, talk, robustness; all.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="noise, speech, language, talk, robustness, voices; or all.")
+    ] = None,
     scale: Annotated[float, typer.Option(min=0.001, max=10.0, help="1: 30 h of non-speech, 2,000 clips.")] = 1.0,
     seed: Annotated[int, SEED] = 0,
 ) -> None:
@@ -226,6 +228,18 @@ def gates(
         if name not in PARTS:
             raise UsageError(f"--part {name}: expected one of {', '.join(PARTS)}")
         print(f"## {name}\n\n{measure(data, name, scale, seed)}", flush=True)
+
+
+@app.command()
+def trust(
+    data: DataOption,
+    scale: Annotated[float, typer.Option(min=0.01, max=10.0, help="1: 1,500 Polish clips and all others.")] = 1.0,
+    seed: Annotated[int, SEED] = 0,
+) -> None:
+    """Fit the weights by which the daemon trusts words, and measure them on recordings that they were not fitted to."""
+    from train import evaluation
+
+    print(evaluation.trust(data, scale, seed))
 
 
 @app.command("synth-iemocap")

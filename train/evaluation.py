@@ -5,27 +5,32 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from sadstream.analyze import Analyzer
+from sadstream.analyze import LINGUIST, Analyzer
 from sadstream.card import DEFAULT_FALSE_ALARMS_H, read_card
 from sadstream.checkpoint import load
 from sadstream.config import parse
 from sadstream.errors import UnavailableError
+from sadstream.models import locate
 from sadstream.plan import checkpoint_path
+from sadstream.speaker import NAME, SpeakerEncoder
+from sadstream.whisper import Whisper
 from train.cards import DaysReport, days_report, write_card
-from train.clips import CALM, Clip, read_clips
+from train.clips import CALM, Clip, by_speaker, read_clips
 from train.days import Day, DaysConfig
 from train.files import write_whole
 from train.gates import language_table, loss_table, noise_table, talk_table
-from train.noises import made, mixed, recorded, reversed_babble
+from train.noises import Noise, made, mixed, recorded, reversed_babble
 from train.open import OpenConfig, Voice
 from train.progress import progress
 from train.robustness import conditions, robustness_table
+from train.trust import SECOND, Witness, groups_of, trust_table
+from train.whose import Room, whose_table
 
 NON_SPEECH_H = 30.0  # at scale 1
 CLIPS = 2000
 READ = ("librispeech_test_other", "vctk", "librispeech_train_clean_untranscribed")
 TALK = ("librispeech_train_clean_untranscribed", "speechocean762_adult")
-PARTS = ("noise", "speech", "language", "talk", "robustness")
+PARTS = ("noise", "speech", "language", "talk", "robustness", "voices")
 
 
 def simulate(
@@ -61,7 +66,9 @@ def _told(day: Day) -> dict[str, object]:
 
 
 def measure(data: Path, part: str, scale: float, seed: int) -> str:
-    """One part's table: `noise`, `speech`, `language`, `talk` or `robustness`; scale 1 is the long form."""
+    """One part's table, by its name among PARTS; scale 1 is the long form."""
+    if part == "voices":
+        return _voices(data, seed)
     config = parse({"text": {"encoder": "off"}} if part in ("robustness", "speech") else {}, "evaluation")
     analyzer = Analyzer(config)
     tables: dict[str, Callable[[], str]] = {
@@ -74,10 +81,34 @@ def measure(data: Path, part: str, scale: float, seed: int) -> str:
     return tables[part]()
 
 
-def _noise(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
+def trust(data: Path, scale: float, seed: int) -> str:
+    """How far words can be trusted, from the evidence of segments that are English, another language or no speech."""
+    english = read_clips(data / "english")
+    speech = read_clips(data / "speech")
+    groups = {
+        "Polish": _drawn([c for c in speech if c.corpus == "nemo"], round(1500 * scale), seed),
+        "English": _drawn([c for c in english if c.corpus not in ("fsdd", TALK[1])], round(1000 * scale), seed),
+        "English digits": _drawn([c for c in english if c.corpus == "fsdd"], round(100 * scale), seed),
+        SECOND: _drawn([c for c in english if c.corpus == TALK[1]], round(250 * scale), seed),
+        "RAVDESS": _drawn([c for c in speech if c.corpus == "ravdess"], round(500 * scale), seed),
+    }
+    sounds = _sounds(data, seed)
+    sounds = [sounds[at] for at in range(0, len(sounds), max(1, round(1.0 / scale)))]
+    whispers = [Whisper(locate(name, "whisper"), "cpu", "en") for name in ("tiny.en", LINGUIST)]
+    witness = Witness(whispers[0], whispers[1], parse({}, "evaluation").gate.speech)
+    with progress("trust", len(sounds) + sum(map(len, groups.values())), "recordings") as tick:
+        return trust_table(groups_of(groups, sounds, witness, seed, tick))
+
+
+def _sounds(data: Path, seed: int) -> list[Noise]:
+    """All recorded sounds, made ones, mixtures and voices backwards."""
     sounds = recorded(data / "noise")
     voices = [clip for clip in read_clips(data / "english") if clip.corpus in READ]
-    sounds += made(seed) + mixed(sounds, 120, seed) + reversed_babble(voices, 60, seed)
+    return sounds + made(seed) + mixed(sounds, 120, seed) + reversed_babble(voices, 60, seed)
+
+
+def _noise(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
+    sounds = _sounds(data, seed)
     with progress("non-speech", len(sounds), "sounds") as tick:
         return noise_table(sounds, analyzer, NON_SPEECH_H * scale, seed, tick)
 
@@ -116,6 +147,26 @@ def _robustness(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
     noises = [noise.samples for noise in recorded(data / "noise") if not noise.human_voice]
     with progress("robustness", len(clips) * len(conditions()), "clips") as tick:
         return robustness_table(clips, noises, analyzer, seed, tick)
+
+
+def _voices(data: Path, seed: int) -> str:
+    speech = _shuffled(read_clips(data / "speech"), seed)
+    english = _shuffled(read_clips(data / "english"), seed)
+    acted = {corpus: [clip for clip in speech if clip.corpus == corpus] for corpus in ("ravdess", "nemo")}
+    ordinary = {corpus: [clip for clip in clips if clip.emotion in CALM] for corpus, clips in acted.items()}
+    readers = [clip for clip in english if clip.corpus in ("librispeech_test_other", "vctk")]
+    rooms = [Room("readers (LibriSpeech test-other, VCTK)", readers, readers)]
+    for corpus, clips in acted.items():
+        rooms.append(Room(f"{corpus}, neutral and calm", ordinary[corpus], ordinary[corpus]))
+        rooms.append(Room(f"{corpus}, sad, enrolled neutral and calm", ordinary[corpus], [c for c in clips if c.sad]))
+    with progress("voices", sum(len(by_speaker(room.enrol)) for room in rooms), "people") as tick:
+        return whose_table(rooms, SpeakerEncoder(locate(NAME, "speaker")), tick)
+
+
+def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:
+    import numpy as np
+
+    return [clips[at] for at in np.random.default_rng(seed).permutation(len(clips))]
 
 
 def _drawn(clips: list[Clip], count: int, seed: int) -> list[Clip]:

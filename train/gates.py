@@ -9,7 +9,7 @@ from sadstream.audio import FRAME_BYTES, SAMPLE_RATE, to_pcm
 from sadstream.episode import EpisodeFilter, Heard
 from sadstream.offset import RunningOffset
 from sadstream.segment import Segment, webrtc_detector
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 from train.clips import Clip, read_audio, segments_of
 from train.metrics import Interval
 from train.noises import Noise, at_mean_level, frame_powers, loud_dbfs
@@ -69,7 +69,7 @@ def heard_in_noise(noise: Noise, level_dbfs: float, analyzer: Analyzer, seed: in
         count.cut_s += length
         count.cut += 1
         analysis = analyzer(segment)
-        if not isinstance(analysis, NotSpeech):
+        if not isinstance(analysis, Unscored):
             count.passed_s += length
             count.passed += 1
             count.words += analysis.transcript.kept
@@ -269,6 +269,6 @@ def _analyzed(
     for number, clip in enumerate(clips):
         for segment in segments_of(read_audio(clip.path), number)[:per_clip]:
             analysis = analyzer(segment)
-            if not isinstance(analysis, NotSpeech):
+            if not isinstance(analysis, Unscored):
                 yield clip, segment, analysis
         tick()

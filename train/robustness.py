@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sadstream.analyze import Analyzer
-from sadstream.speech import NotSpeech
+from sadstream.speech import Unscored
 from train.augment import at_speed, compressed, noisy, phone, reverberant
 from train.calibration import probability
 from train.clips import Clip, read_audio, segments_of
@@ -76,8 +76,8 @@ def robustness_table(
             for segment in segments_of(changed, number):
                 analysis = analyzer(segment)
                 if real_speech(segment, level):
-                    lost.append(isinstance(analysis, NotSpeech))
-                if not isinstance(analysis, NotSpeech):
+                    lost.append(isinstance(analysis, Unscored))
+                if not isinstance(analysis, Unscored):
                     labels.append(clip.sad)
                     parts.append(analysis.audio_logit)
                     speakers.append(clip.speaker)

@@ -1,0 +1,77 @@
+"""What `sadstream enroll` knows of a person: a print of the voice, in a file of the user's own."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, ValidationError
+
+from sadstream.errors import ConfigError, UnavailableError, UsageError
+from sadstream.header import Record
+from sadstream.whole import write_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+NAME = r"^[a-z0-9-]{1,32}$"
+
+
+class Enrolled(Record):
+    """One person's voice to one encoder: numbers, no audio and no words; enough to tell them from others."""
+
+    format: Literal["sadstream-speaker"] = "sadstream-speaker"
+    name: str = Field(pattern=NAME)
+    encoder: str  # identity of its weights
+    segments: int = Field(ge=1)
+    speech_s: float = Field(gt=0.0)
+    voice: tuple[float, ...] = Field(min_length=1)  # of length 1
+
+    def likeness(self, other: "NDArray[np.float32]") -> float:
+        """Cosine of the angle between this voice and another print; 1 for the same."""
+        import numpy as np
+
+        return float(np.dot(np.asarray(self.voice, dtype=np.float32), other))
+
+
+def check_name(name: str) -> None:
+    """UsageError for what cannot be a person's name here."""
+    if re.fullmatch(NAME, name) is None:
+        raise UsageError(f"enroll: {name!r}: expected 1 to 32 small letters, digits and hyphens")
+
+
+def default_folder() -> Path:
+    """The user's own state folder."""
+    from platformdirs import user_state_path
+
+    return user_state_path("sadstream") / "speakers"
+
+
+def read_enrolled(folder: Path, name: str, encoder: str) -> Enrolled:
+    """A person of this name; ConfigError where there is none, UnavailableError for a file that is none."""
+    path = folder / f"{name}.json"
+    try:
+        person = Enrolled.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        raise ConfigError(f"voice.only: {path}: no such file, or not readable; run `sadstream enroll {name}`") from None
+    except (OSError, ValidationError) as error:
+        raise UnavailableError(
+            f"{path}: not an enrolled voice ({type(error).__name__}); run `sadstream enroll {name}` again"
+        ) from None
+    if person.encoder != encoder:
+        raise ConfigError(
+            f"{path}: enrolled with encoder {person.encoder[:12]}, found {encoder[:12]}; "
+            f"run `sadstream enroll {name}` again"
+        )
+    return person
+
+
+def write_enrolled(folder: Path, person: Enrolled) -> Path:
+    """Write the file whole or not at all, for its owner alone; ConfigError where it cannot be."""
+    path = folder / f"{person.name}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, f"{person.model_dump_json(indent=2)}\n".encode(), mode=0o600)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another folder with --out") from None
+    return path

@@ -1,0 +1,177 @@
+"""How far a transcript can be trusted: the weights of `sadstream.gate`, fitted to segments whose truth is known."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from hashlib import sha256
+
+from sadstream.gate import ALONE, ASKED, Evidence, Weights, judge
+from sadstream.segment import Segment
+from sadstream.speech import SpeechGate
+from sadstream.whisper import Whisper
+from train.clips import Clip, read_audio, segments_of
+from train.gates import NOISE_DBFS, share
+from train.noises import Noise, at_mean_level
+from train.scorecard import markdown
+
+WHISPER_DBFS = -20.0
+LOST_ASKED, LOST_ALONE = 0.02, 0.05  # of English segments
+# A group counts by its share, not by its size; sounds without a voice count four times, because rooms are full of them.
+COUNTS = {"sound": 4.0, "voice": 2.0}
+EVEN = 300
+SECOND = "English, second language"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A segment that the speech gate lets through, what speaks for its words, and whether anybody said them."""
+
+    group: str
+    name: str  # of its recording: the halves of the cross-fit share none
+    said: bool | None  # None: judged, but nothing is fitted to it
+    evidence: Evidence
+
+
+class Witness:
+    """Segments in, evidence out, with the language asked of everything that has words."""
+
+    def __init__(self, whisper: Whisper, linguist: Whisper, least_speech: float) -> None:
+        self._gate = SpeechGate()
+        self._whisper = whisper
+        self._linguist = linguist
+        self._least = least_speech
+
+    def __call__(self, segment: Segment) -> Evidence | None:
+        """None where the speech gate lets nothing through."""
+        import torch
+
+        from sadstream.features import at_level
+
+        chance = self._gate(segment.samples)
+        if chance < self._least:
+            return None
+        with torch.inference_mode():
+            samples = torch.from_numpy(at_level(segment.samples, WHISPER_DBFS)).unsqueeze(0)
+            (evidence,) = self._whisper.evidence(samples, [chance], [segment.t_end - segment.t_start])
+            (languages,) = self._linguist.languages(samples)
+        return replace(evidence, languages=languages)
+
+
+def known_of_clips(
+    group: str, clips: Sequence[Clip], said: bool | None, witness: Witness, tick: Callable[[], None]
+) -> list[Known]:
+    """What is known of every segment of these recordings, as they are."""
+    known = []
+    for number, clip in enumerate(clips):
+        found = [witness(segment) for segment in segments_of(read_audio(clip.path), number)]
+        known += [Known(group, clip.path.name, said, evidence) for evidence in found if evidence is not None]
+        tick()
+    return known
+
+
+def known_of_noises(noises: Sequence[Noise], seed: int, witness: Witness, tick: Callable[[], None]) -> list[Known]:
+    """What is known of every segment of these sounds, each at two levels drawn at random."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    known = []
+    for number, noise in enumerate(noises):
+        group = "babble" if noise.kind == "reversed babble" else "voice" if noise.human_voice else "sound"
+        for level in rng.choice(NOISE_DBFS, 2):
+            found = [witness(segment) for segment in segments_of(at_mean_level(noise.samples, float(level)), number)]
+            known += [Known(group, str(number), False, evidence) for evidence in found if evidence is not None]
+        tick()
+    return known
+
+
+def fitted(known: Sequence[Known], shape: Weights, lost: float) -> Weights:
+    """Weights of the same shape, with the bias at which so much of what was said in English is lost."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    names = _names(shape)
+    rows = [one for one in known if one.said is not None and not _hopeless(one.evidence)]
+    matrix = np.array([_row(one.evidence, names) for one in rows])
+    sizes = {group: sum(one.group == group for one in rows) for group in {one.group for one in rows}}
+    weight = np.array([COUNTS.get(one.group, 1.0) * EVEN / max(sizes[one.group], EVEN // 2) for one in rows])
+    model = LogisticRegression(C=3.0, max_iter=5000)
+    model.fit(matrix, [one.said for one in rows], sample_weight=weight)
+    weights = Weights(0.0, **dict(zip(names, model.coef_[0].tolist(), strict=True)))
+    english = [one.evidence for one in known if one.group == "English"]
+    sums = sorted(_sum(evidence, weights) for evidence in english)
+    return replace(weights, bias=-sums[int(lost * len(sums))])
+
+
+def trust_table(known: Sequence[Known]) -> str:
+    """Words kept of each group, both halves of the recordings judged by weights of the other; and the weights."""
+    two = {"asked which language": (ASKED, LOST_ASKED), "confidence alone": (ALONE, LOST_ALONE)}
+    rows, lines = [], []
+    for name, (shape, lost) in two.items():
+        seen = known if shape is ASKED else [_alone(one) for one in known]
+        halves = [[one for one in seen if _half(one) == half] for half in (0, 1)]
+        kept = {
+            one: _sum(one.evidence, weights) >= 0.0
+            for half in (0, 1)
+            for weights in [fitted(halves[1 - half], shape, lost)]
+            for one in halves[half]
+        }
+        for group in sorted({one.group for one in seen}):
+            answers = [kept[one] for one in seen if one.group == group]
+            shipped = [judge(one.evidence) == "none" for one in seen if one.group == group]
+            rows.append(
+                (
+                    name,
+                    group,
+                    str(share(sum(answers), len(answers))),
+                    str(share(sum(shipped), len(shipped))),
+                    str(len(answers)),
+                )
+            )
+        whole = fitted(seen, shape, lost)
+        lines.append(
+            f"{name}: " + ", ".join(f"{field} {getattr(whole, field):.2f}" for field in ("bias", *_names(shape)))
+        )
+    table = markdown(("evidence", "segments of", "words kept, cross-fitted", "with the shipped weights", "n"), rows)
+    return "\n".join([table, *lines]) + "\n"
+
+
+def _alone(one: Known) -> Known:
+    return replace(one, evidence=replace(one.evidence, languages=None))
+
+
+def _half(one: Known) -> int:
+    return sha256(f"{one.group}/{one.name}".encode()).digest()[0] % 2
+
+
+def _names(shape: Weights) -> list[str]:
+    """The evidence that these weights weigh."""
+    return [field.name for field in fields(shape) if field.name != "bias" and getattr(shape, field.name) != 0.0]
+
+
+def _row(evidence: Evidence, names: Sequence[str]) -> list[float]:
+    """Each piece of evidence as the weights see it."""
+    nothing = dict.fromkeys((field.name for field in fields(Weights)), 0.0)
+    return [Weights(**(nothing | {name: 1.0}))(evidence) for name in names]
+
+
+def _hopeless(evidence: Evidence) -> bool:
+    """No weights can make these words count."""
+    certain = replace(evidence, avg_logprob=0.0, speech=1.0)
+    return judge(certain) != "none"
+
+
+def _sum(evidence: Evidence, weights: Weights) -> float:
+    """What decides: the weights' sum, but for words that are sure or cannot count."""
+    if _hopeless(evidence):
+        return float("-inf")
+    return float("inf") if evidence.sure else weights(evidence)
+
+
+def groups_of(
+    clips: Mapping[str, Sequence[Clip]], noises: Sequence[Noise], witness: Witness, seed: int, tick: Callable[[], None]
+) -> list[Known]:
+    """All that is known; whoever speaks English as a second language is judged alone: whether it is English is open."""
+    known = known_of_noises(noises, seed, witness, tick)
+    for group, some in clips.items():
+        said = None if group == SECOND else group != "Polish"
+        known += known_of_clips(group, some, said, witness, tick)
+    return known

@@ -1,0 +1,96 @@
+"""How well enrolment tells people apart: their own segments scored, and other people's, by likeness and length."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sadstream.segment import Segment
+from sadstream.speaker import SpeakerEncoder
+from train.clips import Clip, by_speaker, read_audio, segments_of
+from train.gates import share
+from train.scorecard import markdown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Print = NDArray[np.float32]
+
+ENROL_S = 20.0
+LEAST_S = 6.0  # an actor of RAVDESS has some ten seconds of neutral and calm speech
+TESTED = 25  # segments a speaker
+SHORT_S = 1.6  # one window of the encoder
+MATCHES = (0.60, 0.65, 0.70, 0.75)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Who talks: clips to enrol with, and clips to be told apart."""
+
+    name: str
+    enrol: Sequence[Clip]
+    test: Sequence[Clip]
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """One test segment against one enrolled person."""
+
+    own: bool
+    short: bool
+    value: float
+
+
+def whose_table(rooms: Sequence[Room], encoder: SpeakerEncoder, tick: Callable[[], None]) -> str:
+    """Share of a person's own segments that are scored, and of everybody else's, at each likeness."""
+    rows = []
+    for room in rooms:
+        found = _likenesses(room, encoder, tick)
+        for short in (False, True):
+            some = [one for one in found if one.short is short]
+            own = [one.value for one in some if one.own]
+            others = [one.value for one in some if not one.own]
+            if not own:
+                continue
+            for match in MATCHES:
+                shares = [share(sum(v >= match for v in values), len(values)) for values in (own, others)]
+                length = f"under {SHORT_S} s" if short else f"{SHORT_S} to 3 s"
+                rows.append((room.name, length, f"{match:.2f}", str(shares[0]), str(shares[1]), str(len(own))))
+    columns = ("speech", "segments of", "match", "own scored", "others scored", "n own")
+    return markdown(columns, rows)
+
+
+def _likenesses(room: Room, encoder: SpeakerEncoder, tick: Callable[[], None]) -> list[Likeness]:
+    import numpy as np
+
+    people: dict[str, Print] = {}
+    heard: dict[str, list[tuple[bool, Print]]] = {}
+    tests = by_speaker(room.test)
+    for speaker, clips in by_speaker(room.enrol).items():
+        enrolled, used = _take(clips, ENROL_S)
+        tick()
+        if sum(segment.t_end - segment.t_start for segment in enrolled) < LEAST_S:
+            continue
+        mean = np.mean([encoder(segment.heard) for segment in enrolled], axis=0)
+        people[speaker] = mean / np.linalg.norm(mean)
+        rest = [clip for clip in tests.get(speaker, []) if clip not in used]
+        segments = [s for number, clip in enumerate(rest[:TESTED]) for s in segments_of(read_audio(clip.path), number)]
+        heard[speaker] = [(s.t_end - s.t_start < SHORT_S, encoder(s.heard)) for s in segments[:TESTED]]
+    return [
+        Likeness(speaker == person, short, float(voice @ found))
+        for speaker, some in heard.items()
+        for short, found in some
+        for person, voice in people.items()
+    ]
+
+
+def _take(clips: Sequence[Clip], seconds: float) -> tuple[list[Segment], list[Clip]]:
+    """Segments of so many seconds, and the clips that they come from."""
+    segments: list[Segment] = []
+    used: list[Clip] = []
+    for clip in clips:
+        if sum(segment.t_end - segment.t_start for segment in segments) >= seconds:
+            break
+        used.append(clip)
+        segments += segments_of(read_audio(clip.path), len(used))
+    return segments, used
