@@ -1,6 +1,7 @@
 """Figures of the gates are counted as they say; with the open corpora at hand, a short form fails when they worsen."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,9 @@ from sadstream.config import Config
 from sadstream.segment import Segment
 from sadstream.speech import Unscored
 from sadstream.whisper import Transcript
-from train.clips import Clip, read_clips
+from train.clips import Clip, read_audio, read_clips, segments_of
 from train.evaluation import _drawn
-from train.gates import heard_in_noise, language_table, loss_table, noise_table, share, talk_table
+from train.gates import NoiseCount, heard_in_noise, language_table, loss_table, noise_table, share, talk_table
 from train.noises import Noise, at_mean_level, loud_dbfs, made, mixed, recorded, reversed_babble
 
 DATA = os.environ.get("SADSTREAM_DATA", "")
@@ -27,7 +28,11 @@ needs_data = pytest.mark.skipif(not DATA, reason="SADSTREAM_DATA names no folder
 # The upper ends of the intervals in docs/evaluation.md: a lower end above them is worse by more than chance.
 NOISE_PASSED = 0.181
 NOISE_WORDS = 0.013
+VOICE_WORDS = 0.028
+VOICE_SAD = 0.013
+POLISH_KEPT = 0.038
 SPEECH_LOST = 0.016
+ENGLISH_KEPT = 0.97  # the lower end: an upper end below it is worse
 
 
 class FakeAnalyzer:
@@ -105,12 +110,23 @@ def test_words_are_counted_by_the_reason_that_stopped_them(clips: list[Clip]) ->
     assert "language 6" in language_table({"Polish": clips}, analyzer(by_turns), lambda: None, per_clip=1)
 
 
-def test_the_running_offset_helps_whoever_always_sounds_sad(clips: list[Clip]) -> None:
+def test_an_offset_helps_whoever_always_sounds_sad(clips: list[Clip]) -> None:
     talk = [clip for clip in clips if clip.speaker == "s0"] * 12
-    table = talk_table(talk, analyzer(sad), -0.6, (2.0, 2.0), lambda: None).splitlines()
+    points = {"off": 2.0, "running": 2.0, "calibrated": 2.0}
+    table = talk_table(talk, analyzer(sad), -0.6, points, lambda: None).splitlines()
+    off, running, later, calibrated = (line.split("|") for line in table[2:])
 
-    assert "| made | off | 1 | 1.000 [" in table[2]
-    assert float(table[3].split("|")[4].split()[0]) < 0.3
+    assert [row[4].split()[0] for row in (off, later)] == ["1.000", "1.000"]
+    assert float(running[4].split()[0]) < 0.3
+    assert calibrated[4].split()[0] == "0.000"
+    assert int(later[5]) == int(calibrated[5]) == int(off[5]) // 2
+
+
+def test_whoever_says_one_thing_cannot_be_calibrated_on_it(clips: list[Clip]) -> None:
+    points = {"off": 2.0, "running": 2.0, "calibrated": 2.0}
+    table = talk_table(clips[:1], analyzer(sad), -0.6, points, lambda: None).splitlines()
+
+    assert "calibrated on the first half | 1 | 1.000 [" in table[5]
 
 
 def test_levels_are_what_they_say() -> None:
@@ -128,6 +144,62 @@ def test_noises_are_made_mixed_and_reversed_the_same_for_the_same_seed(clips: li
     ]
     assert np.array_equal(mixed(sounds, 2, 1)[1].samples, mixed(made(0), 2, 1)[1].samples)
     assert reversed_babble(clips, 1, 0)[0].human_voice
+
+
+POLISH = (
+    "Dziunia, nie jesteś moim szefem.", "Jabłko jest bogatym źródłem witamin.", "Na targach można zobaczyć rękodzieło.",
+    "Marzec kojarzy się z wiosennymi promieniami słońca.", "Miłość jest jednym z najpiękniejszych uczuć.",
+    "Zamek jest jednym z najpiękniejszych zabytków.", "Moim ulubionym sosem do pizzy jest sos czosnkowy.",
+    "Wczoraj byliśmy w kinie na nowym filmie.", "Proszę zamknąć okno, bo jest zimno.",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def daemon(real_models: None) -> Analyzer:
+    return Analyzer(Config())
+
+
+@pytest.mark.models
+class TestShortFormOfWhatAnybodyCanMake:
+    """The bundled scene, made sounds and espeak-ng: no corpus is needed to see a gate worsen."""
+
+    def test_made_sounds_are_stopped_no_worse_than_published(self, daemon: Analyzer) -> None:
+        found = NoiseCount()
+        for noise in made(0):
+            for level in (-40.0, -20.0, -10.0):
+                found.add(heard_in_noise(noise, level, daemon, 0))
+
+        assert found.cut > 20
+        assert share(found.passed, found.cut).low <= NOISE_PASSED
+        assert (found.words, found.sad) == (0, 0)
+
+    def test_the_scene_backwards_says_nothing_and_is_not_sad(self, daemon: Analyzer, scene: Path) -> None:
+        samples = read_audio(scene)[::-1]
+        five = np.sum([np.roll(samples, n * samples.size // 5) for n in range(5)], axis=0)
+        found = heard_in_noise(Noise("backwards", True, np.asarray(five, np.float32)), -25.0, daemon, 0)
+
+        assert found.passed >= 8
+        assert share(found.words, found.passed).low <= VOICE_WORDS
+        assert share(found.sad, found.passed).low <= VOICE_SAD
+
+    def test_the_scene_is_heard_in_english_at_every_level(self, daemon: Analyzer, scene: Path) -> None:
+        samples = read_audio(scene)
+        found = [daemon(s) for level in (-45.0, -25.0) for s in segments_of(at_mean_level(samples, level), 0)]
+        reasons = [one.transcript.reason for one in found if isinstance(one, Analysis)]
+
+        assert len(reasons) >= 16
+        assert share(reasons.count("none"), len(reasons)).high >= ENGLISH_KEPT
+
+    def test_polish_is_not_taken_for_english(self, daemon: Analyzer, tmp_path: Path) -> None:
+        reasons = []
+        for number, sentence in enumerate(POLISH):
+            path = tmp_path / f"{number}.wav"
+            subprocess.run(["espeak-ng", "-v", "pl", "-w", str(path), sentence], check=True)
+            found = [daemon(segment) for segment in segments_of(read_audio(path), number)]
+            reasons += [one.transcript.reason for one in found if isinstance(one, Analysis)]
+
+        assert len(reasons) >= len(POLISH)
+        assert share(reasons.count("none"), len(reasons)).low <= POLISH_KEPT
 
 
 @needs_data

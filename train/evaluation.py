@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 from sadstream.analyze import LINGUIST, Analyzer
-from sadstream.card import DEFAULT_FALSE_ALARMS_H, read_card
+from sadstream.card import DEFAULT_FALSE_ALARMS_H, Offset, read_card
 from sadstream.checkpoint import load
 from sadstream.config import parse
 from sadstream.errors import UnavailableError
@@ -29,7 +30,8 @@ from train.whose import Room, whose_table
 NON_SPEECH_H = 30.0  # at scale 1
 CLIPS = 2000
 READ = ("librispeech_test_other", "vctk", "librispeech_train_clean_untranscribed")
-TALK = ("librispeech_train_clean_untranscribed", "speechocean762_adult")
+SECOND_LANGUAGE = "speechocean762_adult"
+TALK = ("librispeech_train_clean_untranscribed", "librispeech_test_other", SECOND_LANGUAGE)
 PARTS = ("noise", "speech", "language", "talk", "robustness", "voices")
 
 
@@ -87,9 +89,9 @@ def trust(data: Path, scale: float, seed: int) -> str:
     speech = read_clips(data / "speech")
     groups = {
         "Polish": _drawn([c for c in speech if c.corpus == "nemo"], round(1500 * scale), seed),
-        "English": _drawn([c for c in english if c.corpus not in ("fsdd", TALK[1])], round(1000 * scale), seed),
+        "English": _drawn([c for c in english if c.corpus not in ("fsdd", SECOND_LANGUAGE)], round(1000 * scale), seed),
         "English digits": _drawn([c for c in english if c.corpus == "fsdd"], round(100 * scale), seed),
-        SECOND: _drawn([c for c in english if c.corpus == TALK[1]], round(250 * scale), seed),
+        SECOND: _drawn([c for c in english if c.corpus == SECOND_LANGUAGE], round(250 * scale), seed),
         "RAVDESS": _drawn([c for c in speech if c.corpus == "ravdess"], round(500 * scale), seed),
     }
     sounds = _sounds(data, seed)
@@ -137,8 +139,8 @@ def _talk(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
     if card is None:
         raise UnavailableError(f"{path}: no card beside it; make one with: sadstream-train days")
     with progress("ordinary talk", len(clips), "clips") as tick:
-        point = [card.operating_point(DEFAULT_FALSE_ALARMS_H, offset).threshold for offset in ("off", "running")]
-        return talk_table(clips, analyzer, card.reference, (point[0], point[1]), tick)
+        points = {name: card.operating_point(DEFAULT_FALSE_ALARMS_H, name).threshold for name in get_args(Offset)}
+        return talk_table(clips, analyzer, card.reference, points, tick)
 
 
 def _robustness(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:

@@ -1,13 +1,14 @@
 """What the gates let through and what they lose, measured through the daemon's own segmenter and analyser."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sadstream.analyze import Analysis, Analyzer
 from sadstream.audio import FRAME_BYTES, SAMPLE_RATE, to_pcm
 from sadstream.episode import EpisodeFilter, Heard
-from sadstream.offset import RunningOffset
+from sadstream.offset import RunningOffset, calibrated_offset
 from sadstream.segment import Segment, webrtc_detector
 from sadstream.speech import Unscored
 from train.clips import Clip, read_audio, segments_of
@@ -177,90 +178,98 @@ def language_table(
     return markdown(("speech", "words kept", "n", "not kept"), rows)
 
 
-@dataclass(slots=True)
-class _Talker:
-    """One speaker's ordinary talk."""
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """One segment of somebody's ordinary talk."""
 
-    seconds: float = 0.0
-    sad: list[bool] = field(default_factory=list)
-    moved: list[bool] = field(default_factory=list)  # with the running offset
+    seconds: float
+    audio: float  # the audio part
+    ratio: float  # log-likelihood ratio of all parts
+    margin: float  # logit above the threshold
+
+    def moved(self, offset: float) -> "_Said":
+        """As it would be with this offset."""
+        return replace(self, ratio=self.ratio + offset, margin=self.margin + offset)
 
 
-@dataclass(slots=True)
-class _Room:
-    """All talk of a corpus one after the other: the seconds of a single speaker make no episode."""
-
-    episodes: EpisodeFilter
-    t: float = 0.0
-    segments: int = 0
-    starts: int = 0
-
-    def feed(self, ratio: float, seconds: float, sad: bool) -> None:
-        """One more segment, a breath after the last."""
-        heard = Heard(self.t, self.t + seconds, self.segments, sad, ratio)
-        self.starts += sum(turn.phase == "start" for turn in self.episodes.feed(heard))
-        self.t += seconds + BREATH_S
-        self.segments += 1
+Talk = Mapping[str, Sequence[_Said]]  # by speaker
 
 
 def talk_table(
     clips: Sequence[Clip],
     analyzer: Analyzer,
     reference: float,
-    thresholds: tuple[float, float],
+    thresholds: Mapping[str, float],
     tick: Callable[[], None],
 ) -> str:
-    """False positives on people of whom none is sad: pooled, over speakers, an hour; without and with the offset.
+    """False positives on people of whom none is sad: pooled, over speakers, an hour; without and with an offset.
 
-    The running offset here has no LEAST_S: each speaker has seconds of talk, not minutes. thresholds: of the episodes,
-    without and with it.
+    The running offset here has no LEAST_S: each speaker has seconds of talk, not minutes. Calibrated is the second half
+    of each speaker's segments, with the offset that the first half gives. thresholds: of the episodes, by offset.
     """
-    import numpy as np
-
-    talkers: dict[tuple[str, str], _Talker] = {}
-    offsets: dict[tuple[str, str], RunningOffset] = {}
-    rooms: dict[str, tuple[_Room, _Room]] = {}
+    corpora: dict[str, dict[str, list[_Said]]] = {}
     for clip, segment, analysis in _analyzed(clips, analyzer, tick, per_clip=100):
-        key = (clip.corpus, clip.speaker)
-        talker = talkers.setdefault(key, _Talker())
-        length = segment.t_end - segment.t_start
-        offset = offsets.setdefault(key, RunningOffset(reference, least_s=0.0)).feed(analysis.audio_logit, length)
-        talker.seconds += length
-        talker.sad.append(analysis.sad)
-        threshold_logit = float(np.log(analysis.threshold / (1.0 - analysis.threshold)))
+        threshold_logit = math.log(analysis.threshold / (1.0 - analysis.threshold))
         ratio = analysis.audio_logit + analysis.text_logit
-        talker.moved.append(analysis.bias_logit + ratio + offset >= threshold_logit)
-        off, running = rooms.setdefault(
-            clip.corpus, (_Room(EpisodeFilter(thresholds[0])), _Room(EpisodeFilter(thresholds[1])))
+        said = _Said(
+            segment.t_end - segment.t_start,
+            analysis.audio_logit,
+            ratio,
+            analysis.bias_logit + ratio - threshold_logit,
         )
-        off.feed(ratio, length, talker.sad[-1])
-        running.feed(ratio + offset, length, talker.moved[-1])
+        corpora.setdefault(clip.corpus, {}).setdefault(clip.speaker, []).append(said)
     rows = []
-    for corpus in sorted({corpus for corpus, _ in talkers}):
-        some = [talker for (name, _), talker in talkers.items() if name == corpus]
-        hours = sum(talker.seconds for talker in some) / 3600.0
-        two = (("off", [t.sad for t in some]), ("running", [t.moved for t in some]))
-        for (label, each), room in zip(two, rooms[corpus], strict=True):
-            flat = [x for called in each for x in called]
-            rates = [float(np.mean(called)) for called in each]
-            row = (np.median(rates), np.percentile(rates, 90), max(rates))
-            pooled = (str(share(sum(flat), len(flat))), f"{len(flat):,}")
-            rows.append(
-                (
-                    corpus,
-                    label,
-                    str(len(some)),
-                    *pooled,
-                    *(f"{x:.3f}" for x in row),
-                    f"{sum(flat) / hours:.0f}",
-                    f"{room.starts} in {room.t / 3600:.2f} h",
-                )
-            )
+    for corpus, talk in sorted(corpora.items()):
+        running = {speaker: _running(said, reference) for speaker, said in talk.items()}
+        later = {speaker: said[len(said) // 2 :] for speaker, said in talk.items()}
+        calibrated = {speaker: _calibrated(said, reference) for speaker, said in talk.items()}
+        for label, point, some in (
+            ("off", "off", talk),
+            ("running", "running", running),
+            ("off, second half", "off", later),
+            ("calibrated on the first half", "calibrated", calibrated),
+        ):
+            rows.append((corpus, label, *_talk_row(some, thresholds[point])))
     columns = (
         "corpus", "offset", "speakers", "called sad", "n", "median speaker", "90th percentile", "worst",
         "an hour of speech", "episodes",
     )  # fmt: skip
     return markdown(columns, rows)
+
+
+def _running(said: Sequence[_Said], reference: float) -> list[_Said]:
+    offset = RunningOffset(reference, least_s=0.0)
+    return [one.moved(offset.feed(one.audio, one.seconds)) for one in said]
+
+
+def _calibrated(said: Sequence[_Said], reference: float) -> list[_Said]:
+    """The second half; somebody of one segment has no first one, and stays as they are."""
+    half = len(said) // 2
+    offset = calibrated_offset([one.audio for one in said[:half]], reference) if half else 0.0
+    return [one.moved(offset) for one in said[half:]]
+
+
+def _talk_row(talk: Talk, threshold: float) -> tuple[str, ...]:
+    """Rates of everybody, and the episodes of all one after the other: the seconds of one speaker make none."""
+    import numpy as np
+
+    called = [[one.margin >= 0.0 for one in said] for said in talk.values()]
+    flat = [sad for each in called for sad in each]
+    rates = [float(np.mean(each)) for each in called]
+    hours = sum(one.seconds for said in talk.values() for one in said) / 3600.0
+    episodes, t, starts = EpisodeFilter(threshold), 0.0, 0
+    for number, one in enumerate(one for said in talk.values() for one in said):
+        heard = Heard(t, t + one.seconds, number, one.margin >= 0.0, one.ratio)
+        starts += sum(turn.phase == "start" for turn in episodes.feed(heard))
+        t += one.seconds + BREATH_S
+    return (
+        str(len(talk)),
+        str(share(sum(flat), len(flat))),
+        f"{len(flat):,}",
+        *(f"{x:.3f}" for x in (np.median(rates), np.percentile(rates, 90), max(rates))),
+        f"{sum(flat) / hours:.0f}",
+        f"{starts} in {t / 3600:.2f} h",
+    )
 
 
 def _analyzed(
