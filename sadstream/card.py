@@ -37,6 +37,8 @@ class Card(Record):
     coverage: float = Field(gt=0.0, le=1.0)  # share of segments that are not marked uncertain
     uncertain_low: float  # log-likelihood ratios between these two are too close to call
     uncertain_high: float
+    calibrated_low: float | None = None  # the same of calibrated voices; None: not measured, so the ones above
+    calibrated_high: float | None = None
     off: tuple[OperatingPoint, ...]
     running: tuple[OperatingPoint, ...]
     calibrated: tuple[OperatingPoint, ...]
@@ -44,6 +46,12 @@ class Card(Record):
     def points(self, offset: Offset) -> tuple[OperatingPoint, ...]:
         """The trade-off curve with voices as they come, with the running offset, or with a calibrated one."""
         return {"off": self.off, "running": self.running, "calibrated": self.calibrated}[offset]
+
+    def uncertain(self, offset: Offset) -> tuple[float, float]:
+        """The log-likelihood ratios that are too close to call, of voices as they come or with this offset."""
+        if offset == "calibrated" and self.calibrated_low is not None and self.calibrated_high is not None:
+            return self.calibrated_low, self.calibrated_high
+        return self.uncertain_low, self.uncertain_high
 
     def rate(self, point: OperatingPoint) -> float:
         """False alarms an hour that a point can be held to: one more than were counted."""

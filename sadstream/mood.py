@@ -39,7 +39,7 @@ def plan(card: Card | None, wanted_h: float | None, offset: Offset, offset_logit
                 "make one with: sadstream-train days"
             )
         return MoodPlan(offset, offset_logit)
-    made = MoodPlan(offset, offset_logit, card.reference, uncertain=(card.uncertain_low, card.uncertain_high))
+    made = MoodPlan(offset, offset_logit, card.reference, uncertain=card.uncertain(offset))
     if wanted_h == 0.0:
         return made
     rate = DEFAULT_FALSE_ALARMS_H if wanted_h is None else wanted_h

@@ -53,6 +53,13 @@ class TestMood:
         assert math.log(moved.p_sad / (1 - moved.p_sad)) == pytest.approx(-2.2 + 2.0 - 1.5)
         assert not moved.sad
 
+    def test_what_is_too_close_to_call_is_another_thing_for_a_calibrated_voice(self) -> None:
+        card = CARD.model_copy(update={"calibrated_low": -0.6, "calibrated_high": 0.8})
+
+        assert plan(card, 0.0, "off", 0.0).uncertain == (-0.5, 1.0)
+        assert plan(card, 0.0, "calibrated", 0.3).uncertain == (-0.6, 0.8)
+        assert plan(CARD, 0.0, "calibrated", 0.3).uncertain == (-0.5, 1.0)
+
     def test_without_a_plan_there_is_a_mood_and_nothing_else(self) -> None:
         moved = fed(Mood(MoodPlan()), [2.0] * 10)
 

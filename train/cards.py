@@ -150,7 +150,8 @@ def days_report(scored: Scored, seconds: "NDArray[np.float64]", model: str, conf
     }
     curves = {name: curve(made, of, METHODS["hidden Markov model"], HMM_THRESHOLDS) for name, of in scores.items()}
     calm_h = sum(day.seconds - sum(span.t_end - span.t_start for span in day.truth) for day in made) / 3600.0
-    uncertain = doubt(scored)
+    gain = offset_gain(scored, seconds, config)
+    uncertain, uncertain_calibrated = doubt(scored), doubt(gain.moved)
     protocol = (
         f"simulated days, out of fold, seed {config.seed}, {config.hours} strings of clips for each of "
         f"{len(speakers)} speakers, {calm_h:.1f} h of talk outside of sad episodes, "
@@ -166,21 +167,22 @@ def days_report(scored: Scored, seconds: "NDArray[np.float64]", model: str, conf
         coverage=COVERAGE,
         uncertain_low=uncertain.low,
         uncertain_high=uncertain.high,
+        calibrated_low=uncertain_calibrated.low,
+        calibrated_high=uncertain_calibrated.high,
         off=_points(curves["off"], calm_h),
         running=_points(curves["running"], calm_h),
         calibrated=_points(curves["calibrated"], calm_h),
     )
-    gain = offset_gain(scored, seconds, config)
     text = "\n".join(
         [
             f"Protocol: {protocol}; intervals: bootstrap over speakers.\n",
             _trade_table(made, scores),
             _easy_table(speakers, reference, config),
             _doubt_text("as voices come", uncertain),
-            _doubt_text("calibrated voices", doubt(gain.moved)),
-            f"True positive rate at 5 % false positives on neutral and calm, mean of {DRAWS} draws of the clips that the "
-            f"calibration hears, which are left out (n = {gain.without.n // DRAWS:,} each): {gain.without} without, "
-            f"{gain.with_offset} with the calibrated offset; gain {gain.gain}.\n",
+            _doubt_text("calibrated voices", uncertain_calibrated),
+            f"True positive rate at 5 % false positives on neutral and calm, mean of {DRAWS} draws of the clips that "
+            f"the calibration hears, which are left out (n = {gain.without.n // DRAWS:,} each): {gain.without} "
+            f"without, {gain.with_offset} with the calibrated offset; gain {gain.gain}.\n",
         ]
     )
     return DaysReport(card, text, tuple(made))
