@@ -3,10 +3,13 @@
 openai-whisper registers hooks on shared modules while it decodes, so two threads would corrupt each other.
 """
 
+import importlib
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sadstream.audio import SAMPLE_RATE, SEGMENT_S
@@ -41,10 +44,10 @@ class Whisper:
 
     def __init__(self, directory: Path, device: str, language: str) -> None:
         import torch
-        import whisper as openai_whisper
 
         from sadstream.packed import Uninitialised, pack
 
+        openai_whisper = library()
         loaded = load_tensors(directory)
         self.name = loaded.installed.name
         self.identity = loaded.installed.identity
@@ -151,6 +154,19 @@ class Whisper:
         batch, n_layers, positions, width = picked.shape
         pooled: Tensor = picked.reshape(batch, n_layers, positions // config.pool, config.pool, width).mean(3)
         return pooled
+
+
+def library() -> Any:
+    """openai-whisper without numba: it is there for the times of words alone, and costs 121 MB and 0.4 s."""
+    if "whisper" not in sys.modules and "numba" not in sys.modules:
+        stub: Any = ModuleType("numba")
+        stub.jit = lambda **_: lambda function: function  # whoever asks for times of words gets them, slowly
+        sys.modules["numba"] = stub
+        try:
+            return importlib.import_module("whisper")
+        finally:
+            del sys.modules["numba"]
+    return importlib.import_module("whisper")
 
 
 def samples_heard(t_start: float, t_end: float) -> int:

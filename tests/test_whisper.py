@@ -1,6 +1,8 @@
 """Words that may be invented never count; a number that is not one is a rejection."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -103,6 +105,19 @@ def test_cutting_the_silence_costs_no_words(whisper: Whisper, utterances: torch.
         said = " ".join(transcript.text.lower() for transcript in whisper.transcribe(utterances))
 
     assert said.count("by the door") >= 7
+
+
+def test_the_library_comes_without_what_only_word_times_need() -> None:
+    """121 MB; a later import of numba is the real one."""
+    code = (
+        "import sys; from sadstream.whisper import library; whisper = library();"
+        "assert 'numba' not in sys.modules and 'scipy' not in sys.modules;"
+        "assert whisper.timing.dtw_cpu is not None;"
+        "import numba; assert numba.__version__"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
