@@ -6,6 +6,7 @@ seconds, and what it would have made of the silence behind is computed once and 
 positions as in training, for a sixth of the encoder's work.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ class GreedyDecoder:
         if self._vocabulary is None:  # a model that is asked for languages alone never needs it
             self._vocabulary = packed(self._decoder.token_embedding.weight.detach())
         batch = states.shape[0]
-        crossed = self._crossed(states, silence)
+        crossed = list(self._crossed(states, silence))
         cache: list[tuple[Tensor, Tensor] | None] = [None] * len(crossed)
         said: list[list[int]] = [[] for _ in range(batch)]
         logprob, ended, looped = [0.0] * batch, [False] * batch, [False] * batch
@@ -114,20 +115,23 @@ class GreedyDecoder:
         logits: Tensor = (hidden[:, 0] @ rows.T).float()
         return logits
 
-    def _crossed(self, states: "Tensor", silence: "Tensor | None") -> "list[tuple[Tensor, Tensor]]":
-        """Keys and values of every layer's cross attention; those of the silence are computed once."""
+    def _crossed(self, states: "Tensor", silence: "Tensor | None") -> "Iterator[tuple[Tensor, Tensor]]":
+        """Keys and values of each layer's cross attention; those of the silence are computed once.
+
+        One layer at a time: all six of `base` for four segments are 147 MB, which a single step need not hold.
+        """
         import torch
 
-        heard = [self._split(block.cross_attn, states) for block in self._decoder.blocks]
-        if silence is None:
-            return heard
-        if self._silence is None:
+        if silence is not None and self._silence is None:
             self._silence = [self._split(block.cross_attn, silence) for block in self._decoder.blocks]
         size = (states.shape[0], -1, -1, -1)
-        return [
-            (torch.cat([key, key_behind.expand(size)], 2), torch.cat([value, value_behind.expand(size)], 2))
-            for (key, value), (key_behind, value_behind) in zip(heard, self._silence, strict=True)
-        ]
+        for number, block in enumerate(self._decoder.blocks):
+            key, value = self._split(block.cross_attn, states)
+            if silence is not None and self._silence is not None:
+                key_behind, value_behind = self._silence[number]
+                key = torch.cat([key, key_behind.expand(size)], 2)
+                value = torch.cat([value, value_behind.expand(size)], 2)
+            yield key, value
 
     def _step(self, tokens: "Tensor", offset: int, crossed: Any, cache: list[Any], dtype: Any) -> "Tensor":
         """(batch, n, width) last hidden states of n new tokens; the cache grows by them."""
@@ -137,7 +141,7 @@ class GreedyDecoder:
         decoder = self._decoder
         n = tokens.shape[1]
         x = (decoder.token_embedding(tokens) + decoder.positional_embedding[offset : offset + n]).to(dtype)
-        for number, block in enumerate(decoder.blocks):
+        for number, (block, (key_crossed, value_crossed)) in enumerate(zip(decoder.blocks, crossed, strict=True)):
             y = block.attn_ln(x)
             key, value = self._split(block.attn, y)
             if (before := cache[number]) is not None:
@@ -145,7 +149,7 @@ class GreedyDecoder:
             cache[number] = (key, value)
             x = x + self._join(block.attn, attend(self._query(block.attn, y), key, value, is_causal=n > 1))
             y = block.cross_attn_ln(x)
-            x = x + self._join(block.cross_attn, attend(self._query(block.cross_attn, y), *crossed[number]))
+            x = x + self._join(block.cross_attn, attend(self._query(block.cross_attn, y), key_crossed, value_crossed))
             x = x + block.mlp(block.mlp_ln(x))
         hidden: Tensor = decoder.ln(x)
         return hidden
