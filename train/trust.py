@@ -9,7 +9,7 @@ from sadstream.segment import Segment
 from sadstream.speech import SpeechGate
 from sadstream.whisper import Whisper
 from train.clips import Clip, read_audio, segments_of
-from train.gates import NOISE_DBFS, share
+from train.gates import NOISE_DBFS, SPOKEN, share
 from train.noises import Noise, at_mean_level
 from train.scorecard import markdown
 
@@ -75,6 +75,8 @@ def known_of_noises(noises: Sequence[Noise], seed: int, witness: Witness, tick: 
     rng = np.random.default_rng(seed)
     known = []
     for number, noise in enumerate(noises):
+        if noise.kind in SPOKEN:
+            continue
         group = "babble" if noise.kind == "reversed babble" else "voice" if noise.human_voice else "sound"
         for level in rng.choice(NOISE_DBFS, 2):
             found = [witness(segment) for segment in segments_of(at_mean_level(noise.samples, float(level)), number)]
