@@ -18,7 +18,7 @@ from sadstream.people import People
 from sadstream.segment import Segment
 from sadstream.speech import SpeechGate, Unscored
 from sadstream.text import TextEncoder
-from sadstream.whisper import Transcript, Whisper, samples_heard
+from sadstream.whisper import Transcript, Whisper
 
 if TYPE_CHECKING:
     import numpy as np
@@ -242,7 +242,7 @@ class Analyzer:
             features = log_mel(samples, config).to(self.device)
         if not self.header.masked:
             return features, None
-        frames = [heard_frames(samples_heard(one.t_start, one.t_end), config.n_frames) for one in segments]
+        frames = [heard_frames(one.heard.size, config.n_frames) for one in segments]
         return features, torch.tensor(frames, device=self.device)
 
     def _parts(

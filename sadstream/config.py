@@ -13,7 +13,7 @@ from sadstream.events import DEFAULT_ENDPOINT
 from sadstream.keys import NEEDS_KEYS, has_credentials
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
-StreamName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 Dbfs = Annotated[float, Field(ge=-80.0, le=0.0)]
 
 
@@ -26,7 +26,7 @@ class Table(BaseModel):
 class StreamConfig(Table):
     """One thing to listen to."""
 
-    name: StreamName = "mic"
+    name: Name = "mic"
     source: str = Field(
         default="mic", min_length=1, description="mic, a recording, an address, a named pipe or - (raw PCM)"
     )
@@ -118,7 +118,7 @@ class VoiceConfig(Table):
         default="auto", description="auto: calibrated where `sadstream calibrate` was run, else off"
     )
     path: str | None = Field(default=None, min_length=1, description="file of the calibrated voice")
-    only: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")], ...] = Field(
+    only: tuple[Name, ...] = Field(
         default=(), strict=False, description="score nobody but these people, known by `sadstream enroll`; none: all"
     )
     match: float = Field(

@@ -9,7 +9,7 @@ from sadstream.errors import DataError
 from sadstream.gate import SURE_SPEECH
 from sadstream.models import locate
 from sadstream.sources import Source
-from sadstream.speaker import NAME, SpeakerEncoder
+from sadstream.speaker import NAME, SpeakerEncoder, typical
 from sadstream.speech import SpeechGate
 
 LEAST_S = 10.0  # of speech: with less, a voice is known too little to leave others out
@@ -17,8 +17,6 @@ LEAST_S = 10.0  # of speech: with less, a voice is known too little to leave oth
 
 def enroll(name: str, source: Source, config: Config, wanted_s: float) -> Iterator[Progress | Enrolled]:
     """Progress, and at last the person; DataError where too little was said."""
-    import numpy as np
-
     encoder, gate = SpeakerEncoder(locate(NAME, "speaker")), SpeechGate()
     prints = []
     heard_s = 0.0
@@ -32,12 +30,10 @@ def enroll(name: str, source: Source, config: Config, wanted_s: float) -> Iterat
             break
     if heard_s < min(LEAST_S, wanted_s):
         raise DataError(f"enroll: {heard_s:.0f} s of speech: expected at least {LEAST_S:.0f} s of one person; talk on")
-    mean = np.mean(prints, axis=0)
-    voice = mean / np.linalg.norm(mean)
     yield Enrolled(
         name=name,
         encoder=encoder.identity,
         segments=len(prints),
         speech_s=round(heard_s, 2),
-        voice=tuple(round(float(x), 6) for x in voice),
+        voice=tuple(round(float(x), 6) for x in typical(prints)),
     )

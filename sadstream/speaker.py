@@ -3,6 +3,7 @@
 Resemblyzer's weights (a three-layer LSTM trained by the GE2E loss, Wan et al. 2018); their package is never imported.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,15 @@ BANDS = LogMelConfig(n_fft=400, window=400, hop=160, n_mels=40)  # 25 ms every 1
 LEVEL_DBFS = -30.0
 WINDOW_FRAMES = 160  # 1.6 s, as trained
 STEP_FRAMES = exact_div(WINDOW_FRAMES, 4)
+
+
+def typical(prints: "Sequence[NDArray[np.float32]]") -> "NDArray[np.float32]":
+    """(256,) of length 1: the direction in which several prints of one voice lie on average."""
+    import numpy as np
+
+    mean = np.mean(prints, axis=0)
+    found: NDArray[np.float32] = mean / np.linalg.norm(mean)
+    return found
 
 
 class SpeakerEncoder:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sadstream.audio import SAMPLE_RATE, SEGMENT_S
+from sadstream.audio import SEGMENT_S
 from sadstream.errors import UnavailableError
 from sadstream.events import TextReason
 from sadstream.gate import Evidence, Languages, judge
@@ -167,8 +167,3 @@ def library() -> Any:
         finally:
             del sys.modules["numba"]
     return importlib.import_module("whisper")
-
-
-def samples_heard(t_start: float, t_end: float) -> int:
-    """Samples of a segment that hold audio and not the zeros that fill it up."""
-    return round((t_end - t_start) * SAMPLE_RATE)

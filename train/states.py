@@ -14,7 +14,7 @@ from sadstream.config import SegmentConfig, VadConfig
 from sadstream.features import at_level, heard_frames
 from sadstream.header import WhisperStatesConfig
 from sadstream.segment import Segment
-from sadstream.whisper import Whisper, samples_heard
+from sadstream.whisper import Whisper
 from train.augment import AugmentConfig, augmented
 from train.clips import Clip, by_speaker, read_audio, segments_of
 from train.files import write_whole
@@ -129,7 +129,7 @@ class StateCache:
         cut = [(i, segment) for i, clip in enumerate(group) for segment in self._segments(clip, view)]
         states = [self._states([s for _, s in cut[at : at + BATCH]]) for at in range(0, len(cut), BATCH)]
         seconds = np.array([s.t_end - s.t_start for _, s in cut])
-        lengths = [heard_frames(samples_heard(s.t_start, s.t_end), self._audio.n_frames) for _, s in cut]
+        lengths = [heard_frames(s.heard.size, self._audio.n_frames) for _, s in cut]
         shape = (0, len(self._audio.layers), self._audio.n_frames, 1)
         return {
             "states": np.concatenate(states) if states else np.zeros(shape, np.float16),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 
+from sadstream.features import at_level
 from sadstream.gate import ALONE, ASKED, Evidence, Weights, judge
 from sadstream.segment import Segment
 from sadstream.speech import SpeechGate
@@ -12,8 +13,8 @@ from train.clips import Clip, read_audio, segments_of
 from train.gates import NOISE_DBFS, SPOKEN, share
 from train.noises import Noise, at_mean_level
 from train.scorecard import markdown
+from train.words import WHISPER_DBFS
 
-WHISPER_DBFS = -20.0
 LOST_ASKED, LOST_ALONE = 0.02, 0.05  # of English segments
 # A group counts by its share, not by its size; sounds without a voice count four times, because rooms are full of them.
 COUNTS = {"sound": 4.0, "voice": 2.0}
@@ -43,8 +44,6 @@ class Witness:
     def __call__(self, segment: Segment) -> Evidence | None:
         """None where the speech gate lets nothing through."""
         import torch
-
-        from sadstream.features import at_level
 
         chance = self._gate(segment.samples)
         if chance < self._least:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sadstream.segment import Segment
-from sadstream.speaker import SpeakerEncoder
+from sadstream.speaker import SpeakerEncoder, typical
 from train.clips import Clip, by_speaker, read_audio, segments_of
 from train.gates import share
 from train.scorecard import markdown
@@ -61,8 +61,6 @@ def whose_table(rooms: Sequence[Room], encoder: SpeakerEncoder, tick: Callable[[
 
 
 def _likenesses(room: Room, encoder: SpeakerEncoder, tick: Callable[[], None]) -> list[Likeness]:
-    import numpy as np
-
     people: dict[str, Print] = {}
     heard: dict[str, list[tuple[bool, Print]]] = {}
     tests = by_speaker(room.test)
@@ -71,8 +69,7 @@ def _likenesses(room: Room, encoder: SpeakerEncoder, tick: Callable[[], None]) -
         tick()
         if sum(segment.t_end - segment.t_start for segment in enrolled) < LEAST_S:
             continue
-        mean = np.mean([encoder(segment.heard) for segment in enrolled], axis=0)
-        people[speaker] = mean / np.linalg.norm(mean)
+        people[speaker] = typical([encoder(segment.heard) for segment in enrolled])
         rest = [clip for clip in tests.get(speaker, []) if clip not in used]
         segments = [s for number, clip in enumerate(rest[:TESTED]) for s in segments_of(read_audio(clip.path), number)]
         heard[speaker] = [(s.t_end - s.t_start < SHORT_S, encoder(s.heard)) for s in segments[:TESTED]]
