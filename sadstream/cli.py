@@ -3,13 +3,14 @@
 import json
 import os
 import sys
+import traceback
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sadstream import __version__, cli_config, cli_keys, cli_models, cli_service, cli_views
+from sadstream import __version__, cli_config, cli_keys, cli_models, cli_service, cli_views, logs
 from sadstream.cli_views import SecretKeyOption, ServerKeyOption
 from sadstream.errors import SadstreamError, UsageError
 from sadstream.events import DEFAULT_ENDPOINT
@@ -25,6 +26,9 @@ app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_service.app, name="service")
 app.add_typer(cli_models.app, name="models")
 app.add_typer(cli_config.app, name="config")
+
+
+CommandLineError: Any = typer.BadParameter.__bases__[0]  # click's, of whichever click typer brings
 
 
 class Pace(StrEnum):
@@ -74,7 +78,6 @@ def run(
     stream: Annotated[str | None, typer.Option(help="The stream's name; default mic, or the file's stem.")] = None,
 ) -> None:
     """The daemon: hear, score, publish."""
-    from sadstream import logs
     from sadstream.run import run_daemon
 
     logs.set_up()
@@ -122,10 +125,7 @@ def listen(
         if count is not None and scores >= count:
             return
     wanted = "" if count is None else f" of {count} expected"
-    print(
-        f"sadstream listen: {endpoint}: {scores} scores{wanted} in {timeout:g} s; is a daemon publishing there?",
-        file=sys.stderr,
-    )
+    logs.fatal(f"sadstream listen: {endpoint}: {scores} scores{wanted} in {timeout:g} s; is a daemon publishing there?")
     raise typer.Exit(1)
 
 
@@ -315,15 +315,22 @@ def _options(
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command; every failure is one line on standard error and a documented exit code."""
     try:
-        app(arguments, standalone_mode=True)
+        code = app(arguments, standalone_mode=not logs.under_journald())  # typer's frames are for terminals
+        sys.exit(code if isinstance(code, int) else 0)
     except SadstreamError as error:
-        print(f"sadstream: {error}", file=sys.stderr)
+        logs.fatal(f"sadstream: {error}")
+        sys.exit(error.exit_code)
+    except CommandLineError as error:
+        logs.fatal(f"sadstream: {error.format_message()}; `sadstream --help` says what there is")
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `sadstream listen | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(0)
+    except Exception:
+        logs.fatal(traceback.format_exc())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

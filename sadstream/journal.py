@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sadstream.errors import ConfigError, DataError, MissingFileError
 from sadstream.events import Score, from_json, to_json
+from sadstream.logs import CHANGE
 from sadstream.record import WireError
 
 log = logging.getLogger("sadstream")
@@ -58,12 +59,12 @@ class Journal:
         except (sqlite3.Error, OSError) as error:
             self.close()
             if self._failed_s is None:
-                log.error("journal: %s: %s; the scoring goes on, scores wait in memory", self.path, error)
+                log.error("journal: %s: %s; the scoring goes on, scores wait in memory", self.path, error, extra=CHANGE)
             self._failed_s = time.monotonic()
         else:
             self._pending.clear()
             if self._failed_s is not None:
-                log.warning("journal: %s: written again; %d scores lost in all", self.path, self.lost)
+                log.warning("journal: %s: written again; %d scores lost in all", self.path, self.lost, extra=CHANGE)
             self._failed_s = None
 
     def close(self) -> None:

@@ -4,11 +4,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 LOGGER = "sadstream"
-LINES = 10  # of one message, in PERIOD_S
+LINES = 10  # of one message about one thing, in PERIOD_S
 PERIOD_S = 60.0
+KEPT = 1000  # different messages that the limit remembers
+CHANGE: Mapping[str, object] = {"change": True}  # `extra=` of a line that says what is new: no limit ever swallows it
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
 
 
@@ -23,6 +26,7 @@ def set_up(level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers = [sink]
     root.setLevel(logging.WARNING)  # of other libraries
+    logging.captureWarnings(True)  # theirs too are lines with a priority
     logging.getLogger(LOGGER).setLevel(level.upper())
 
 
@@ -35,6 +39,19 @@ def under_journald() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
+def about(*what: str) -> Mapping[str, object]:
+    """`extra=` of a line that may repeat: lines of one message about the same things are repetitions of each other."""
+    return {"about": what}
+
+
+def fatal(message: str) -> None:
+    """Print what ends the program, a line or a traceback; in the journal an error, line by line."""
+    mark = "<3>" if under_journald() else ""
+    with suppress(OSError, ValueError):  # a full disk or a closed standard error must not change the exit code
+        if sys.stderr is not None:
+            print("\n".join(f"{mark}{line}" for line in message.splitlines()), file=sys.stderr, flush=True)
+
+
 class JournalFormat(logging.Formatter):
     """`<4>message`, every line with its priority; journald knows the time and the unit."""
 
@@ -45,20 +62,30 @@ class JournalFormat(logging.Formatter):
 
 
 class RateLimit(logging.Filter):
-    """At most LINES of one message in PERIOD_S; the first one after says how many were left out."""
+    """At most LINES of one message about one thing in PERIOD_S; the first one after says how many were left out.
+
+    What a message is about are its words (the stream, the reason), not its numbers, or what `about` names. A CHANGE
+    always passes.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._now = now
-        self._since: dict[tuple[str, int, object], tuple[float, int]] = {}
+        self._since: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False for a line too many."""
-        key = (record.name, record.levelno, record.msg)
-        start_s, count = self._since.get(key, (self._now(), 0))
-        if self._now() - start_s >= PERIOD_S:
+        if getattr(record, "change", False):
+            return True
+        now_s = self._now()
+        words = tuple(word for word in record.args or () if isinstance(word, str))
+        key = (record.name, record.levelno, record.msg, getattr(record, "about", words))
+        start_s, count = self._since.pop(key, (now_s, 0))
+        if now_s - start_s >= PERIOD_S:
             if count > LINES:
                 record.msg, record.args = f"{record.getMessage()} ({count - LINES} more like it were left out)", None
-            start_s, count = self._now(), 0
-        self._since[key] = (start_s, count + 1)
+            start_s, count = now_s, 0
+        self._since[key] = (start_s, count + 1)  # the newest last
+        if len(self._since) > KEPT:
+            del self._since[next(iter(self._since))]
         return count < LINES

@@ -67,16 +67,17 @@ def run_daemon(
         service.run()
     except SadstreamError as error:
         code = error.exit_code
-        print(f"sadstream: {error}", file=sys.stderr)
+        logs.fatal(f"sadstream: {error}")
     except BugError as bug:
         code = 1
-        print(f"sadstream: a bug: {described(bug)}", file=sys.stderr)
+        logs.fatal(f"sadstream: a bug: {described(bug)}")
     except Exception:
         code = 1
-        traceback.print_exc()
+        logs.fatal(traceback.format_exc())
     beside.close()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # full, closed, or never there
+            stream.flush()
     os._exit(code)  # a thread may hang, and to take PyTorch apart takes seconds; nothing is left to be done
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from sadstream import logs
 from sadstream.config import Config
 from sadstream.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
 from sadstream.episode import Turn
@@ -40,6 +41,7 @@ log = logging.getLogger("sadstream")
 
 TICK_MS = 200  # the longest the loop sleeps
 STOP_S = 1.2  # for the segment in hand; with 0.5 s of linger a stop takes less than 2 s
+OVERLOADED: tuple[State, Reason] = ("overloaded", "slow")
 ABSENCE_S = 1.0  # a loop that was away for longer (SIGSTOP, suspend) first lets the others catch up
 
 
@@ -138,7 +140,7 @@ class Service:
                     log.warning("these weights may not be used commercially; `sadstream models list` says what may")
                 self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
             case Degraded(reason, detail):
-                log.warning("models: %s (%s)", detail, reason)
+                log.warning("models: %s (%s)", detail, reason, extra=logs.CHANGE)
                 for name, stream in self._streams.items():
                     stream.short_of = reason
                     self._update(name)
@@ -160,12 +162,14 @@ class Service:
         match report:
             case Changed(name, change):
                 level = logging.INFO if change.state == "listening" else logging.WARNING
-                log.log(level, "%s: %s (%s) %s", name, change.state, change.reason, change.detail)
+                new = (change.state, change.reason) != (stream.source.state, stream.source.reason)
+                kind = logs.CHANGE if new else logs.about(name, change.state, change.reason)
+                log.log(level, "%s: %s (%s) %s", name, change.state, change.reason, change.detail, extra=kind)
                 stream.source = change
                 if change.reason == "device-absent" and self._options.require_device:
                     self._failure = UnavailableError(f"{name}: {change.detail} (--require-device)")
             case Felt(name, reason):
-                log.warning("%s: signal: %s", name, reason)
+                log.warning("%s: signal: %s", name, reason, extra=logs.CHANGE)
                 stream.felt = reason
             case Gap(name, t):
                 stream.gaps += 1
@@ -176,6 +180,7 @@ class Service:
                 log.warning(
                     "%s: segment dropped, %s: real-time factor %.2f (allowed 1.00), dropped %d",
                     name, "too old" if stale else "overload", stream.rtf, stream.dropped,
+                    extra=logs.about(name) if stream.overloaded else logs.CHANGE,
                 )  # fmt: skip
                 stream.overloaded = True
         self._update(report.stream)
@@ -216,7 +221,10 @@ class Service:
 
     def _update(self, name: str) -> None:
         """Say a stream's state if it is another than what was said last."""
-        if self._streams[name].state != self._said.get(name):
+        before, now = self._said.get(name), self._streams[name].state
+        if now != before:
+            if before == OVERLOADED:  # the beginning was said with the first segment that was dropped
+                log.info("%s: %s (%s) after an overload", name, *now, extra=logs.CHANGE)
             self._say(name)
 
     def _say(self, name: str) -> None:
@@ -278,7 +286,7 @@ class Service:
 
     def _answer(self, word: Word) -> DaemonReport:
         if word != "status":
-            log.info("%s, by its user", word)
+            log.info("%s, by its user", word, extra=logs.CHANGE)
             (self._pipeline.pause if word == "pause" else self._pipeline.resume)()
             for name, stream in self._streams.items():
                 if word == "pause":
@@ -318,6 +326,7 @@ class Service:
         self._notifier.ready()
 
     def _shut_down(self) -> bool:
+        log.info("stopping (%s)", self._stopping or "none")  # whatever ends without this line was killed
         self._notifier.stopping()
         ended = self._pipeline.stop(STOP_S)
         for report in self._pipeline.reports():

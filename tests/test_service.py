@@ -25,6 +25,7 @@ from sadstream.audio import AudioFrame, Framer, to_pcm
 from sadstream.config import Config
 from sadstream.errors import BusyError, DataError, StalledError, UnavailableError
 from sadstream.events import Episode, Score, Status
+from sadstream.logs import set_up
 from sadstream.mood import MoodPlan
 from sadstream.publish import Publisher
 from sadstream.reports import Gap, Load
@@ -128,6 +129,28 @@ class TestLife:
         assert [state for state in states(said) if state[0] not in ("overloaded", "stopping")][:4] == [
             ("starting", "none"), ("no-device", "device-absent"), ("listening", "none"), ("no-device", "device-lost")
         ]  # fmt: skip
+
+    def test_its_log_says_every_change_of_state_and_cuts_off_repetitions(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """After a long absence, three more losses; each has its line."""
+
+        def items() -> Iterator[Item]:
+            for number in range(75):
+                yield SourceChange("no-device", "device-absent", f"tried {number} times")
+            for _ in range(3):
+                yield SourceChange("listening", "none", "open")
+                yield SourceChange("no-device", "device-lost", "killed")
+
+        set_up()
+        daemon, _ = service(tmp_path, [FakeSource(items)], fake_load())
+        daemon.run()
+        said = capfd.readouterr().err
+
+        assert said.count("mic: listening (none) open") == 3
+        assert said.count("mic: no-device (device-lost) killed") == 3
+        assert 10 <= said.count("mic: no-device (device-absent)") <= 11
+        assert "stopping (none)" in said
 
     def test_a_required_device_that_is_absent_ends_it_with_69(self, tmp_path: Path) -> None:
         def items() -> Iterator[Item]:
