@@ -2,8 +2,8 @@
 
     python sandbox.py UNIT PROGRAM...
 
-`systemd-analyze syscall-filter` says what its groups of calls hold, so that the filter is the one that this machine's systemd
-would load. `RestrictAddressFamilies` is a filter too, and is part of it. What needs namespaces or privileges is not.
+`systemd-analyze syscall-filter` says what its groups of calls hold, as this machine would load it.
+`RestrictAddressFamilies` is a filter too, and is part of it. What needs namespaces or privileges is not.
 """
 
 import ctypes
