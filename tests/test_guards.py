@@ -205,7 +205,7 @@ def test_a_choice_that_nobody_accounts_for_is_refused() -> None:
 
 
 def test_a_run_is_not_read_against_another_manifest() -> None:
-    with pytest.raises(LeakError, match="fit it again"):
+    with pytest.raises(LeakError, match="choose another --out, and fit again"):
         check_manifest("a" * 64, "b" * 64, "runs/x")
 
 

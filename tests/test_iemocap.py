@@ -72,7 +72,8 @@ def test_a_broken_recording_is_named_and_the_rest_is_kept(release: Path, content
     reading = read(release)
 
     assert len(reading.rows) == 49
-    assert "cannot be read as audio; left out" in reading.problems[0]
+    assert "cannot be read as audio (" in reading.problems[0]
+    assert reading.problems[0].endswith("; left out")
 
 
 def test_a_transcript_without_a_label_is_left_out(release: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sadstream.errors import SadstreamError, UnavailableError, UsageError
+from sadstream.errors import DataError, SadstreamError, UnavailableError, UsageError
 
 app = typer.Typer(
     name="sadstream-train",
@@ -17,7 +17,9 @@ app = typer.Typer(
 )
 
 PresetOption = Annotated[str, typer.Option("--preset", help="thesis, thesis-small, ... or a TOML file.")]
-PartialOption = Annotated[bool, typer.Option("--allow-partial", help="Accept counts that are not the corpus's.")]
+PartialOption = Annotated[
+    bool, typer.Option("--allow-partial", help="Accept counts that are not the corpus's, and lines left out.")
+]
 CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder for computed features.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=0, help="Of PyTorch; 0: its own choice.")]
 ComputeOption = Annotated[str, typer.Option("--compute", help="auto, cpu or cuda.")]
@@ -31,15 +33,21 @@ SEED = typer.Option(min=0, help="Of weights, order and oversampling.")
 @app.command()
 def prepare(
     corpus: Annotated[str, typer.Argument(help="iemocap, ravdess, nemo, cremad, meld-text, goemotions or csv.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The corpus in its official layout.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The corpus in its official layout, or a CSV file.")],
     out: Annotated[Path, typer.Option(help="Folder for manifest.csv.")],
     allow_partial: PartialOption = False,
 ) -> None:
     """Read a corpus, check its counts, write its manifest."""
     from train.corpora import prepare as prepare_corpus
 
-    manifest = prepare_corpus(corpus, folder, out, allow_partial, say)
-    print(f"{out / 'manifest.csv'}: {len(manifest.rows):,} utterances, {sum(r.sad for r in manifest.rows):,} sad")
+    prepared = prepare_corpus(corpus, folder, out, allow_partial, say)
+    rows, path = prepared.manifest.rows, out / "manifest.csv"
+    print(f"{path}: {len(rows):,} utterances, {sum(row.sad for row in rows):,} sad")
+    if prepared.left_out:
+        raise DataError(
+            f"{path}: holds the rest; {prepared.left_out:,} of {prepared.left_out + len(rows):,} utterances are named "
+            "above and left out; mend them and prepare again, or accept it with --allow-partial"
+        )
 
 
 @app.command()
@@ -49,7 +57,9 @@ def fit(
     out: Annotated[Path, typer.Option(help="Folder of runs; each run gets its own inside.")] = Path("runs"),
     system: Annotated[str, typer.Option(help="Which of the preset's systems.")] = "attention",
     seed: Annotated[int, SEED] = 0,
-    fold: Annotated[str, typer.Option(help="fixed, or s1 to s5: the session that is tested.")] = "fixed",
+    fold: Annotated[
+        str, typer.Option(help="fixed; s1 to s5: the session that is tested; KofN, such as 1of5: by speaker.")
+    ] = "fixed",
     epochs: Annotated[int | None, typer.Option(min=1, help="At most; without it the preset's.")] = None,
     text_encoder: TextOption = None,
     audio_encoder: SpeechOption = None,

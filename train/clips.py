@@ -13,10 +13,15 @@ from sadstream.segment import Segment, Segmenter
 
 if TYPE_CHECKING:
     import numpy as np
+    import soundfile
     from numpy.typing import NDArray
 
 CALM = frozenset({"neutral", "calm"})  # what a room is nearly always; the hard negative
 TRAIL_S = 0.45  # silence after a clip, so that the segmenter closes as it would in a room
+LEAST_HZ, MOST_HZ = 4_000, 768_000  # below it no speech is left; above it no recorder goes
+BLOCK = 1 << 20  # samples read at a time
+UNKNOWN_FRAMES = 1 << 40  # what libsndfile says of a length that the header leaves open is more
+CURE = "restore it or take its line out of the manifest"
 FLOOR = 10.0 ** (-75.0 / 20.0)  # of that silence: a quiet room's microphone, not digital zero
 
 
@@ -68,19 +73,57 @@ def _clip(folder: Path, row: dict[str, str], where: str) -> Clip:
 
 
 def read_audio(path: Path) -> "NDArray[np.float32]":
-    """(n,) float32 at 16 kHz mono; DataError for a file that holds no sound."""
-    import soundfile
+    """(n,) float32 at 16 kHz mono; DataError for a file that holds no sound, or sound that is not numbers."""
+    import numpy as np
     import soxr
 
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as audio ({error}); restore it or take its line out") from None
-    if samples.size == 0:
-        raise DataError(f"{path}: no samples; restore it or take its line out of the manifest")
-    mono = samples.mean(axis=1)
+    blocks = []
+    with _opened(path) as file:
+        rate, promised = int(file.samplerate), int(file.frames)
+        try:
+            while (block := file.read(BLOCK, dtype="float32", always_2d=True)).shape[0]:
+                blocks.append(block.mean(axis=1))
+        except (RuntimeError, OSError) as error:  # soundfile's LibsndfileError
+            at_s = sum(part.size for part in blocks) / rate
+            raise DataError(f"{path}: cannot be decoded after {at_s:.2f} s: {error}; {CURE}") from None
+    if not blocks:
+        raise DataError(f"{path}: no samples; {CURE}")
+    mono = np.concatenate(blocks)
+    if mono.size < promised < UNKNOWN_FRAMES:
+        raise DataError(f"{path}: cut short: {mono.size:,} of {promised:,} samples; {CURE}")
+    if not np.isfinite(mono).all():
+        at_s = int(np.flatnonzero(~np.isfinite(mono))[0]) / rate
+        raise DataError(f"{path}: NaN or infinite samples at {at_s:.2f} s; {CURE}")
     heard: NDArray[np.float32] = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE)
+    if heard.size == 0:
+        raise DataError(f"{path}: no samples; {CURE}")
     return heard
+
+
+def audio_rate(path: Path) -> tuple[int, int]:
+    """(samples of a channel, Hz) by the header; counted where the header leaves the length open."""
+    with _opened(path) as file:
+        frames, rate = int(file.frames), int(file.samplerate)
+    if frames < UNKNOWN_FRAMES:
+        return frames, rate
+    return read_audio(path).size, SAMPLE_RATE
+
+
+def _opened(path: Path) -> "soundfile.SoundFile":
+    import soundfile
+
+    try:
+        file = soundfile.SoundFile(path)
+    except (RuntimeError, OSError, TypeError, ValueError) as error:  # TypeError: raw PCM by its name
+        raise DataError(f"{path}: cannot be read as audio ({_reason(error)}); {CURE}") from None
+    if not LEAST_HZ <= file.samplerate <= MOST_HZ:
+        file.close()
+        raise DataError(f"{path}: {file.samplerate} Hz: expected {LEAST_HZ:,} to {MOST_HZ:,}; {CURE}")
+    return file
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
 
 
 def segments_of(samples: "NDArray[np.float32]", seed: int) -> list[Segment]:

@@ -1,14 +1,16 @@
 """The readers of corpora of recordings by name, and `prepare`."""
 
-from collections.abc import Callable
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sadstream.errors import DataError, UsageError
 from train import cremad, goemotions, iemocap, meld, nemo, ravdess, table
-from train.counts import differences
+from train.counts import EXPECTED, differences
 from train.counts import table as differences_table
 from train.manifest import NAME, Manifest, write
-from train.reading import Reading
+from train.reading import Reading, reason_of
 
 READERS: dict[str, Callable[[Path], Reading]] = {
     "iemocap": iemocap.read,
@@ -20,27 +22,51 @@ READERS: dict[str, Callable[[Path], Reading]] = {
     "csv": table.read,
 }
 
+SHOWN = 20  # lines about recordings and labels that cannot be used; a wrong folder would print thousands
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A manifest as written, and how many utterances of a user's own table are not in it."""
+
+    manifest: Manifest
+    left_out: int
+
 
 def read_corpus(corpus: str, folder: Path) -> Reading:
     """What stands in a corpus's folder."""
     if corpus not in READERS:
         raise UsageError(f"corpus {corpus!r}: expected one of {', '.join(READERS)}")
-    reading = READERS[corpus](folder)
+    try:
+        reading = READERS[corpus](folder)
+    except (OSError, UnicodeError, csv.Error) as error:
+        where = getattr(error, "filename", None) or folder
+        raise DataError(f"{where}: cannot be read: {reason_of(error)}") from None
     if not reading.rows:
-        first = f": {reading.problems[0]}" if reading.problems else ""
-        raise DataError(f"{folder}: no usable utterance of {corpus}{first}")
+        raise DataError(f"{folder}: no usable utterance of {corpus}{_some(reading.problems)}")
     return reading
 
 
-def prepare(corpus: str, folder: Path, out: Path, allow_partial: bool, say: Callable[[str], None]) -> Manifest:
+def prepare(corpus: str, folder: Path, out: Path, allow_partial: bool, say: Callable[[str], None]) -> Prepared:
     """Write OUT/manifest.csv; DataError with the table of differences, and no manifest, when counts are wrong."""
     reading = read_corpus(corpus, folder)
-    for problem in reading.problems:
-        say(problem)
+    for line in (*reading.notes, *reading.problems[:SHOWN]):
+        say(line)
+    if len(reading.problems) > SHOWN:
+        say(f"{folder}: and {len(reading.problems) - SHOWN:,} more such lines")
     wrong = differences(corpus, reading.rows)
     if wrong:
         explained = f"{folder}: {len(wrong)} counts are not those of {corpus}"
         if not allow_partial:
             raise DataError(f"{explained}; complete it, or use --allow-partial\n{differences_table(wrong)}")
         say(f"{explained}\n{differences_table(wrong)}")
-    return write(out / NAME, reading.rows)
+    manifest = write(out / NAME, reading.rows)
+    left_out = len(reading.problems) if corpus not in EXPECTED and not allow_partial else 0
+    return Prepared(manifest, left_out)
+
+
+def _some(problems: Sequence[str]) -> str:
+    if not problems:
+        return ""
+    more = f" (and {len(problems) - 1:,} more such lines)" if len(problems) > 1 else ""
+    return f": {problems[0]}{more}"

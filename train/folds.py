@@ -1,13 +1,19 @@
-"""Which utterances train, validate and test: the manifest's own split, or one session left out at a time."""
+"""Which utterances train, validate and test: the manifest's own split, or a fold that tests other speakers."""
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sadstream.errors import DataError
-from train.manifest import Utterance
+from train.manifest import SPLITS, Utterance
 
 FIXED = "fixed"
 SESSIONS = 5
+SHARE = 0.15  # of speakers to validate, and as many to test, where no split is given
+BY_SPEAKER = re.compile(r"(\d{1,3})of(\d{1,3})")
+LEAST_FOLDS = 3  # one tests, one validates, one trains
+EXPECTED = f"{FIXED}, s1 to s{SESSIONS} (iemocap's sessions), or KofN such as 1of5 (the first of five parts by speaker)"
 
 
 def fold_names(loso: bool) -> tuple[str, ...]:
@@ -18,16 +24,101 @@ def fold_names(loso: bool) -> tuple[str, ...]:
 def assign(rows: Sequence[Utterance], fold: str) -> tuple[Utterance, ...]:
     """The rows with the split of this fold.
 
-    `s3` tests session 3, validates on the session before it (5 before 1) and trains on the other three, so that
-    no speaker stands in two splits.
+    `s3` tests session 3, validates on the session before it (5 before 1) and trains on the other three; `3of5` does
+    the same with the third of five parts of the speakers. No speaker stands in two splits. DataError for a fold that
+    this corpus cannot have.
     """
     if fold == FIXED:
         return tuple(rows)
+    if found := BY_SPEAKER.fullmatch(fold):
+        return _part(rows, int(found[1]), int(found[2]))
     if fold not in fold_names(loso=True):
-        raise DataError(f"fold {fold!r}: expected {FIXED} or one of {', '.join(fold_names(loso=True))}")
+        raise DataError(f"fold {fold!r}: expected {EXPECTED}")
     test = int(fold[1:])
     validation = test - 1 or SESSIONS
     if any(row.session == 0 for row in rows):
-        raise DataError(f"fold {fold}: expected a corpus with sessions 1 to {SESSIONS}, such as iemocap")
+        raise DataError(
+            f"fold {fold}: expected a corpus with sessions 1 to {SESSIONS}, such as iemocap; this one has none: "
+            f"use KofN by speaker, such as 1of{min(SESSIONS, max(LEAST_FOLDS, len({r.speaker for r in rows})))}"
+        )
     names = {test: "test", validation: "validation"}
     return tuple(replace(row, split=names.get(row.session, "train")) for row in rows)
+
+
+def fold_count(fold: str) -> int:
+    """Of how many a fold is one; 0 for `fixed` and a session."""
+    found = BY_SPEAKER.fullmatch(fold)
+    return int(found[2]) if found else 0
+
+
+def _part(rows: Sequence[Utterance], number: int, count: int) -> tuple[Utterance, ...]:
+    if not 1 <= number <= count or count < LEAST_FOLDS:
+        raise DataError(f"fold {number}of{count}: expected K from 1 to N, and N of at least {LEAST_FOLDS}")
+    groups = units(rows)
+    if len(groups) < count:
+        raise DataError(
+            f"fold {number}of{count}: {_found(rows)}: expected at least {count} speakers (or groups of them) with both "
+            f"sad and other utterances; at most {len(groups)} folds are possible"
+        )
+    part_of = {speaker: at % count for at, unit in enumerate(groups) for speaker in unit}
+    rest = sorted({row.speaker for row in rows} - part_of.keys(), key=_order)
+    part_of |= {speaker: at % count for at, speaker in enumerate(rest)}
+    names = {number - 1: "test", (number - 2) % count: "validation"}
+    return tuple(replace(row, split=names.get(part_of[row.speaker], "train")) for row in rows)
+
+
+def units(rows: Sequence[Utterance]) -> list[tuple[str, ...]]:
+    """The least groups of speakers that hold both classes, in the order of a hash of their names.
+
+    A speaker with sad and other utterances is one alone; of the rest a sad one and another make a pair, and those
+    that find no partner are in none.
+    """
+    said: dict[str, set[int]] = {}
+    for row in rows:
+        said.setdefault(row.speaker, set()).add(row.sad)
+    names = sorted(said, key=_order)
+    mixed = [(name,) for name in names if len(said[name]) == 2]
+    sad, other = ([name for name in names if said[name] == {kind}] for kind in (1, 0))
+    return sorted([*mixed, *zip(sad, other, strict=False)], key=lambda unit: _order(unit[0]))
+
+
+def dealt(rows: Sequence[Utterance], where: str) -> tuple[list[Utterance], str]:
+    """The rows with speakers dealt out to the three splits, each with both classes, and who went where.
+
+    Always the same for the same speakers. DataError says how many there are and how many it takes.
+    """
+    groups = units(rows)
+    if len(groups) < len(SPLITS):
+        raise DataError(
+            f"{where}: no column split, and {_found(rows)}: expected at least {len(SPLITS)} speakers with both sad and "
+            "other utterances, one each to train, validate and test; record more of them"
+        )
+    rest = [(name,) for name in sorted({row.speaker for row in rows} - set(sum(groups, ())), key=_order)]
+    split_of = _shares(groups, least=1) | _shares(rest, least=0)
+    made = [replace(row, split=split_of[row.speaker]) for row in rows]
+    return made, f"no column split: {len(split_of)} speakers dealt by a hash of their names: {_who(made)}"
+
+
+def _shares(groups: Sequence[tuple[str, ...]], least: int) -> dict[str, str]:
+    held = max(least, round(SHARE * len(groups)))
+    splits = ["validation"] * held + ["test"] * held
+    return {name: splits[at] if at < len(splits) else "train" for at, group in enumerate(groups) for name in group}
+
+
+def _who(rows: Sequence[Utterance], most: int = 10) -> str:
+    parts = []
+    for split in SPLITS:
+        names = sorted({row.speaker for row in rows if row.split == split})
+        more = f" and {len(names) - most} more" if len(names) > most else ""
+        parts.append(f"{split} {', '.join(names[:most])}{more}")
+    return "; ".join(parts)
+
+
+def _found(rows: Sequence[Utterance]) -> str:
+    speakers = {row.speaker for row in rows}
+    both = {row.speaker for row in rows if row.sad} & {row.speaker for row in rows if not row.sad}
+    return f"{len(speakers)} speaker{'s' if len(speakers) != 1 else ''}, {len(both)} of them with both"
+
+
+def _order(speaker: str) -> bytes:
+    return hashlib.sha256(speaker.encode()).digest()

@@ -9,6 +9,10 @@ from sadstream.header import Record
 from train.manifest import SPLITS, Utterance
 
 Protocol = Literal["strict", "thesis"]
+SPLIT_CURE = (
+    f"expected some in each of {', '.join(SPLITS)}; correct the column split, or leave it out and `prepare csv` deals "
+    "the speakers out"
+)
 
 
 class LeakError(DataError):
@@ -41,15 +45,19 @@ def by_split(rows: Sequence[Utterance]) -> dict[str, list[Utterance]]:
     return parts
 
 
-def check_splits(rows: Sequence[Utterance]) -> None:
+def check_splits(rows: Sequence[Utterance], where: str = "manifest") -> None:
     """Raise unless the splits share no utterance, speaker, dialogue or recording, and each has both classes."""
     parts = by_split(rows)
+    there = ", ".join(f"{split} {len(part):,}" for split, part in parts.items())
     for split, part in parts.items():
         if not part:
-            raise DataError(f"{split}: no utterance: expected some in each of {', '.join(SPLITS)}")
+            raise DataError(f"{where}: split {split}: no utterance ({there}): {SPLIT_CURE}")
         positives = sum(row.sad for row in part)
         if positives in (0, len(part)):
-            raise DataError(f"{split}: {positives} of {len(part)} utterances are sad: expected both classes")
+            raise DataError(
+                f"{where}: split {split}: {positives} of {len(part)} utterances are sad: expected both classes in each "
+                f"of {', '.join(SPLITS)}"
+            )
     for row in rows:
         _check_names(row)
     for column in ("utterance", "speaker", "dialogue", "path"):
@@ -115,7 +123,10 @@ def check_fitted(protocol: Protocol, records: Sequence[Fitted], rows: Sequence[U
 def check_manifest(expected_sha256: str, found_sha256: str, where: str) -> None:
     """Raise when a run is read against another manifest than it was trained on."""
     if expected_sha256 != found_sha256:
-        raise LeakError(f"{where}: made from manifest {expected_sha256[:12]}, found {found_sha256[:12]}; fit it again")
+        raise LeakError(
+            f"{where}: made from manifest {expected_sha256[:12]}, found {found_sha256[:12]}; delete that folder, or "
+            "choose another --out, and fit again"
+        )
 
 
 def check_predictions(rows: Sequence[Utterance], names: Sequence[str], labels: Sequence[int], where: str) -> None:

@@ -77,7 +77,7 @@ def _manifest(wanted: Wanted, say: Callable[[str], None]) -> Manifest:
     """The manifest of this corpus; one that stands there must be the same, or the runs beside it are another's."""
     path = wanted.out / NAME
     if not path.is_file():
-        return prepare_corpus(CORPUS, wanted.corpus, wanted.out, wanted.allow_partial, say)
+        return prepare_corpus(CORPUS, wanted.corpus, wanted.out, wanted.allow_partial, say).manifest
     manifest = read_manifest(path)
     found = parse(as_bytes(read_corpus(CORPUS, wanted.corpus).rows), str(wanted.corpus))
     if found.sha256 != manifest.sha256:

@@ -75,6 +75,11 @@ class Run:
         return self.folder / protocol / "predictions.csv"
 
     @property
+    def begun(self) -> bool:
+        """Whether anything was trained: what never was blocks no other run."""
+        return self.fitted or any((self.folder / "epochs").glob("*.safetensors"))
+
+    @property
     def fitted(self) -> bool:
         """Whether training is finished."""
         return (self.folder / "learned.json").is_file()
@@ -101,21 +106,20 @@ class Run:
     def rows(self, manifest: Manifest) -> tuple[Utterance, ...]:
         """The manifest's utterances with this run's split, all guards passed."""
         config = self.config
-        if (self.folder / "provenance.json").is_file():
+        if self.begun:
             check_manifest(self.provenance.manifest_sha256, manifest.sha256, str(self.folder))
         require_whole(manifest.corpus, manifest.rows, config.allow_partial)
         rows = assign(manifest.rows, config.fold)
-        check_splits(rows)
+        check_splits(rows, config.manifest)
         return rows
 
 
 def open_run(folder: Path, config: RunConfig) -> Run:
-    """The run of this configuration in this folder, new or begun; ConfigError when another one stands there."""
+    """The run of this configuration in this folder, new or begun; ConfigError when another one was trained there."""
     run = Run(folder)
-    if (folder / "config.json").is_file():
-        if run.config != config:
-            raise ConfigError(f"{folder}: holds a run of another configuration; delete it or choose another folder")
-    else:
+    if run.begun and run.config != config:
+        raise ConfigError(f"{folder}: holds a run of another configuration; delete it or choose another --out")
+    if not run.begun:
         run.write("config.json", config)
     return run
 
@@ -131,7 +135,7 @@ def fit_run(
     check_contents(rows, inputs.digests)
     if run.fitted:
         return inputs
-    if not (run.folder / "provenance.json").is_file():
+    if not run.begun:
         note = partial_note(manifest.corpus, manifest.rows)
         run.write("provenance.json", provenance(manifest.sha256, note, compute.device))
     trainer = Trainer(inputs, run.config, compute)

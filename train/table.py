@@ -1,70 +1,220 @@
 """A user's own corpus: one CSV file with at least path (or transcript), speaker and sad, one utterance a line."""
 
 import csv
-import hashlib
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sadstream.errors import DataError
+from sadstream.errors import DataError, MissingFileError
+from train.folds import dealt
+from train.guards import check_splits
 from train.manifest import SPLITS, Utterance
-from train.reading import Reading, length_s, sound_problem
+from train.progress import progress
+from train.reading import Reading, length_s, reason_of, sound_problem
 
 EXPECTED = "columns path or transcript, speaker, sad (0 or 1) or label; also utterance, gender, dialogue, split"
-SHARES = (70, 15)  # percent of speakers for train and validation where the file names no split
+CORPUS = "csv"
+SAD_LABELS = frozenset({"sad", "sadness"})
+YES, NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
+SPLIT_NAMES = {
+    **{split: split for split in SPLITS},
+    **dict.fromkeys(("training",), "train"),
+    **dict.fromkeys(("dev", "val", "valid", "validate", "development"), "validation"),
+    **dict.fromkeys(("testing", "eval", "evaluation"), "test"),
+}
+Cells = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The lines of a CSV file by column, columns in small letters; `notes` say how it was read."""
+
+    path: Path
+    lines: tuple[tuple[int, Cells], ...]  # with their numbers in the file
+    columns: frozenset[str]
+    notes: tuple[str, ...]
 
 
 def read(path: Path) -> Reading:
     """The utterances of a CSV file, or of manifest.csv in a folder; paths are relative to the file.
 
-    Without a column `split` speakers are dealt out by a hash of their names, so a speaker never stands in two.
+    Without a column `split` speakers are dealt out (`train.folds.dealt`), so that a speaker never stands in two.
+    DataError when the splits that are given, or can be dealt, are none to train with.
     """
     path = path / "manifest.csv" if path.is_dir() else path
+    table = read_table(path)
+    given = {bool(cells.get("split")) for _, cells in table.lines}
+    if given == {True, False}:
+        missing = next(number for number, cells in table.lines if not cells.get("split"))
+        raise DataError(f"{path}: line {missing}: no split, where others have one: give it for all or for none")
+    rows: list[Utterance] = []
+    problems: list[str] = []
+    seen: dict[str, int] = {}
+    with progress("recordings", len(table.lines)) as advance:
+        for number, cells in table.lines:
+            found = _utterance(path, cells, number)
+            trouble = found if isinstance(found, str) else _again(found, number, seen)
+            if trouble:
+                problems.append(f"{path}: line {number}: {trouble}; left out")
+            elif isinstance(found, Utterance):
+                rows.append(found)
+            advance()
+    if not rows:
+        return Reading((), tuple(problems))
+    rows, notes = _one_name_each(rows)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        if given == {False}:
+            rows, said = dealt(rows, str(path))
+            notes.append(said)
+        check_splits(rows, str(path))
+    except DataError as error:
+        lost = f"; {len(problems):,} lines were left out, the first: {problems[0]}" if problems else ""
+        raise DataError(f"{error}{lost}") from None
+    return Reading(tuple(rows), tuple(problems), (*table.notes, *_labels(rows, table.columns), *notes))
+
+
+def read_table(path: Path) -> Table:
+    """A CSV file as people have it: commas, semicolons or tabs, any line ends, UTF-8, UTF-16 or Latin-1."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file: expected a CSV file with {EXPECTED}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {reason_of(error)}") from None
+    text, notes = _decoded(path, content)
+    head = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=head.count)
+    try:
+        cells = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
         raise DataError(f"{path}: cannot be read as CSV: {error}: expected {EXPECTED}") from None
-    columns = set(lines[0]) if lines else set()
-    if not ({"speaker"} <= columns and columns & {"sad", "label"} and columns & {"path", "transcript"}):
-        raise DataError(f"{path}: columns {', '.join(sorted(columns)) or 'none'}: expected {EXPECTED}")
-    rows, problems = [], []
-    for number, line in enumerate(lines, start=2):
-        found = _utterance(path, line, number)
-        if isinstance(found, str):
-            problems.append(f"{path}: line {number}: {found}; left out")
-        else:
-            rows.append(found)
-    return Reading(tuple(rows), tuple(problems))
+    columns = [name.strip().lower() for name in cells[0]] if cells else []
+    columns = ["label" if name == "emotion" and "label" not in columns else name for name in columns]
+    known = set(columns)
+    if not ({"speaker"} <= known and known & {"sad", "label"} and known & {"path", "transcript"}):
+        raise DataError(f"{path}: columns {', '.join(filter(None, columns)) or 'none'}: expected {EXPECTED}")
+    twice = next((name for name, count in Counter(columns).items() if name and count > 1), None)
+    if twice:
+        raise DataError(f"{path}: column {twice} stands there twice: expected each once")
+    lines = tuple(_lines(path, columns, cells[1:]))
+    if not lines:
+        raise DataError(f"{path}: no utterances: expected one a line under the columns")
+    return Table(path, lines, frozenset(known), notes)
 
 
-def _utterance(file: Path, line: dict[str, str], number: int) -> Utterance | str:
-    recording = file.parent / line["path"] if line.get("path") else None
-    if recording is not None and (trouble := sound_problem(recording)):
-        return trouble
-    if recording is None and not line.get("transcript"):
+def _decoded(path: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace"), ()
+    if b"\0" in content:
+        raise DataError(f"{path}: not text: expected a CSV file with {EXPECTED}")
+    try:
+        return content.decode("utf-8-sig"), ()
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace"), (f"{path}: not UTF-8; read as Latin-1 (Windows-1252)",)
+
+
+def _lines(path: Path, columns: Sequence[str], rows: Sequence[list[str]]) -> "list[tuple[int, Cells]]":
+    lines = []
+    for number, row in enumerate(rows, start=2):
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
+            raise DataError(
+                f"{path}: line {number}: {len(row)} cells: expected {len(columns)}; "
+                "put quotes around a cell that holds the separator"
+            )
+        lines.append((number, {name: cell.strip() for name, cell in zip(columns, row, strict=False)}))
+    return lines
+
+
+def _utterance(file: Path, cells: Cells, number: int) -> Utterance | str:
+    sad, label, speaker = cells.get("sad", ""), cells.get("label", ""), cells.get("speaker", "")
+    if not speaker:
+        return "no speaker"
+    said = sad.lower() if sad else str(int(label.lower() in SAD_LABELS)) if label else ""
+    if said not in YES | NO:
+        return f"sad = {sad!r}: expected 0 or 1" if sad else "neither sad (0 or 1) nor a label"
+    split = SPLIT_NAMES.get(cells.get("split", "").lower(), "")
+    if cells.get("split") and not split:
+        return f"split = {cells['split']!r}: expected {', '.join(SPLITS)}"
+    recording = recording_at(file.parent, cells["path"]) if cells.get("path") else None
+    if recording is None and not cells.get("transcript"):
         return "neither a recording nor a transcript"
-    sad = line.get("sad") or str(int((line.get("label") or "") in ("sad", "sadness")))
-    split = {"dev": "validation", "valid": "validation"}.get(line.get("split") or "", line.get("split") or "")
-    split = split or split_of(line.get("speaker") or "")
-    if sad not in ("0", "1") or split not in SPLITS or not line.get("speaker"):
-        return f"sad = {sad!r}, split = {split!r}, speaker = {line.get('speaker')!r}: expected {EXPECTED}"
+    if recording is not None and (trouble := sound_problem(recording, _seconds(cells.get("duration_s", "")))):
+        return trouble
     return Utterance(
-        utterance=line.get("utterance") or f"{file.stem}_{number:06d}",
-        corpus="csv",
+        utterance=cells.get("utterance") or f"{file.stem}_{number:06d}",
+        corpus=CORPUS,
         session=0,
-        speaker=line["speaker"],
-        gender=(line.get("gender") or "").upper()[:1],
-        dialogue=line.get("dialogue") or "",
+        speaker=speaker,
+        gender=cells.get("gender", "").upper()[:1],
+        dialogue=cells.get("dialogue", ""),
         path=str(recording.resolve()) if recording else "",
         start_s=0.0,
         end_s=length_s(recording) if recording else 0.0,
-        label=line.get("label") or line.get("emotion") or ("sad" if sad == "1" else "other"),
-        sad=int(sad),
-        transcript=line.get("transcript") or "",
-        split=split,
+        label=label or ("sad" if said in YES else "other"),
+        sad=int(said in YES),
+        transcript=cells.get("transcript", ""),
+        split=split or "train",
     )
 
 
-def split_of(speaker: str) -> str:
-    """train, validation or test, always the same for a name."""
-    dealt = int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:8], "big") % 100
-    return "train" if dealt < SHARES[0] else "validation" if dealt < sum(SHARES) else "test"
+def recording_at(folder: Path, written: str) -> Path:
+    """The recording that a cell names: `~` is the home, a relative path starts at the table, `\\` will do for `/`."""
+    try:
+        path = folder / Path(written).expanduser()
+        turned = folder / Path(written.replace("\\", "/")).expanduser()
+        return turned if "\\" in written and not path.exists() else path
+    except (OSError, ValueError, RuntimeError):  # no home; a name that no file can have is said where it is opened
+        return folder / written
+
+
+def _seconds(written: str) -> float:
+    try:
+        return max(0.0, float(written))
+    except ValueError:
+        return 0.0
+
+
+def _one_name_each(rows: Sequence[Utterance]) -> tuple[list[Utterance], list[str]]:
+    """Speakers whose names differ in case or in how a number is written are one: apart they could leak."""
+    spellings: dict[str, set[str]] = {}
+    for row in rows:
+        spellings.setdefault(_same(row.speaker), set()).add(row.speaker)
+    name = {key: sorted(found)[0] for key, found in spellings.items()}
+    notes = [
+        f"speakers {', '.join(sorted(found))} are taken for one; rename them if they are not"
+        for found in spellings.values()
+        if len(found) > 1
+    ]
+    return [replace(row, speaker=name[_same(row.speaker)]) for row in rows], notes
+
+
+def _same(speaker: str) -> str:
+    try:
+        number = float(speaker)
+    except ValueError:
+        return speaker.casefold()
+    return str(int(number)) if number.is_integer() else speaker.casefold()
+
+
+def _again(row: Utterance, number: int, seen: dict[str, int]) -> str:
+    """That this utterance or its recording stands in an earlier line, or nothing."""
+    for value in filter(None, (f"utterance {row.utterance}", f"recording {row.path}" if row.path else "")):
+        if (first := seen.setdefault(value, number)) != number:
+            return f"{value} stands in line {first} already"
+    return ""
+
+
+def _labels(rows: Sequence[Utterance], columns: frozenset[str]) -> tuple[str, ...]:
+    """How labels were understood, where no column `sad` says it."""
+    if "sad" in columns:
+        return ()
+    counted = Counter((row.sad, row.label) for row in rows)
+    sad, other = (
+        ", ".join(f"{label} {count:,}" for (is_sad, label), count in sorted(counted.items()) if is_sad == wanted)
+        for wanted in (1, 0)
+    )
+    return (f"labels counted as sad: {sad or 'none'}; as not sad: {other or 'none'}",)
