@@ -2,7 +2,8 @@
 
 Run as `python -m sadstream.capture`. PortAudio can hang in a way that no thread survives; a process can be
 killed and started again while the models stay loaded. Whatever goes wrong is one line on standard error and
-an exit code: 69 no such device, 75 the device was lost.
+an exit code: 69 no such device, 75 the device was lost. With `--wait` a device that is not there, or cannot be
+opened, is waited for, with one line a try.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,12 @@ from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, Resampler
 from sadstream.errors import SadstreamError, StalledError, UnavailableError
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+ABSENT = "absent: "  # opens the line of a try that found no device
+LOST = "lost: "  # and of one that could not open it
+LOOK_S = 4.0  # between two looks at all devices: each takes 45 ms of processor time, a try of a known one 2 ms
+DARK_S = 15.0  # the same where there is neither a card nor a sound server, so that the next sign comes first
+SETTLE_S = 3.0  # after a sign of a device or a sound server: a look at each try, until it can be used
+LIFE_S = 600.0  # of a process that waits: what libraries leave behind at each look goes with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +75,106 @@ def choose(found: list[Device], part: str | None) -> Device:
     raise UnavailableError(f"no capture device named like {part!r}: expected one of {names}")
 
 
-def capture(part: str | None, out: int) -> None:
-    """Write the device's audio to the file descriptor `out` for ever; raises when the device is lost."""
-    sounddevice = _sounddevice()
-    device = choose(devices(), part)
-    rate, channels = _format(sounddevice, device)
-    resampler = Resampler(rate, channels)
-    block = FRAME_SAMPLES * rate // SAMPLE_RATE
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A device that gives audio, and how."""
+
+    device: Device
+    rate: int
+    channels: int
+    stream: Any
+
+    @property
+    def block(self) -> int:
+        """30 ms."""
+        return FRAME_SAMPLES * self.rate // SAMPLE_RATE
+
+
+def capture(part: str | None, out: int, wait_s: float | None = None) -> None:
+    """Write the device's audio to the file descriptor `out` for ever; raises when the device is lost.
+
+    wait_s: between two tries where there is none; without it the first try decides.
+    """
+    found = _open(part) if wait_s is None else _await(part, wait_s)
+    name = repr(found.device.name)
+    print(f"capture: open {name} at {found.rate} Hz, {found.channels} channel(s)", file=sys.stderr, flush=True)
+    resampler = Resampler(found.rate, found.channels)
     try:
+        with found.stream:
+            while True:
+                data, _ = found.stream.read(found.block)  # its overflow flag stays down when audio is lost
+                _write(out, resampler.feed_pcm(bytes(data)))
+    except _sounddevice().PortAudioError as error:
+        raise StalledError(f"device {name} was lost: {error}") from None
+
+
+def _await(part: str | None, wait_s: float) -> _Open:
+    """The device as soon as it can be opened; each try that fails is one line, which is a sign of life too."""
+    until_s = time.monotonic() + LIFE_S
+    signs, settled_s, looked_s = _signs(), 0.0, time.monotonic()
+    while True:
+        try:
+            return _open(part)
+        except SadstreamError as error:
+            if time.monotonic() > until_s:
+                raise
+            mark = ABSENT if isinstance(error, UnavailableError) else LOST
+            print(f"{mark}{error}", file=sys.stderr, flush=True)
+        time.sleep(wait_s)
+        now_s, before, signs = time.monotonic(), signs, _signs()
+        settled_s = now_s + SETTLE_S if signs != before else settled_s
+        if now_s < settled_s or now_s - looked_s > (LOOK_S if signs else DARK_S):
+            looked_s = now_s
+            _look_again()
+
+
+def _open(part: str | None) -> _Open:
+    """The device, started; UnavailableError where there is none, StalledError where it does not open."""
+    sounddevice = _sounddevice()
+    try:
+        device = choose(devices(), part)
+        rate, channels = _format(sounddevice, device)
+        block = FRAME_SAMPLES * rate // SAMPLE_RATE
         with _quiet():
             stream = sounddevice.RawInputStream(
                 samplerate=rate, blocksize=block, device=device.index, channels=channels, dtype="int16", latency="high"
             )
-            stream.start()
-        print(f"capture: open {device.name!r} at {rate} Hz, {channels} channel(s)", file=sys.stderr, flush=True)
-        with stream:
-            while True:
-                data, _ = stream.read(block)  # its overflow flag is not evidence: it stays down when audio is lost
-                _write(out, resampler.feed_pcm(bytes(data)))
+            try:
+                stream.start()
+            except BaseException:
+                stream.close()
+                raise
     except sounddevice.PortAudioError as error:
-        raise StalledError(f"device {device.name!r} was lost: {error}") from None
+        raise StalledError(f"no device could be opened: {error}") from None
+    return _Open(device, rate, channels, stream)
+
+
+def _look_again() -> None:
+    """Let PortAudio list the devices anew: it knows those of the moment at which it was started."""
+    sounddevice = sys.modules.get("sounddevice")
+    if sounddevice is None:
+        return  # the next try imports it
+    with _quiet():
+        for step in (sounddevice._terminate, sounddevice._initialize):
+            with contextlib.suppress(sounddevice.PortAudioError):  # the next try says what it misses
+                step()
+
+
+def _signs() -> tuple[object, ...]:
+    """What changes when a card, its permissions or its user, or a sound server comes or goes: a few system calls."""
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    pulse = Path(os.environ.get("PULSE_RUNTIME_PATH") or runtime / "pulse")
+    named = [server.rpartition("unix:")[2] for server in os.environ.get("PULSE_SERVER", "").split()]
+    seen: list[object] = [server for server in named if not server.startswith("/")]  # over tcp: cannot be seen
+    sockets = [*map(Path, named), pulse / "native", Path("/run/pulse/native"), runtime / "pipewire-0"]
+    for path in (*sorted(Path("/dev/snd").glob("*")), *sorted(Path("/dev/shm").glob("jack*")), *sockets):  # noqa: S108
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            seen.append((path, found.st_ino, found.st_ctime_ns))
+    for status in sorted(Path("/proc/asound").glob("card*/pcm*c/sub*/status")):
+        with contextlib.suppress(OSError):
+            seen.append((status, status.read_bytes().startswith(b"closed")))
+    return tuple(seen)
 
 
 def _format(sounddevice: ModuleType, device: Device) -> tuple[int, int]:
@@ -136,12 +224,13 @@ def _quiet() -> Iterator[None]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="sadstream.capture", description="PCM of a microphone on standard output")
     parser.add_argument("--device", default=None, help="part of the device's name, in any case")
+    parser.add_argument("--wait", type=float, default=None, help="seconds between two tries where there is none")
     options = parser.parse_args()
     # Without its daemon this process has no reader: the kernel ends it with its parent (kill -9 included).
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the daemon decides
     try:
-        capture(options.device, sys.stdout.fileno())
+        capture(options.device, sys.stdout.fileno(), options.wait)
     except BrokenPipeError:
         return 0
     except SadstreamError as error:

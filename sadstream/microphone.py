@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from sadstream.audio import SAMPLE_RATE, Framer
+from sadstream.capture import ABSENT as ABSENT_LINE
+from sadstream.capture import LOST as LOST_LINE
 from sadstream.config import ServiceConfig
 from sadstream.events import Reason
 from sadstream.liveness import WINDOW_S, SampleClock, Verdict, boottime
@@ -34,7 +36,7 @@ class Microphone:
         command: Sequence[str] = (sys.executable, "-m", "sadstream.capture"),
         now: Callable[[], float] = boottime,
     ) -> None:
-        self._command = [*command, *(["--device", device] if device else [])]
+        self._command = [*command, f"--wait={service.retry_s}", *(["--device", device] if device else [])]
         self._service = service
         self._now = now
         self._framer = Framer()
@@ -53,15 +55,20 @@ class Microphone:
         clock = SampleClock()
         opened_s = heard_s = self._now()
         listening = said = False
+        grace_s = START_GRACE_S
         while not stopped():
             pcm = capture.read()
             now_s = self._now()
             if pcm == b"":
                 yield capture.verdict()
                 return
+            if tried := capture.tried():  # it lives, and waits for its device
+                opened_s = heard_s = now_s
+                said, grace_s = True, START_GRACE_S + self._service.retry_s
+                yield tried
             if pcm is None:
                 quiet_s = now_s - heard_s
-                limit_s = START_GRACE_S if heard_s == opened_s else self._service.stall_s
+                limit_s = grace_s if heard_s == opened_s else self._service.stall_s
                 if not said and quiet_s > min(START_SAID_S, limit_s):
                     said = True
                     yield _lost("stalled", f"no audio for {quiet_s:.1f} s")
@@ -107,6 +114,7 @@ class _Capture:
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
         self._lines: list[str] = []
+        self._tried: SourceChange | None = None
 
     def __enter__(self) -> "_Capture":
         self._process = subprocess.Popen(
@@ -135,6 +143,11 @@ class _Capture:
         self._hear_errors()
         return next((line.removeprefix("capture: ") for line in self._lines[::-1] if line.startswith("capture: ")), "")
 
+    def tried(self) -> SourceChange | None:
+        """What came of the last try to open a device that it waits for, said once."""
+        tried, self._tried = self._tried, None
+        return tried
+
     def verdict(self) -> SourceChange:
         """Why the process ended: no such device (exit 69), or the device was lost."""
         try:
@@ -148,8 +161,12 @@ class _Capture:
 
     def _hear_errors(self) -> None:
         said = self._err.read()
-        if said:
-            self._lines = [*self._lines, *said.decode(errors="replace").splitlines()][-SAID_LINES:]
+        for line in said.decode(errors="replace").splitlines() if said else ():
+            if line.startswith(ABSENT_LINE):
+                self._tried = _lost("device-absent", line.removeprefix(ABSENT_LINE))
+            elif line.startswith(LOST_LINE):
+                self._tried = _lost("device-lost", line.removeprefix(LOST_LINE))
+            self._lines = [*self._lines, line][-SAID_LINES:]
 
 
 def _lost(reason: Reason, detail: str) -> SourceChange:

@@ -164,6 +164,7 @@ class Service:
                 level = logging.INFO if change.state == "listening" else logging.WARNING
                 new = (change.state, change.reason) != (stream.source.state, stream.source.reason)
                 kind = logs.CHANGE if new else logs.about(name, change.state, change.reason)
+                level = logging.DEBUG if change == stream.source else level  # tried again, to the same end
                 log.log(level, "%s: %s (%s) %s", name, change.state, change.reason, change.detail, extra=kind)
                 stream.source = change
                 if change.reason == "device-absent" and self._options.require_device:

@@ -140,6 +140,12 @@ def capture_main(behaviour: str) -> None:
         case ["absent"]:
             print("capture: no capture device", file=sys.stderr)
             sys.exit(69)
+        case ["waits"]:
+            for line in ("absent: no capture device", "absent: no capture device", "lost: it is another's"):
+                print(line, file=sys.stderr, flush=True)
+                time.sleep(2.5)  # longer than a device that is there may be silent
+            open_()
+            give(3600)
         case ["crash"]:
             open_()
             give(0.5)

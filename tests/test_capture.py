@@ -89,6 +89,14 @@ class TestMicrophone:
 
         assert {state for state, _ in changes(items)} == {"no-device"}
 
+    def test_a_process_that_waits_for_its_device_is_left_alone_and_says_what_it_misses(self) -> None:
+        items = heard("waits", lambda items: isinstance(items[-1:][0] if items else None, AudioFrame), retry_s=0.5)
+
+        assert changes(items) == [("no-device", "device-absent")] * 2 + [
+            ("no-device", "device-lost"), ("listening", "none")
+        ]  # fmt: skip
+        assert [item.detail for item in items if isinstance(item, SourceChange)][:1] == ["no capture device"]
+
     def test_a_capture_process_that_dies_is_a_lost_device_and_starts_again(self) -> None:
         items = heard("crash", said(4))
 
@@ -185,6 +193,23 @@ class TestProcess:
         while Path(f"/proc/{capture}").exists() and _state(capture) != "Z":
             assert time.monotonic() < until
             time.sleep(0.02)
+
+    def test_it_waits_for_a_device_with_one_line_a_try(self) -> None:
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "sadstream.capture", "--device", "no such device anywhere", "--wait", "0.1"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PULSE_SERVER": "unix:/nonexistent"},
+        )
+        assert waiting.stderr is not None
+        lines = [waiting.stderr.readline() for _ in range(3)]
+        lives = waiting.poll() is None
+        waiting.kill()
+        waiting.communicate()
+
+        assert lives
+        assert all(line.startswith("absent: ") for line in lines)
 
     def test_without_a_device_it_says_so_in_one_line_and_ends_with_69(self) -> None:
         done = subprocess.run(

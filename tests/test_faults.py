@@ -32,6 +32,7 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=f"no virtual micro
 CYCLES = int(os.environ.get("FAULT_CYCLES", "50"))
 KILLS = int(os.environ.get("KILLS", "200"))
 MODEL_KILLS = int(os.environ.get("MODEL_KILLS", "20"))
+IDLE_S = float(os.environ.get("IDLE_S", "60"))
 SENTENCE = to_pcm(talk(1, seconds=1.0, pause_s=0.6))
 SAID_S = 2.0
 HEALED_S = 5.0
@@ -194,6 +195,38 @@ def test_a_device_that_is_absent_at_the_start_is_said_and_found_when_it_comes(
 
     assert said_s < SAID_S + 1.0  # of which up to a second is the start of the fake models and the first process
     assert healed_s < HEALED_S
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["none", "up, without a source"])
+def test_without_a_device_it_uses_two_percent_of_a_core_at_most(
+    microphone: VirtualMicrophone, endpoint: str, tmp_path: Path, server: str
+) -> None:
+    """Itself and all that it starts, over IDLE_S; so much processor time, however busy the machine is."""
+    if server == "none":
+        microphone.stop()
+    else:
+        microphone.unplug()
+    with hearing(microphone, endpoint, tmp_path) as (listener, daemon):
+        listener.first(0.0, lost)
+        time.sleep(5.0)
+        start_s, started = _processor_s(daemon), {child.pid for child in daemon.children()}
+        time.sleep(IDLE_S)
+        share = (_processor_s(daemon) - start_s) / IDLE_S
+        ended = {child.pid for child in daemon.children()}
+    print(f"\n{server}: {100 * share:.2f} % of a core over {IDLE_S:g} s")
+
+    assert started == ended
+    assert share < 0.02
+
+
+def _processor_s(daemon: psutil.Process) -> float:
+    """Of a process, its children, and the children that ended."""
+    own = daemon.cpu_times()
+    times = [child.cpu_times() for child in daemon.children(recursive=True)]
+    return float(
+        own.user + own.system + own.children_user + own.children_system + sum(t.user + t.system for t in times)
+    )
 
 
 def test_a_switch_of_the_default_device_is_followed(
