@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 ABSENT = "absent: "  # opens the line of a try that found no device
 LOST = "lost: "  # and of one that could not open it
 LOOK_S = 4.0  # between two looks at all devices: each takes 45 ms of processor time, a try of a known one 2 ms
-DARK_S = 15.0  # the same where there is neither a card nor a sound server, so that the next sign comes first
+REST_S = 15.0  # the same where it would find nothing new: neither card nor sound server, or the device is known
 SETTLE_S = 3.0  # after a sign of a device or a sound server: a look at each try, until it can be used
 LIFE_S = 600.0  # of a process that waits: what libraries leave behind at each look goes with it
 
@@ -123,7 +123,7 @@ def _await(part: str | None, wait_s: float) -> _Open:
         time.sleep(wait_s)
         now_s, before, signs = time.monotonic(), signs, _signs()
         settled_s = now_s + SETTLE_S if signs != before else settled_s
-        if now_s < settled_s or now_s - looked_s > (LOOK_S if signs else DARK_S):
+        if now_s < settled_s or now_s - looked_s > (REST_S if not signs or _is_listed(part) else LOOK_S):
             looked_s = now_s
             _look_again()
 
@@ -147,6 +147,15 @@ def _open(part: str | None) -> _Open:
     except sounddevice.PortAudioError as error:
         raise StalledError(f"no device could be opened: {error}") from None
     return _Open(device, rate, channels, stream)
+
+
+def _is_listed(part: str | None) -> bool:
+    """PortAudio knows the device, whether it opens or not."""
+    try:
+        choose(devices(), part)
+    except Exception:  # PortAudioError among them
+        return False
+    return True
 
 
 def _look_again() -> None:

@@ -39,6 +39,8 @@ def _control(endpoint: str, word: Any) -> Any:
             f"{stream.no_speech} without speech, {stream.strangers} by others, {stream.dropped} dropped, "
             f"{stream.gaps} gaps, real-time factor {stream.rtf:.2f}"
         )
+    for note in report.notes:
+        print(note)
     return report
 
 

@@ -49,6 +49,7 @@ class DaemonReport(BaseModel):
     endpoint: str
     words: bool  # the words go to subscribers
     streams: tuple[StreamReport, ...]
+    notes: tuple[str, ...] = ()  # what whoever asks should know beside
 
     @property
     def flows(self) -> bool:

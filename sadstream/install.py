@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlparse
 from sadstream import __version__
 from sadstream.catalogue import models_dir
 from sadstream.errors import UnavailableError, UsageError
+from sadstream.hold import Hold
 from sadstream.releases import CURRENT
 
 Run = Callable[[Sequence[str]], None]
@@ -129,6 +130,7 @@ def uninstall(where: Layout, run: Run) -> None:
         (where.units / unit).unlink(missing_ok=True)
     for folder in (where.environment, where.state, where.configuration):
         shutil.rmtree(folder, ignore_errors=True)
+    Hold(where.endpoint).set(False)  # a user's own is kept where the runs by hand keep theirs
     _systemctl(where, run, ["daemon-reload"])
     if not where.user and run is system:
         run(["userdel", "sadstream"])

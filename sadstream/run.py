@@ -18,6 +18,7 @@ from sadstream.config import Config, JournalConfig, MetricsConfig, StreamConfig,
 from sadstream.errors import MissingFileError, SadstreamError
 from sadstream.events import Score, Status
 from sadstream.fallback import Fallback, Rung
+from sadstream.hold import Hold
 from sadstream.journal import Journal, check_path
 from sadstream.microphone import Microphone
 from sadstream.pipeline import Aside
@@ -58,6 +59,7 @@ def run_daemon(
         wait_subscriber_s,
         require_device,
         plan=read_plan(config),
+        hold=Hold(config.publish.endpoint) if any(source.live for source in sources) else None,
         read_again=None if path is None else lambda: configured(path, changes),
         observers=(*journaling(config.journal, beside), *measuring(config.metrics)),
     )

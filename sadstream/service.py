@@ -15,6 +15,7 @@ from sadstream.control import ControlSocket, DaemonReport, StreamReport, Word, c
 from sadstream.episode import Turn
 from sadstream.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.events import Reason, Score, State, Status
+from sadstream.hold import Hold
 from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.notify import Notifier
 from sadstream.pipeline import MAX_AGE_S, Pipeline
@@ -54,6 +55,7 @@ class RunOptions:
     require_device: bool = False
     read_again: Callable[[], Config] | None = None  # the configuration, at SIGHUP
     plan: MoodPlan = NO_PLAN
+    hold: Hold | None = None  # where a pause outlives the run, if it may
     observers: tuple[Callable[[Score | Status | Gap], None], ...] = ()  # of all that is said
 
 
@@ -88,6 +90,18 @@ class Service:
         self._listening = False
         self._ready = False
         self._ticked_s = self._judges_from_s = time.monotonic()
+        self._notes: tuple[str, ...] = ()  # of the pause
+        if options.hold is not None and options.hold.is_on():
+            self._start_paused(options.hold)
+
+    def _start_paused(self, hold: Hold) -> None:
+        """Open nothing: somebody paused the daemon before this start, and nobody has resumed it since."""
+        why = hold.fault or f"paused {f'since {since}' if (since := hold.since()) else 'before this start'}"
+        self._notes = (f"{why}; `sadstream resume {self._publisher.endpoint}` lets it listen",)
+        log.warning("%s", self._notes[0], extra=logs.CHANGE)
+        self._pipeline.pause()
+        for stream in self._streams.values():
+            stream.paused = True
 
     def run(self) -> bool:
         """Serve until the sources end or a signal comes; True if every thread ended. Raises what went wrong."""
@@ -289,6 +303,7 @@ class Service:
         if word != "status":
             log.info("%s, by its user", word, extra=logs.CHANGE)
             (self._pipeline.pause if word == "pause" else self._pipeline.resume)()
+            self._keep(word == "pause")
             for name, stream in self._streams.items():
                 if word == "pause":
                     stream.paused = True
@@ -307,7 +322,18 @@ class Service:
                 )
                 for name, s in self._streams.items()
             ),
+            notes=self._notes,
         )  # fmt: skip
+
+    def _keep(self, paused: bool) -> None:
+        """Let the pause hold over crash and restart, or end there too."""
+        hold = self._options.hold
+        if hold is None or hold.set(paused):
+            self._notes = ("paused until `sadstream resume`, over restarts too",) if paused and hold else ()
+            return
+        end = "so the pause ends with this run" if paused else "so the next start is paused again"
+        self._notes = (f"{hold.fault}, {end}; make the folder writable and say it again",)
+        log.error("%s", self._notes[0], extra=logs.CHANGE)
 
     def _reload(self) -> None:
         """Take over the configuration as it is now, all of it that can be, or nothing of it."""

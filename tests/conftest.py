@@ -1,6 +1,7 @@
 """What the tests share: the bundled scene, the fetched models, real speech."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from sadstream.inventory import needed
 
 # Two BLAS threads on two cores leave nothing for the daemon under test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A pause, a calibrated voice and enrolled people of whoever runs the tests are none of theirs.
+_STATE = tempfile.TemporaryDirectory(prefix="sadstream-state-")
+os.environ["XDG_STATE_HOME"] = _STATE.name
 
 
 @pytest.fixture(scope="session")
