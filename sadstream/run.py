@@ -15,9 +15,10 @@ from typing import Any
 from sadstream import logs, metrics
 from sadstream.analyze import Analyzer
 from sadstream.config import Config, JournalConfig, MetricsConfig, StreamConfig, load, with_changes
-from sadstream.errors import MissingFileError, SadstreamError
+from sadstream.errors import ConfigError, MissingFileError, SadstreamError
 from sadstream.events import Score, Status
 from sadstream.fallback import Fallback, Rung
+from sadstream.fifo import NamedPipe, is_pipe
 from sadstream.hold import Hold
 from sadstream.journal import Journal, check_path
 from sadstream.microphone import Microphone
@@ -31,6 +32,8 @@ from sadstream.service import BugError, RunOptions, Service
 from sadstream.sources import PcmPipe, Recording, Source
 
 log = logging.getLogger("sadstream")
+
+STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 def run_daemon(
@@ -49,7 +52,7 @@ def run_daemon(
         faulthandler.enable()  # a crash or the watchdog's SIGABRT says where each thread was: code, no values
     config = configured(path, changes)
     logs.set_up(config.service.log_level)
-    sources = [open_source(stream, config) for stream in config.stream]
+    sources = open_sources(config)
     log.info("%s", promise(config))
     if config.publish.text:
         log.warning("publish.text is on: every word that is heard goes to every subscriber of this endpoint")
@@ -109,6 +112,22 @@ def described(bug: BugError) -> str:
     return f"{type(error).__name__} (its message is left out: it may hold words)\n{frames}"
 
 
+def open_sources(config: Config) -> list[Source]:
+    """The sources of all streams; ConfigError where two would take each other's sound away."""
+    taken: dict[str, str] = {}
+    for stream in config.stream:
+        only = "-" if stream.source in STANDARD_INPUT else os.path.realpath(stream.source)
+        if only != "-" and (stream.source == "mic" or is_address(stream.source) or not is_pipe(Path(stream.source))):
+            continue
+        if only in taken:
+            raise ConfigError(
+                f"stream.source = {stream.source!r}: read by {taken[only]!r} and by {stream.name!r}, each would get "
+                "pieces: expected one stream a pipe; make a second pipe (tee)"
+            )
+        taken[only] = stream.name
+    return [open_source(stream, config) for stream in config.stream]
+
+
 def open_source(stream: StreamConfig, config: Config) -> Source:
     """The source that a stream's configuration names, opened far enough to know that it can be read."""
     if stream.source == "mic":
@@ -119,10 +138,9 @@ def open_source(stream: StreamConfig, config: Config) -> Source:
         return PcmPipe(sys.stdin.fileno(), stream.rate, stream.channels, config.service.stall_s)
     if is_address(stream.source):
         return Remote(stream.source, config.service)
-    if Path(stream.source).is_fifo():
-        # Open for writing too, so that it has no end: its writers come and go.
-        fd = os.open(stream.source, os.O_RDWR | os.O_CLOEXEC)
-        return PcmPipe(fd, stream.rate, stream.channels, config.service.stall_s)
+    if is_pipe(path := Path(stream.source)):
+        stall_s = config.service.stall_s
+        return NamedPipe(path, config.service.retry_s, lambda fd: PcmPipe(fd, stream.rate, stream.channels, stall_s))
     return Recording(Path(stream.source))
 
 

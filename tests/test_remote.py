@@ -15,9 +15,10 @@ from sadstream.audio import AudioFrame, to_float
 from sadstream.config import Config, ServiceConfig, StreamConfig
 from sadstream.demo import scene_path
 from sadstream.errors import UnavailableError
+from sadstream.fifo import NamedPipe
 from sadstream.remote import Remote, is_address, shown
 from sadstream.run import open_source
-from sadstream.sources import PcmPipe, Recording, SourceChange
+from sadstream.sources import Recording, SourceChange
 
 av = pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")
 SERVICE = ServiceConfig(retry_s=0.1, stall_s=0.5)
@@ -127,26 +128,6 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 def test_the_daemon_opens_an_address_a_named_pipe_and_a_recording_each_as_what_it_is(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    sources = {"rtp://127.0.0.1:5004": Remote, str(pipe): PcmPipe, str(scene_path()): Recording}
+    sources = {"rtp://127.0.0.1:5004": Remote, str(pipe): NamedPipe, str(scene_path()): Recording}
     for source, kind in sources.items():
         assert isinstance(open_source(StreamConfig(source=source), Config()), kind)
-
-
-def test_the_writers_of_a_named_pipe_come_and_go(tmp_path: Path) -> None:
-    """What each of two writes is heard, and the pipe has no end."""
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    source = open_source(StreamConfig(source=str(path)), Config())
-    until = time.monotonic() + 5.0
-    frames = 0
-    with path.open("r+b", buffering=0) as writer:
-        writer.write(bytes(3 * 960))
-    for item in source.listen(lambda: time.monotonic() > until):
-        frames += isinstance(item, AudioFrame)
-        if frames == 3 and isinstance(item, AudioFrame):
-            with path.open("r+b", buffering=0) as writer:
-                writer.write(bytes(3 * 960))
-        if frames == 6:
-            break
-
-    assert frames == 6
