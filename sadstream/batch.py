@@ -11,7 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from sadstream import logs
 from sadstream.analyze import Analyzer
+from sadstream.boundary import from_system, one_line, utf8
 from sadstream.config import Config
 from sadstream.episode import Turn
 from sadstream.errors import DataError, MissingFileError, SadstreamError, UsageError
@@ -26,6 +28,8 @@ COLUMNS = (
     "file", "segment", "t_start", "t_end", "p_sad", "threshold", "sad", "bias_logit", "audio_logit", "text_logit",
     "offset_logit", "text_used", "text_reason", "voiced", "model",
 )  # fmt: skip
+FORMULA = ("=", "+", "-", "@")
+OF_A_FILE = (OSError, UnicodeError, MemoryError)  # what a path, a disk or a huge file can do
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,17 @@ def _opened(paths: Sequence[Path]) -> tuple[list[Recording], list[SadstreamError
             good.append(Recording(path))
         except (DataError, MissingFileError) as error:
             _name(bad, error)
+        except OF_A_FILE as error:
+            _name(bad, _unreadable(path, error))
     return good, bad
+
+
+def _unreadable(path: Path, error: Exception) -> SadstreamError:
+    """What the system said of a recording: it costs that one alone."""
+    known = from_system(error, path)
+    return (
+        known if isinstance(known, MissingFileError) else DataError(f"{path}: cannot be read: {error}; copy it again")
+    )
 
 
 def _score_one(
@@ -128,28 +142,33 @@ def _score_one(
                 continue
             found.scored.append(item)
             print(_row(recording.path, item.score, output), flush=True)
-    except DataError as error:
+    except (DataError, MissingFileError) as error:
         _name(bad, error)
         return found
     found.whole = True
     if not found.scored:
-        print(f"sadstream: {recording.path}: {recording.duration_s:.2f} s, no speech found", file=sys.stderr)
+        logs.fatal(one_line(f"sadstream: {recording.path}: {recording.duration_s:.2f} s, no speech found"))
     return found
 
 
 def _advancing(
     recording: Recording, config: Config, analyzer: Analyzer, plan: MoodPlan, progress: Progress, task: TaskID
 ) -> Iterator[Scored | Turn]:
-    yield from score_recording(
-        recording, config, analyzer, lambda seconds: progress.update(task, completed=seconds), plan
-    )
+    try:
+        yield from score_recording(
+            recording, config, analyzer, lambda seconds: progress.update(task, completed=seconds), plan
+        )
+    except OF_A_FILE as error:
+        raise _unreadable(recording.path, error) from None
     progress.update(task, completed=recording.duration_s)
 
 
 def _row(path: Path, score: Score, output: str) -> str:
-    event = {"file": str(path)} | json.loads(to_json(score))
+    event = {"file": utf8(path)} | json.loads(to_json(score))
     if output == "jsonl":
         return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+    # A row is a line, and no spreadsheet takes a name for a formula: ./=x.wav is the same file as =x.wav.
+    event["file"] = one_line(f"./{path}" if str(path).startswith(FORMULA) else path)
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow([event[column] for column in COLUMNS])
     return line.getvalue()
@@ -157,7 +176,7 @@ def _row(path: Path, score: Score, output: str) -> str:
 
 def _name(bad: list[SadstreamError], error: SadstreamError) -> None:
     bad.append(error)
-    print(f"sadstream: {error}", file=sys.stderr, flush=True)
+    logs.fatal(f"sadstream: {one_line(error)}")
 
 
 def _verdict(bad: Sequence[SadstreamError]) -> int:

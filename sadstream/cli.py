@@ -1,18 +1,17 @@
 """The `sadstream` command; the only place that prints and exits."""
 
 import json
-import os
 import sys
-import traceback
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from sadstream import __version__, cli_config, cli_keys, cli_models, cli_service, cli_views, logs
+from sadstream.boundary import enter
 from sadstream.cli_views import SecretKeyOption, ServerKeyOption
-from sadstream.errors import SadstreamError, UsageError
+from sadstream.errors import UsageError
 from sadstream.events import DEFAULT_ENDPOINT
 
 app = typer.Typer(
@@ -26,9 +25,6 @@ app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_service.app, name="service")
 app.add_typer(cli_models.app, name="models")
 app.add_typer(cli_config.app, name="config")
-
-
-CommandLineError: Any = typer.BadParameter.__bases__[0]  # click's, of whichever click typer brings
 
 
 class Pace(StrEnum):
@@ -312,25 +308,9 @@ def _options(
     pass
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command; every failure is one line on standard error and a documented exit code."""
-    try:
-        code = app(arguments, standalone_mode=not logs.under_journald())  # typer's frames are for terminals
-        sys.exit(code if isinstance(code, int) else 0)
-    except SadstreamError as error:
-        logs.fatal(f"sadstream: {error}")
-        sys.exit(error.exit_code)
-    except CommandLineError as error:
-        logs.fatal(f"sadstream: {error.format_message()}; `sadstream --help` says what there is")
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # `sadstream listen | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(0)
-    except Exception:
-        logs.fatal(traceback.format_exc())
-        sys.exit(1)
+    enter(app, "sadstream", arguments)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sadstream.errors import DataError, SadstreamError, UnavailableError, UsageError
+from sadstream.boundary import enter
+from sadstream.errors import DataError, UnavailableError, UsageError
 
 app = typer.Typer(
     name="sadstream-train",
@@ -291,22 +292,18 @@ def say(line: str) -> None:
         print(f"sadstream-train: {line}", file=sys.stderr, flush=True)
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command; every failure is one line on standard error and a documented exit code."""
+    enter(_run, "sadstream-train", arguments, interrupted="stopped; the same command goes on from here")
+
+
+def _run(arguments: list[str], **options: Any) -> Any:
     try:
-        app(arguments, standalone_mode=True)
-    except SadstreamError as error:
-        say(str(error))
-        sys.exit(error.exit_code)
+        return app(arguments, **options)
     except ImportError as error:
-        missing = UnavailableError(f"{error.name}: not installed; pip install 'sadstream[train]'")
-        if (error.name or "").split(".")[0] in ("sadstream", "train"):
+        if not error.name or error.name.split(".")[0] in ("sadstream", "train"):
             raise
-        say(str(missing))
-        sys.exit(missing.exit_code)
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on from here")
-        sys.exit(130)
+        raise UnavailableError(f"{error.name}: not installed; pip install 'sadstream[train]'") from None
 
 
 if __name__ == "__main__":

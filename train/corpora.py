@@ -48,7 +48,7 @@ def read_corpus(corpus: str, folder: Path) -> Reading:
 
 
 def prepare(corpus: str, folder: Path, out: Path, allow_partial: bool, say: Callable[[str], None]) -> Prepared:
-    """Write OUT/manifest.csv; DataError with the table of differences, and no manifest, when counts are wrong."""
+    """Write OUT/manifest.csv; where counts are wrong no manifest but the table of differences, and DataError."""
     reading = read_corpus(corpus, folder)
     for line in (*reading.notes, *reading.problems[:SHOWN]):
         say(line)
@@ -58,7 +58,8 @@ def prepare(corpus: str, folder: Path, out: Path, allow_partial: bool, say: Call
     if wrong:
         explained = f"{folder}: {len(wrong)} counts are not those of {corpus}"
         if not allow_partial:
-            raise DataError(f"{explained}; complete it, or use --allow-partial\n{differences_table(wrong)}")
+            say(f"what differs\n{differences_table(wrong)}")
+            raise DataError(f"{explained}; complete it, or use --allow-partial")
         say(f"{explained}\n{differences_table(wrong)}")
     manifest = write(out / NAME, reading.rows)
     left_out = len(reading.problems) if corpus not in EXPECTED and not allow_partial else 0
