@@ -1,7 +1,10 @@
 """Where a socket may be bound: this machine by default, a network only with keys."""
 
 import ipaddress
+import os
+from pathlib import Path
 
+LONGEST = 107  # bytes of a socket's path, the system's limit
 LOCAL_NAMES = frozenset({"localhost", "lo"})
 
 
@@ -9,11 +12,23 @@ def check(endpoint: str) -> str:
     """The endpoint; ValueError unless it is ipc:///path or tcp://HOST:PORT."""
     scheme, _, rest = endpoint.partition("://")
     if scheme == "ipc" and rest:
-        return endpoint
+        return _fitting(rest)
     host, _, port = rest.rpartition(":")
     if scheme == "tcp" and host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536:
         return endpoint
     raise ValueError("expected ipc:///path or tcp://127.0.0.1:PORT")
+
+
+def _fitting(path: str) -> str:
+    """The endpoint of a path, `~` as the home; ValueError where no socket can be."""
+    if path.startswith("@"):  # no owner, no mode: every user of the machine could listen
+        raise ValueError("expected a path: a name without a file is open to every user of this machine")
+    if path.startswith("~"):
+        path = str(Path(path).expanduser())
+    size = len(os.fsencode(path))
+    if size > LONGEST or "\0" in path:
+        raise ValueError(f"{size} bytes: expected at most {LONGEST}, the system's limit; use a shorter path")
+    return f"ipc://{path}"
 
 
 def is_local(endpoint: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sadstream.claim import expect_free
 from sadstream.errors import BusyError, UnavailableError
 from sadstream.events import Reason, State
 
@@ -115,12 +116,15 @@ class ControlSocket:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             _own(self._path.parent)
-            self._path.unlink(missing_ok=True)  # of a daemon that was killed: the endpoint is ours, so is this
+            expect_free(self._path)
+            self._path.unlink(missing_ok=True)  # of a daemon that was killed
             self._socket.bind(str(self._path))
             self._path.chmod(0o600)
+        except BusyError:
+            self._close_all()
+            raise
         except OSError as error:
-            self._socket.close()
-            self._poll.close()
+            self._close_all()
             raise BusyError(f"{self._path}: cannot be bound: {error.strerror or error}; choose --publish") from None
         self._socket.listen(CLIENTS)
         self._poll.register(self._socket, select.EPOLLIN)
@@ -129,9 +133,12 @@ class ControlSocket:
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         for client in list(self._clients.values()):
             self._close(client)
+        self._close_all()
+        self._path.unlink(missing_ok=True)
+
+    def _close_all(self) -> None:
         self._socket.close()
         self._poll.close()
-        self._path.unlink(missing_ok=True)
 
     def fileno(self) -> int:
         """Readable when `serve` has something to do."""

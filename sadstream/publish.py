@@ -1,6 +1,5 @@
 """The publishing end of the wire: sequence numbers, last values for those who join, one owner of the socket."""
 
-import fcntl
 import logging
 import os
 import secrets
@@ -11,8 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sadstream.address import beside, check, is_local
+from sadstream.claim import claim
 from sadstream.door import Door
-from sadstream.errors import BusyError, ConfigError
+from sadstream.errors import BusyError, ConfigError, SadstreamError
 from sadstream.events import E, Episode, Latency, Reason, Score, State, Status, to_wire, topic
 from sadstream.keys import NEEDS_KEYS, ServerKeys, server_keys
 from sadstream.replay import Memory
@@ -71,21 +71,15 @@ class Publisher:
     def __init__(
         self, endpoint: str, keys: ServerKeys | None = None, replay: str = "auto", replay_events: int = 500
     ) -> None:
-        for one in {endpoint, replay} - {"auto", "off"}:
-            try:
-                check(one)
-            except ValueError as error:
-                raise ConfigError(f"{one}: {error}") from None
-            if keys is None and not is_local(one):
-                raise ConfigError(f"{one}: {NEEDS_KEYS}")
-        self.endpoint = endpoint
+        self.endpoint = _bindable(endpoint, keys)
         self.session = secrets.token_hex(8)
         self.replay: str | None = None  # where it can be asked for, once bound
         self._keys = keys
-        self._replay_wanted = replay if replay_events else "off"
+        wanted = replay if replay_events else "off"
+        self._replay_wanted = wanted if wanted in ("auto", "off") else _bindable(wanted, keys)
         self._memory = Memory(replay_events)
         self._streams: dict[str, _Last] = {}
-        self._lock: int | None = None
+        self._locks: list[int] = []
         self._topics: set[bytes] = set()
 
     @classmethod
@@ -102,8 +96,13 @@ class Publisher:
         import zmq
 
         self._zmq: Any = zmq
-        if self.endpoint.startswith("ipc://") and not self.endpoint.startswith("ipc://@"):
-            self._lock = _exclusive(self.endpoint.removeprefix("ipc://"))
+        for endpoint in (self.endpoint, self._replay_wanted):
+            if endpoint.startswith("ipc://"):
+                try:
+                    self._locks.append(claim(endpoint.removeprefix("ipc://")))
+                except SadstreamError:
+                    self._let_go()
+                    raise
         self._context: Any = zmq.Context()
         self._poller: Any = zmq.Poller()
         try:
@@ -120,9 +119,11 @@ class Publisher:
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self._context.destroy(linger=LINGER_MS)  # every socket, then the context
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
 
     def wait(self, timeout_ms: int, *wake_fds: int) -> None:
         """Sleep until the time is up or a `wake_fd` is readable, answering whoever joins or asks meanwhile."""
@@ -249,6 +250,16 @@ class Publisher:
         return socket
 
 
+def _bindable(endpoint: str, keys: ServerKeys | None) -> str:
+    try:
+        found = check(endpoint)
+    except ValueError as error:
+        raise ConfigError(f"{endpoint}: {error}") from None
+    if keys is None and not is_local(found):
+        raise ConfigError(f"{endpoint}: {NEEDS_KEYS}")
+    return found
+
+
 def _received(socket: Any) -> list[bytes] | None:
     """The next message's frames, None if none waits."""
     if not socket.poll(0):
@@ -300,19 +311,3 @@ def make_score(
         provisional=True if analysis.provisional else None,
         text=analysis.transcript.text if with_text else None,
     )
-
-
-def _exclusive(path: str) -> int:
-    """A lock beside an ipc socket: ZeroMQ itself lets a second program take the endpoint away without a word."""
-    try:
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(
-            f"ipc://{path}: cannot be bound: {error.strerror}; make its folder or choose --publish"
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise BusyError(f"ipc://{path}: another sadstream publishes there; stop it or choose --publish") from None
-    return lock
