@@ -30,6 +30,7 @@ from sadstream.reports import Analyze, Gap, Load, Ready, Say
 from sadstream.score import stream_name
 from sadstream.service import BugError, RunOptions, Service
 from sadstream.sources import PcmPipe, Recording, Source
+from sadstream.tether import Tether
 
 log = logging.getLogger("sadstream")
 
@@ -63,6 +64,7 @@ def run_daemon(
         require_device,
         plan=read_plan(config),
         hold=Hold(config.publish.endpoint) if any(source.live for source in sources) else None,
+        is_cut=Tether().is_cut,
         read_again=None if path is None else lambda: configured(path, changes),
         observers=(*journaling(config.journal, beside), *measuring(config.metrics)),
     )

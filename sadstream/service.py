@@ -54,6 +54,7 @@ class RunOptions:
     wait_subscriber_s: float = 0.0
     require_device: bool = False
     read_again: Callable[[], Config] | None = None  # the configuration, at SIGHUP
+    is_cut: Callable[[], bool] = lambda: False  # from the terminal that it is to end with
     plan: MoodPlan = NO_PLAN
     hold: Hold | None = None  # where a pause outlives the run, if it may
     observers: tuple[Callable[[Score | Status | Gap], None], ...] = ()  # of all that is said
@@ -139,7 +140,10 @@ class Service:
             self._take(report)
         if self._control_open:
             self._control.serve()
-        if self._reload_wanted:
+        if self._options.is_cut():  # a microphone that nobody sees must not go on
+            log.info("its terminal is gone; nohup, setsid or `sadstream service install` let it outlive one")
+            self._stopping = "signal"
+        elif self._reload_wanted:
             self._reload_wanted = False
             self._reload()
         self._maybe_listen()
@@ -368,7 +372,10 @@ class Service:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end the run, SIGHUP reads the configuration again, all at the next tick."""
+        """SIGTERM and SIGINT end the run, SIGHUP reads the configuration again, all at the next tick.
+
+        A SIGHUP because the terminal went away ends it too: the tick looks for that first.
+        """
 
         def stop(_number: int, _frame: object) -> None:
             self._stopping = "signal"
