@@ -87,7 +87,7 @@ def run(
 
 @app.command()
 def listen(
-    endpoint: Annotated[str, typer.Argument(help="ZeroMQ endpoint of the daemon.")] = DEFAULT_ENDPOINT,
+    endpoint: cli_views.EndpointArgument = None,
     as_json: Annotated[bool, typer.Option("--json", help="Events as they are, one a line.")] = False,
     count: Annotated[int | None, typer.Option(min=1, help="End after this many score events.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0.0, help="End with 1 after this many seconds.")] = None,
@@ -103,6 +103,7 @@ def listen(
     from sadstream.render import finding_line, line
 
     scores = 0
+    endpoint = endpoint or cli_views.found_endpoint("listen")
     said = subscribe(
         endpoint,
         stream=stream,

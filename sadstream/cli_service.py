@@ -5,34 +5,33 @@ from typing import Annotated, Any
 
 import typer
 
-from sadstream.events import DEFAULT_ENDPOINT
-
 app = typer.Typer(help="The daemon under systemd.", no_args_is_help=True)
 
 
-EndpointArgument = Annotated[str, typer.Argument(help="ZeroMQ endpoint of the daemon.")]
+EndpointArgument = Annotated[str | None, typer.Argument(help="Of the daemon; default the one that runs here.")]
 UserOption = Annotated[bool, typer.Option("--user", help="Your own service instead of the system's.")]
 
 
-def pause(endpoint: EndpointArgument = DEFAULT_ENDPOINT) -> None:
+def pause(endpoint: EndpointArgument = None) -> None:
     """Close the microphone of a running daemon until `resume`."""
     _control(endpoint, "pause")
 
 
-def resume(endpoint: EndpointArgument = DEFAULT_ENDPOINT) -> None:
+def resume(endpoint: EndpointArgument = None) -> None:
     """Let a paused daemon listen again."""
     _control(endpoint, "resume")
 
 
-def status(endpoint: EndpointArgument = DEFAULT_ENDPOINT) -> None:
+def status(endpoint: EndpointArgument = None) -> None:
     """Say what a running daemon is doing."""
     _control(endpoint, "status")
 
 
-def _control(endpoint: str, word: Any) -> Any:
+def _control(endpoint: str | None, word: Any) -> Any:
+    from sadstream import running
     from sadstream.control import ask
 
-    report = ask(endpoint, word)
+    report = ask(endpoint or running.find(control=True), word)
     for stream in report.streams:
         print(
             f"{stream.stream}: {stream.state} ({stream.reason}), {stream.segments} scored, "
@@ -70,18 +69,22 @@ def service_uninstall(user: UserOption = False) -> None:
 def service_status(
     user: UserOption = False,
     check: Annotated[bool, typer.Option("--check", help="Say nothing, for monitoring.")] = False,
-    endpoint: Annotated[str | None, typer.Option(help="Of another service than the installed one.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Of one service alone; default all that run here.")] = None,
 ) -> None:
     """Exit 0 only while audio flows and is scored; else 69."""
-    from sadstream import install
+    from sadstream import install, running
     from sadstream.control import ask
     from sadstream.errors import UnavailableError
 
-    wanted = endpoint or install.layout(user).endpoint
-    report = ask(wanted, "status") if check else _control(wanted, "status")
-    if not report.flows:
-        deaf = ", ".join(f"{s.stream}: {s.state} ({s.reason})" for s in report.streams if not s.flows)
-        raise UnavailableError(f"{wanted}: {deaf}: expected audio to flow; look into its log")
+    installed = install.layout(user).endpoint
+    found = [daemon.endpoint for daemon in running.services(control=True)] if endpoint is None and not user else []
+    for wanted in found or [endpoint or installed]:
+        if len(found) > 1 and not check:
+            print(f"{wanted}:")
+        report = ask(wanted, "status") if check else _control(wanted, "status")
+        if not report.flows:
+            deaf = ", ".join(f"{s.stream}: {s.state} ({s.reason})" for s in report.streams if not s.flows)
+            raise UnavailableError(f"{wanted}: {deaf}: expected audio to flow; look into its log")
 
 
 @app.command("upgrade")

@@ -1,5 +1,6 @@
 """The views of a daemon's events: `sadstream watch` and `sadstream dashboard`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -7,12 +8,29 @@ import typer
 
 from sadstream.events import DEFAULT_ENDPOINT
 
+EndpointArgument = Annotated[
+    str | None, typer.Argument(help="ZeroMQ endpoint of the daemon; default the one that runs here.")
+]
 ServerKeyOption = Annotated[str | None, typer.Option("--server-key", help="The daemon's public key, on a network.")]
 SecretKeyOption = Annotated[Path | None, typer.Option("--key", help="File with our secret key, on a network.")]
 
 
+def found_endpoint(command: str) -> str:
+    """Where the daemon that runs here publishes; where none runs yet, said on standard error, the usual one."""
+    from sadstream import running
+    from sadstream.errors import UnavailableError
+
+    try:
+        return running.find(control=False)
+    except UnavailableError as error:
+        if "permission" in str(error):
+            raise
+        print(f"sadstream {command}: {error}; waiting at {DEFAULT_ENDPOINT}", file=sys.stderr, flush=True)
+        return DEFAULT_ENDPOINT
+
+
 def watch(
-    endpoint: Annotated[str, typer.Argument(help="ZeroMQ endpoint of the daemon.")] = DEFAULT_ENDPOINT,
+    endpoint: EndpointArgument = None,
     stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
     marks: Annotated[
         Path | None, typer.Option(help="File for the moments that you mark with m; times, never words.")
@@ -25,6 +43,7 @@ def watch(
     from sadstream.watch.live import watch as view
     from sadstream.watch.marks import Marks
 
+    endpoint = endpoint or found_endpoint("watch")
     said = subscribe(endpoint, stream=stream, replay=200, server_key=server_key, secret_key=key)
     view(said, endpoint, None if marks is None else Marks(marks))
 
@@ -32,7 +51,8 @@ def watch(
 def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Of the page.")] = 8750,
     endpoint: Annotated[
-        str | None, typer.Option(help="ZeroMQ endpoint of the daemon; default the configuration's.")
+        str | None,
+        typer.Option(help="Of the daemon; default the configuration's, or the one that runs here."),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file of the daemon.")] = None,
     journal: Annotated[Path | None, typer.Option(help="The file; default the configuration's.")] = None,
@@ -46,14 +66,16 @@ def dashboard(
     name: Annotated[list[str] | None, typer.Option(help="What browsers call this machine.")] = None,
 ) -> None:
     """A web page of what a daemon says: live, and its past out of the journal."""
+    from sadstream import running
     from sadstream.config import load
     from sadstream.dashboard.options import Options, read_token
     from sadstream.dashboard.serve import serve
 
-    configured = load(config).publish.endpoint if config else DEFAULT_ENDPOINT
+    if config is not None:  # a unit's command line says where it publishes, not its file
+        endpoint = endpoint or running.service_endpoint(config) or load(config).publish.endpoint
     serve(
         Options(
-            endpoint=endpoint or configured,
+            endpoint=endpoint or found_endpoint("dashboard"),
             host=host,
             port=port,
             names=tuple(name or ()),

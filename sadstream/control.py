@@ -62,10 +62,10 @@ def control_path(endpoint: str) -> Path:
     """Where the daemon that publishes there is controlled: beside an ipc socket, else in the user's runtime folder."""
     if endpoint.startswith("ipc://"):
         return Path(endpoint.removeprefix("ipc://") + ".control")
-    return _runtime_folder() / "sadstream" / f"tcp-{endpoint.rpartition(':')[2]}.control"
+    return runtime_folder() / "sadstream" / f"tcp-{endpoint.rpartition(':')[2]}.control"
 
 
-def _runtime_folder() -> Path:
+def runtime_folder() -> Path:
     """The session's folder; without a session one in /tmp, of which the owner is checked when it is used."""
     given = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
     return Path(given) if Path(given).is_dir() else Path(tempfile.gettempdir()) / f"sadstream-{os.getuid()}"
@@ -90,6 +90,10 @@ def ask(endpoint: str, word: Word) -> DaemonReport:
             client.sendall(f"{word}\n".encode())
             answer = b"".join(iter(lambda: client.recv(4096), b""))
         return DaemonReport.model_validate_json(answer)
+    except PermissionError:
+        raise UnavailableError(
+            f"{path}: permission denied: expected the daemon's own user, or root; use sudo"
+        ) from None
     except (OSError, ValidationError) as error:
         raise UnavailableError(
             f"{path}: no sadstream answers there ({error.__class__.__name__}); start one, or name its endpoint"
