@@ -89,7 +89,9 @@ def test_a_services_configuration_leads_to_where_its_unit_publishes(
 def test_a_daemon_of_somebody_else_is_a_matter_of_permission() -> None:
     """As nobody, beside a service's folder that is closed to others, as the unit makes it."""
     program = (
-        "import encodings.idna, os, sys; from sadstream import cli, client, control, running; running.SERVICES = sys.argv.pop(1) + '/sadstream*'\n"
+        "import encodings.idna, os, sys\n"  # nobody may read this Python's folder, so all that it imports is imported now
+        "from sadstream import cli, client, control, running\n"
+        "running.SERVICES = sys.argv.pop(1) + '/sadstream*'\n"
         "running.DEFAULT_ENDPOINT = 'tcp://127.0.0.1:1'; os.setuid(65534); cli.main()"
     )
     with tempfile.TemporaryDirectory() as place:
