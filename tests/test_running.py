@@ -89,7 +89,7 @@ def test_a_services_configuration_leads_to_where_its_unit_publishes(
 def test_a_daemon_of_somebody_else_is_a_matter_of_permission() -> None:
     """As nobody, beside a service's folder that is closed to others, as the unit makes it."""
     program = (
-        "import encodings.idna, os, sys\n"  # nobody may read this Python's folder, so all that it imports is imported now
+        "import encodings.idna, os, sys\n"  # nobody may read this Python's folder: all of it is imported now
         "from sadstream import cli, client, control, running\n"
         "running.SERVICES = sys.argv.pop(1) + '/sadstream*'\n"
         "running.DEFAULT_ENDPOINT = 'tcp://127.0.0.1:1'; os.setuid(65534); cli.main()"
