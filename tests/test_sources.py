@@ -94,7 +94,7 @@ class TestRecording:
         samples[40_000] = np.nan
         path = written(tmp_path / "nan.wav", samples, subtype="FLOAT")
 
-        with pytest.raises(DataError, match=r"nan\.wav: NaN or infinite samples after 2\.00 s"):
+        with pytest.raises(DataError, match=r"nan\.wav: NaN or infinite samples after 2\.50 s"):
             frames(Recording(path))
 
     @pytest.mark.parametrize("name", ["cut.wav", "cut.flac"])
