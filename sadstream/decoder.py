@@ -55,12 +55,12 @@ class View:
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        found = bytearray(self._read(self._at, max(0, min(len(buffer), self._end - self._at))))
-        for at, content in self._patches:
-            for offset, value in enumerate(content):
-                if 0 <= at + offset - self._at < len(found):
-                    found[at + offset - self._at] = value
+        found = self._read(self._at, max(0, min(len(buffer), self._end - self._at)))
         buffer[: len(found)] = found
+        for at, content in self._patches:
+            low, high = max(at, self._at), min(at + len(content), self._at + len(found))
+            if low < high:
+                buffer[low - self._at : high - self._at] = content[low - at : high - at]
         self._at += len(found)
         return len(found)
 

@@ -195,9 +195,8 @@ def _finite(sound: Sound, path: Path) -> "Iterator[NDArray[np.float32]]":
 
     heard = 0
     for block in sound.blocks():
-        bad = ~np.isfinite(block).all(axis=1)
-        if bad.any():
-            good = block[: int(bad.argmax())]
+        if not np.isfinite(block).all():
+            good = block[: int((~np.isfinite(block).all(axis=1)).argmax())]
             yield good
             at = (heard + good.shape[0]) / sound.rate
             raise DataError(f"{path}: NaN or infinite samples after {at:.2f} s: write it again")
