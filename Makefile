@@ -7,7 +7,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-slow soak bench bench-wire bench-views bench-dashboard eval bench-train screenshots check setup system models clean
+.PHONY: demo test test-slow soak fuzz bench bench-wire bench-views bench-dashboard eval bench-train screenshots check setup system models clean
 
 demo: setup models
 	$(BIN)/sadstream demo
@@ -22,6 +22,12 @@ test-slow: setup system models
 # A day of audio as fast as it goes, then half an hour in real time; SOAK_HOURS and SOAK_MINUTES change that.
 soak: setup system models
 	$(BIN)/python -m pytest -m slow -s tests/test_soak.py
+
+# Mutations of valid inputs, fed to whatever reads them; ends with 1 where one gives a traceback, hangs for 10 s or takes
+# 200 MB. SEED, TARGET and CASE repeat what it prints: make fuzz SEED=4f2a TARGET=recordings CASE=812
+CASES ?= 100000
+fuzz: setup
+	PYTHONPATH=tests $(BIN)/python -P -m fuzz --cases $(CASES) --seed '$(SEED)' --target '$(TARGET)' $(if $(CASE),--case $(CASE))
 
 # Needs speech with known words: DATA=DIR with english/ and speech/, each with a manifest.csv (path, corpus, speaker,
 # transcript) and its recordings. An hour and a half on two cores that have nothing else to do.

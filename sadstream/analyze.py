@@ -186,7 +186,12 @@ class Analyzer:
         if wanted is None or config.text.encoder == "off":
             return None
         name = wanted.name if config.text.encoder == "auto" else config.text.encoder
-        return TextEncoder(locate(name, "text"), wanted, self.device)
+        encoder = TextEncoder(locate(name, "text"), wanted, self.device)
+        if encoder.dim != wanted.dim:
+            raise UnavailableError(
+                f"text.encoder: {name} gives {encoder.dim} numbers, the checkpoint reads {wanted.dim}"
+            )
+        return encoder
 
     def _whispers(self, config: Config) -> tuple[Whisper | None, Whisper | None]:
         """The model that hears words (None when words are off) and the one whose states are read; often the same."""

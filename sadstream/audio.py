@@ -51,8 +51,8 @@ def to_pcm(samples: "NDArray[np.float32]") -> bytes:
     """Signed 16-bit little-endian bytes, clipped, from (n,) floats in [-1, 1]."""
     import numpy as np
 
-    scaled = np.rint(np.asarray(samples, dtype=np.float32) * 32768)
-    return np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
+    scaled = np.rint(np.clip(np.asarray(samples, dtype=np.float32), -1.0, 1.0) * 32768)  # a file may hold 1e38
+    return np.minimum(scaled, 32767).astype("<i2").tobytes()
 
 
 def rms_dbfs(pcm: bytes) -> float:

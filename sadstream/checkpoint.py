@@ -63,11 +63,17 @@ def load(path: Path) -> Checkpoint:
 
     content = _read(path)
     header = _parse(path, content)
-    fusion = Fusion(header.fusion)
     try:
-        fusion.load_state_dict({name: tensor.float() for name, tensor in from_bytes(content).items()})
-    except (SafetensorError, RuntimeError) as error:
-        raise UnavailableError(f"{path}: weights do not fit the header: {str(error).splitlines()[0]}") from None
+        tensors = from_bytes(content)
+        with torch.device("meta"):  # shapes alone: a header may ask for more than there is memory
+            wanted = {name: tensor.shape for name, tensor in Fusion(header.fusion).state_dict().items()}
+        if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+            raise ValueError("other names or shapes")
+        fusion = Fusion(header.fusion)
+        fusion.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise UnavailableError(f"{path}: weights do not fit the header: {why}; copy or export it again") from None
     if not all(torch.isfinite(tensor).all() for tensor in fusion.state_dict().values()):
         raise UnavailableError(f"{path}: weights that are not numbers; copy or export the checkpoint again")
     fusion.requires_grad_(False)
@@ -76,11 +82,15 @@ def load(path: Path) -> Checkpoint:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)  # /dev/zero, or a film, is not read to its end
     except OSError as error:
         raise UnavailableError(
             f"{path}: no checkpoint ({error.strerror}): expected a file made by `sadstream-train export`"
         ) from None
+    if len(content) > MAX_BYTES:
+        raise UnavailableError(f"{path}: not a sadstream checkpoint: more than {MAX_BYTES} bytes")
+    return content
 
 
 def _parse(path: Path, content: bytes) -> Header:
@@ -92,7 +102,7 @@ def _parse(path: Path, content: bytes) -> Header:
         detail = error.errors()[0]
         key = ".".join(str(part) for part in detail["loc"])
         raise UnavailableError(f"{path}: header: {key}: {detail['msg']}; export the checkpoint again") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UnavailableError(f"{path}: not a sadstream checkpoint: expected safetensors with its header") from None
     if sealed != found:
         raise UnavailableError(f"{path}: damaged: sealed with {sealed[:12]}, found {found[:12]}; copy it again")

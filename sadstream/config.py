@@ -12,7 +12,7 @@ from sadstream.errors import ConfigError, MissingFileError
 from sadstream.events import DEFAULT_ENDPOINT
 from sadstream.keys import NEEDS_KEYS, has_credentials
 
-Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 Dbfs = Annotated[float, Field(ge=-80.0, le=0.0)]
 

@@ -1,10 +1,11 @@
 """What `sadstream enroll` knows of a person: a print of the voice, in a file of the user's own."""
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from sadstream.errors import ConfigError, UnavailableError, UsageError
 from sadstream.header import Record
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NAME = r"^[a-z0-9-]{1,32}$"
+LENGTH_TOLERANCE = 1e-3
 
 
 class Enrolled(Record):
@@ -25,12 +27,27 @@ class Enrolled(Record):
     encoder: str  # identity of its weights
     segments: int = Field(ge=1)
     speech_s: float = Field(gt=0.0)
-    voice: tuple[float, ...] = Field(min_length=1)  # of length 1
+    voice: tuple[float, ...] = Field(min_length=1, max_length=4096)  # of length 1
+
+    @field_validator("voice")
+    @classmethod
+    def _of_length_1(cls, voice: tuple[float, ...]) -> tuple[float, ...]:
+        if not abs(math.hypot(*voice) - 1.0) < LENGTH_TOLERANCE:
+            raise ValueError("expected a print of length 1")
+        return voice
 
     def likeness(self, other: "NDArray[np.float32]") -> float:
-        """Cosine of the angle between this voice and another print; 1 for the same."""
+        """Cosine of the angle between this voice and another print; 1 for the same.
+
+        UnavailableError for a print of another length, which the warm-up before the first segment finds.
+        """
         import numpy as np
 
+        if other.shape != (len(self.voice),):
+            raise UnavailableError(
+                f"{self.name}.json: a print of {len(self.voice)} numbers, expected {other.size}; "
+                f"run `sadstream enroll {self.name}` again"
+            )
         return float(np.dot(np.asarray(self.voice, dtype=np.float32), other))
 
 

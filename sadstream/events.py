@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -201,6 +202,10 @@ def parts_agree(score: Score) -> bool:
 
 
 def _agree(event: Event) -> None:
+    try:
+        datetime.fromisoformat(event.time)
+    except ValueError:
+        raise WireError(f"{event.type}.time: no such day or hour") from None
     match event:
         case Score():
             if event.t_end <= event.t_start:

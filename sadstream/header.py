@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sadstream.audio import SAMPLE_RATE, SEGMENT_S, SEGMENT_SAMPLES
 
@@ -17,6 +17,14 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+Level = Annotated[float | None, Field(ge=-80.0, le=0.0)]  # dB of full scale
+Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
+Slope = Annotated[float, Field(ge=-1e4, le=1e4)]
+Cap = Annotated[float, Field(gt=0.0, le=100.0)]  # of a part: the sum of all stays where exp() does
+Layer = Annotated[int, Field(ge=0, le=64)]
+Channels = Annotated[int, Field(ge=1, le=1024)]
+
+
 class LogMelConfig(Record):
     """Constants of a log-Mel front end; the defaults are the thesis's (94, 128) matrix."""
 
@@ -25,8 +33,14 @@ class LogMelConfig(Record):
     window: int = Field(default=400, ge=16, le=8192)  # samples: 25 ms
     hop: int = Field(default=512, ge=16, le=4096)  # 32 ms: 48,000 samples give 94 centred frames
     n_mels: int = Field(default=128, ge=8, le=256)
-    offset: float = 1e-6  # added before the logarithm
-    level_dbfs: float | None = None  # None: the recording's own level, as in the thesis
+    offset: float = Field(default=1e-6, gt=0.0, le=1.0)  # added before the logarithm
+    level_dbfs: Level = None  # None: the recording's own level, as in the thesis
+
+    @model_validator(mode="after")
+    def _fits(self) -> "LogMelConfig":
+        if self.window > self.n_fft:
+            raise ValueError(f"window = {self.window}: expected at most n_fft = {self.n_fft}")
+        return self
 
     @property
     def n_frames(self) -> int:
@@ -40,11 +54,18 @@ class WhisperStatesConfig(Record):
     kind: Literal["whisper"] = "whisper"
     model: str  # tiny.en, base, ...
     identity: str  # SHA-256 over its tensors
-    layers: tuple[int, ...]  # 0: after the convolutions, then after each block
+    layers: tuple[Layer, ...] = Field(min_length=1)  # 0: after the convolutions, then after each block
     positions: Literal[150] = 150  # 3 s at 20 ms, in a pass of their own without padding to 30 s
     pool: int = Field(default=3, ge=1, le=10)  # positions averaged into one
     precision: Literal["float32"] = "float32"
-    level_dbfs: float | None = -20.0
+    level_dbfs: Level = -20.0
+
+    @field_validator("pool")
+    @classmethod
+    def _divides(cls, pool: int) -> int:
+        if 150 % pool:
+            raise ValueError(f"{pool}: expected a divisor of 150 positions")
+        return pool
 
     @property
     def n_frames(self) -> int:
@@ -61,12 +82,12 @@ class FusionConfig(Record):
     front_end: Literal["none", "cnn", "states"] = "cnn"
     sequence: Literal["none", "bilstm"] = "bilstm"
     pooling: Literal["flatten", "mean", "attention", "cross-attention"] = "attention"
-    n_frames: int = Field(default=94, ge=4)  # time frames in
-    n_bands: int = Field(default=128, ge=4)  # Mel bands, or width of the encoder states
-    n_layers: int = Field(default=1, ge=1)  # of encoder states, mixed by learned weights
-    channels: tuple[int, int] = (32, 64)
-    hidden: int = Field(default=128, ge=1)  # of the LSTM, each way
-    text_dim: int = Field(default=0, ge=0)  # 0: no text branch
+    n_frames: int = Field(default=94, ge=4, le=4096)  # time frames in
+    n_bands: int = Field(default=128, ge=4, le=4096)  # Mel bands, or width of the encoder states
+    n_layers: int = Field(default=1, ge=1, le=64)  # of encoder states, mixed by learned weights
+    channels: tuple[Channels, Channels] = (32, 64)
+    hidden: int = Field(default=128, ge=1, le=4096)  # of the LSTM, each way
+    text_dim: int = Field(default=0, ge=0, le=10_000_000)  # 0: no text branch
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")
@@ -92,12 +113,12 @@ class TextEncoderConfig(Record):
 class Calibration(Record):
     """Turns raw parts into log-likelihood ratios: clip(scale * part + shift, -cap, cap)."""
 
-    audio_scale: float = 1.0
-    audio_shift: float = 0.0
-    audio_cap: float = Field(default=20.0, gt=0.0)
-    text_scale: float = 1.0
-    text_shift: float = 0.0
-    text_cap: float = Field(default=20.0, gt=0.0)
+    audio_scale: Slope = 1.0
+    audio_shift: Slope = 0.0
+    audio_cap: Cap = 20.0
+    text_scale: Slope = 1.0
+    text_shift: Slope = 0.0
+    text_cap: Cap = 20.0
 
 
 class Metric(Record):
@@ -123,13 +144,29 @@ class Header(Record):
     audio: AudioConfig | None
     text: TextEncoderConfig | None
     calibration: Calibration
-    prior: float = Field(gt=0.0, lt=1.0)  # share of sad segments that the bias stands for
-    threshold: float = Field(gt=0.0, lt=1.0)
+    prior: Probability  # share of sad segments that the bias stands for
+    threshold: Probability
     trained_on: tuple[str, ...]
     metrics: tuple[Metric, ...]
     licence: str
     commercial_use: bool
     created_with: str
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Header":
+        said, heard = (self.fusion.n_frames, self.fusion.n_bands, self.fusion.n_layers), None
+        match self.fusion.front_end, self.audio:
+            case "none", None:
+                heard = said
+            case "cnn", LogMelConfig(n_frames=frames, n_mels=bands):
+                heard = (frames, bands, 1)
+            case "states", WhisperStatesConfig(n_frames=frames, layers=layers):
+                heard = (frames, self.fusion.n_bands, len(layers))
+        if said != heard:
+            raise ValueError("fusion and audio: expected a model of the features' shape")
+        if self.fusion.text_dim != (0 if self.text is None else self.text.dim):
+            raise ValueError("fusion.text_dim and text.dim: expected the same width")
+        return self
 
     @property
     def attention_step_s(self) -> float:

@@ -56,7 +56,7 @@ class Journal:
             return
         try:
             self._store()
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeError) as error:  # of a damaged file even the complaint may be no text
             self.close()
             if self._failed_s is None:
                 log.error("journal: %s: %s; the scoring goes on, scores wait in memory", self.path, error, extra=CHANGE)
@@ -117,7 +117,7 @@ def read(path: Path, since_s: float, until_s: float, stream: str | None = None) 
                 score = from_json(event)
                 if isinstance(score, Score):
                     yield score
-    except (sqlite3.Error, WireError) as error:
+    except (sqlite3.Error, WireError, UnicodeError, TypeError) as error:
         raise DataError(f"{path}: cannot be read as a journal: {error}") from None
 
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from sadstream.errors import ConfigError, MissingFileError, UsageError
 
-# Z85: 40 printable letters for 32 bytes. A key may begin with #, so a comment is a # and a space.
+# Z85: 40 printable letters for 32 bytes. No key begins with # or $, whose worth is beyond 2^32.
 KEY = re.compile(r"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"  # of Z85, base 85
 COMMENT = "# "
 SECRET_CREDENTIAL = "curve.key"  # noqa: S105  names of files that systemd's LoadCredential= provides
 ALLOWED_CREDENTIAL = "allowed.keys"
@@ -56,12 +57,20 @@ class Allowed:
         return key in self._keys
 
 
+def is_key(text: str) -> bool:
+    """Forty letters that stand for 32 bytes: of five letters in a row not every 85^5 do, but 2^32."""
+    if KEY.fullmatch(text) is None:
+        return False
+    groups = (text[at : at + 5] for at in range(0, len(text), 5))
+    return all(sum(DIGITS.index(letter) * 85 ** (4 - n) for n, letter in enumerate(group)) < 2**32 for group in groups)
+
+
 def new_key(path: Path) -> str:
     """Write a new secret key, readable by its owner alone, and give the public one."""
     import zmq
 
     public, secret = zmq.curve_keypair()
-    while public[:1] in (b"-", b"#"):  # a command line would take it for an option or a comment
+    while public[:1] == b"-":  # a command line would take it for an option
         public, secret = zmq.curve_keypair()
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -83,7 +92,7 @@ def public_key(path: Path) -> str:
 
 def allow(path: Path, key: str, name: str) -> bool:
     """Add a public key to an allow-list; False if it was there."""
-    if KEY.fullmatch(key) is None:
+    if not is_key(key):
         raise UsageError("key: expected the 40 letters that `sadstream keys show` prints")
     if not name.isprintable():
         raise UsageError("--name: expected printable letters")
@@ -112,7 +121,7 @@ def read_secret(path: Path) -> bytes:
     forbidden = 0o037 if credential(path.name) == path else 0o077
     if mode & forbidden:
         raise ConfigError(f"{path}: mode {mode:04o} lets others read the secret key; chmod 600 {path}")
-    if KEY.fullmatch(text) is None:
+    if not is_key(text):
         raise ConfigError(f"{path}: expected a secret key of 40 letters; `sadstream keys new` makes one")
     return text.encode()
 
@@ -133,7 +142,7 @@ def read_allowed(path: Path) -> list[str]:
         if not line.strip() or line.startswith(COMMENT):
             continue
         key = line.split(maxsplit=1)[0]
-        if KEY.fullmatch(key) is None:
+        if not is_key(key):
             raise ConfigError(f"{path}:{number}: expected a public key of 40 letters, then a name")
         keys.append(key)
     return keys
@@ -175,7 +184,7 @@ def client_curve(server_key: str | None, secret_key: str | Path | None) -> Curve
         return None
     if server_key is None or secret_key is None:
         raise UsageError("server_key and secret_key: expected both; the daemon's public key and a file with ours")
-    if KEY.fullmatch(server_key) is None:
+    if not is_key(server_key):
         raise UsageError("server_key: expected the 40 letters that `sadstream keys show` prints on the daemon's side")
     path = Path(secret_key)
     return Curve(server_key.encode(), public_key(path).encode(), read_secret(path))

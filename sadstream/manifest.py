@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from sadstream.catalogue import Kind
@@ -46,7 +47,7 @@ def read(folder: Path) -> Manifest:
     content = contents(path)
     try:
         manifest = _parse(json.loads(content))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UnavailableError(f"{path}: not a model's manifest ({type(error).__name__}); {again(folder)}") from None
     expected = render(manifest)
     if content != expected:
@@ -85,10 +86,20 @@ def again(folder: Path) -> str:
 
 
 def _parse(value: Any) -> Manifest:
-    files = tuple(Listed(str(f["path"]), str(f["sha256"]), int(f["bytes"])) for f in value["files"])
+    files = tuple(_listed(str(f["path"]), str(f["sha256"]), int(f["bytes"])) for f in value["files"])
     kind = value["kind"]
     if kind not in get_args(Kind):
         raise ValueError(kind)
     return Manifest(
         str(value["name"]), kind, str(value["identity"]), str(value["licence"]), str(value["source"]), files
     )
+
+
+def _listed(path: str, sha256: str, size: int) -> Listed:
+    """A file of this folder; ValueError for one elsewhere, or a hash that is none."""
+    pure = PurePosixPath(path)
+    if not path.isprintable() or not pure.parts or pure.is_absolute() or ".." in pure.parts:
+        raise ValueError(path)
+    if re.fullmatch("[0-9a-f]{64}", sha256) is None:
+        raise ValueError(sha256)
+    return Listed(path, sha256, size)

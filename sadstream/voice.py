@@ -18,7 +18,7 @@ class Voice(Record):
     segments: int = Field(ge=1)
     speech_s: float = Field(gt=0.0)
     typical: float  # mean audio part
-    offset_logit: float
+    offset_logit: float = Field(ge=-100.0, le=100.0)
 
 
 def default_path() -> Path:

@@ -145,6 +145,11 @@ class Whisper:
                 f"checkpoint: reads states of {config.model} {config.identity[:12]}, "
                 f"found {self.name} {self.identity[:12]}; fetch it with: sadstream models fetch {config.model}"
             )
+        dims = self._model.dims
+        if max(config.layers) > dims.n_audio_layer:
+            raise UnavailableError(
+                f"checkpoint: reads layer {max(config.layers)} of {self.name}, which has {dims.n_audio_layer}"
+            )
         encoder = self._model.encoder  # its weights are float32 on either device: Whisper casts them as it decodes
         x = convolved(encoder, log_mels(self._log_mel, samples.to(self._model.device), self._model.dims.n_mels))
         layers = [x]

@@ -2,7 +2,9 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ def header(fusion: FusionConfig) -> Header:
         fusion=fusion,
         masked=False,
         audio=LogMelConfig(),
-        text=TextEncoderConfig(name="minilm", identity="0" * 64, pooling="cls", dim=8),
+        text=TextEncoderConfig(name="minilm", identity="0" * 64, pooling="cls", dim=fusion.text_dim),
         calibration=Calibration(),
         prior=0.1,
         threshold=0.5,
@@ -120,13 +122,61 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(saved: Path) -> None:
     before = saved.read_bytes()
-    config = FusionConfig(sequence="none", pooling="flatten", channels=(2, 2), text_dim=6_000_000)
+    config = FusionConfig(channels=(2, 2), hidden=4, text_dim=6_000_000)
 
     with pytest.raises(ValueError, match="at most"):
         checkpoint.save(saved, Fusion(config), header(config))
 
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def resealed(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """The file with another header, sealed as whoever writes it would."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    table = json.loads(content[8 : 8 + size])
+    said = json.loads(table["__metadata__"][checkpoint.FORMAT])
+    change(said["header"])
+    said["sha256"] = checkpoint._seal(content, said["header"])
+    table["__metadata__"][checkpoint.FORMAT] = json.dumps(said)
+    raw = json.dumps(table).encode()
+    path.write_bytes(len(raw).to_bytes(8, "little") + raw + content[8 + size :])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "says"),
+    [
+        ("fusion", "hidden", 4096, "weights do not fit"),  # 300 MB that no file of ours holds
+        ("fusion", "hidden", 10**9, "fusion.hidden"),
+        ("fusion", "channels", [0, 2], "fusion.channels.0"),
+        ("fusion", "n_bands", 64, "features' shape"),
+        ("fusion", "text_dim", 9, "the same width"),
+        ("audio", "window", 2048, "at most n_fft"),
+        ("audio", "offset", -1.0, "audio.log-mel.offset"),  # the logarithm of which is no number
+        ("audio", "level_dbfs", 1e308, "audio.log-mel.level_dbfs"),
+        ("calibration", "audio_cap", 1e308, "calibration.audio_cap"),  # exp() overflows at 709
+        ("calibration", "text_scale", 1e308, "calibration.text_scale"),
+    ],
+)
+def test_a_sealed_header_that_no_model_can_have_is_one_line(
+    saved: Path, part: str, key: str, value: object, says: str
+) -> None:
+    changed = resealed(saved, lambda header: header[part].update({key: value}))
+
+    with pytest.raises(UnavailableError, match=says):
+        checkpoint.load(changed)
+
+
+def test_a_prior_whose_logit_overflows_is_refused(saved: Path) -> None:
+    with pytest.raises(UnavailableError, match="prior"):
+        checkpoint.load(resealed(saved, lambda header: header.update(prior=1e-320)))
+
+
+def test_what_is_longer_than_a_checkpoint_is_not_read_to_its_end() -> None:
+    with pytest.raises(UnavailableError, match="more than 10000000 bytes"):
+        checkpoint.load(Path("/dev/zero"))
 
 
 def test_the_shipped_checkpoint_is_honest() -> None:

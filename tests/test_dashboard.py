@@ -4,12 +4,13 @@ import asyncio
 import json
 import os
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -440,6 +441,17 @@ def test_history_is_asked_by_time_and_points(tmp_path: Path) -> None:
         for wrong in ("since=x", "until=nan", "points=inf", "since=1e300"):
             assert client.get(f"/api/history?{wrong}").status_code == 400
         assert client.get("/api/history?since=10&until=5&points=-3").status_code == 200
+
+
+@pytest.mark.parametrize("row", [(b"x", "mic"), ("soon", "mic"), (1.0, b"mic")], ids=str)
+def test_a_journal_with_a_row_that_no_daemon_wrote_is_said_in_one_line(tmp_path: Path, row: tuple[Any, Any]) -> None:
+    path = journal(tmp_path / "journal.sqlite", [time.time()])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO score SELECT ?, ?, 'x', 7, event FROM score", row)
+        connection.commit()
+
+    with pytest.raises(DataError, match="cannot be read as a journal"):
+        Past(path).table()
 
 
 def test_without_a_journal_the_page_is_told_how_to_name_one() -> None:

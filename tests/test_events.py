@@ -77,7 +77,8 @@ def test_a_number_that_is_none_is_never_read(text: str) -> None:
     "changes",
     [
         {"p_sad": 1.5}, {"p_sad": "0.5"}, {"p_sad": None}, {"p_sad": True}, {"sad": 1}, {"seq": -1}, {"seq": 1.0},
-        {"seq": 2**60}, {"seq": True}, {"stream": "Room 1"}, {"stream": ""}, {"time": "yesterday"}, {"t_end": 0.0},
+        {"seq": 2**60}, {"seq": True}, {"stream": "Room 1"}, {"stream": ""}, {"time": "yesterday"},
+        {"time": "2030-02-31T12:00:00Z"}, {"time": "2030-01-31T25:00:00Z"}, {"t_end": 0.0},
         {"text_reason": "boredom"}, {"latency_ms": {}}, {"latency_ms": 5}, {"audio_logit": 0.7}, {"bias_logit": None},
         {"threshold": 0.1, "sad": False}, {"text_logit": 0.1}, {"text": "\ud800"}, {"session": 5}, {"model": None},
     ],

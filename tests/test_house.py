@@ -18,8 +18,7 @@ HOMES = {
     "whisper": {"whisper", "origins"},  # origins reads its table of official addresses
     "transformers": {"text"},
     "torchaudio": {"features"},
-    "soundfile": {"decoder"},
-    "av": {"ffmpeg"},
+    "soundfile": {"sources"},
     "matplotlib": {"plot"},
     "PIL": {"sound", "report"},  # report only asks whether it is there
 }

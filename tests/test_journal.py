@@ -2,12 +2,14 @@
 
 import csv
 import io
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +20,7 @@ from daemon import run
 from wire import a_score, assert_true_to_contract
 
 from sadstream.errors import ConfigError, DataError, MissingFileError, UsageError
-from sadstream.events import Score
+from sadstream.events import Score, to_json
 from sadstream.history import moment_s
 from sadstream.journal import PENDING, Journal, check_path, read, unix_s
 from sadstream.pipeline import Aside
@@ -152,6 +154,37 @@ def test_a_file_that_is_no_journal_is_announced_and_left_alone(
     assert path.read_bytes() == content
     with pytest.raises(DataError):
         stored(path)
+
+
+def damaged(path: Path, **columns: Any) -> Path:
+    """A sound journal with one row that no daemon wrote."""
+    journal = Journal(path, 30.0)
+    journal.write([scored(0)])
+    journal.close()
+    row = {"time_s": time.time(), "stream": "mic", "session": "s", "seq": 1, "event": to_json(scored(1))} | columns
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO score VALUES (:time_s, :stream, :session, :seq, :event)", row)
+        connection.commit()
+    return path
+
+
+@pytest.mark.parametrize(
+    "columns", [{"event": b"\xff\xfe"}, {"event": "[" * 5000}, {"event": re.sub(r"-\d\dT", "-32T", to_json(scored(1)))}]
+)
+def test_a_row_that_no_daemon_wrote_is_one_line(path: Path, columns: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="cannot be read as a journal"):
+        stored(damaged(path, **columns))
+
+
+def test_a_schema_that_is_no_text_is_one_line(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite repeats the damaged words in its complaint, and those are no UTF-8 either."""
+    content = damaged(path).read_bytes()
+    path.write_bytes(content.replace(b"CREATE TABLE score (\n", b"CREATE TABLE score (\xff", 1))
+    with pytest.raises(DataError, match="cannot be read as a journal"):
+        stored(path)
+    Journal(path, 30.0).write([scored(2)])
+
+    assert "the scoring goes on" in caplog.text
 
 
 def test_a_deleted_file_is_made_anew(path: Path) -> None:

@@ -173,6 +173,20 @@ def test_a_file_that_nobody_listed_is_refused(tiny: Path) -> None:
     assert "adapter_config.json: not in manifest.json" in refused(tiny)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"path": "../vocab.txt"}, {"path": "/dev/zero"}, {"path": ""}, {"path": "a\x1b[31m"}, {"sha256": "0" * 63}],
+    ids=str,
+)
+def test_a_sealed_manifest_reaches_for_no_file_outside_its_folder(tiny: Path, changes: dict[str, str]) -> None:
+    """/dev/zero would be read until there is no memory."""
+    sound = manifest.read(tiny)
+    forged = replace(sound, files=(replace(sound.files[0], **changes), *sound.files[1:]))
+    (tiny / models.MANIFEST).write_bytes(manifest.render(forged))
+
+    assert "not a model's manifest" in refused(tiny)
+
+
 def test_a_known_name_over_other_weights_is_refused(root: Path) -> None:
     payload = whisper_payload()
     unpinned = replace(models.spec("small"), name="small")

@@ -1,5 +1,6 @@
 """Only who is asked for is scored; others are counted, and leave no hole."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from sadstream import people as module
 from sadstream.analyze import Analyzer
 from sadstream.config import Config, parse
 from sadstream.enrolled import Enrolled, write_enrolled
-from sadstream.errors import ConfigError
+from sadstream.errors import ConfigError, UnavailableError
 from sadstream.people import People
 from sadstream.segment import Segment
 
@@ -53,6 +54,24 @@ def test_whoever_was_never_enrolled_cannot_be_asked_for(settings: Config, tmp_pa
 
     with pytest.raises(ConfigError, match=r"bob\.json: no such file"):
         People(unknown)
+
+
+def test_a_print_that_is_none_is_refused(settings: Config, tmp_path: Path) -> None:
+    path = tmp_path / "anna.json"
+    sound = path.read_text()
+    for numbers in ("1e300, 0.0", "0.0, 0.0", "0.5, 0.5"):
+        path.write_text(re.sub(r"1\.0,\s*0\.0", numbers, sound))
+        with pytest.raises(UnavailableError, match="not an enrolled voice"):
+            People(settings)
+
+
+def test_a_print_of_another_length_is_refused_before_anybody_speaks(settings: Config, tmp_path: Path) -> None:
+    """The analyser's warm-up asks of two dummy segments whose they are."""
+    path = tmp_path / "anna.json"
+    path.write_text(re.sub(r"1\.0,\s*0\.0", "1.0, 0.0, 0.0", path.read_text()))
+
+    with pytest.raises(UnavailableError, match="a print of 3 numbers, expected 2"):
+        People(settings).know(of_level(0.01))
 
 
 @pytest.mark.models

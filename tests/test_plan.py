@@ -41,6 +41,14 @@ def test_a_calibrated_voice_is_used_as_soon_as_it_is_there(tmp_path: Path) -> No
     assert made.false_alarms_h == 1.0
 
 
+def test_a_voice_whose_offset_overflows_is_refused(tmp_path: Path) -> None:
+    sound = voice().model_dump_json()
+    (tmp_path / "voice.json").write_text(sound.replace("-0.9", "-1e9"))
+
+    with pytest.raises(UnavailableError, match="not a calibrated voice"):
+        read_plan(configured(tmp_path))
+
+
 def test_off_is_off(tmp_path: Path) -> None:
     write_voice(tmp_path / "voice.json", voice())
 

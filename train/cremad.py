@@ -64,4 +64,4 @@ def _genders(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return {line["ActorID"]: line["Sex"][:1].upper() for line in csv.DictReader(file)}
+        return {line.get("ActorID") or "": (line.get("Sex") or "")[:1].upper() for line in csv.DictReader(file)}

@@ -77,7 +77,7 @@ class Past:
         try:
             with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
                 self._table = _read(connection, self._table)
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, ValueError, TypeError) as error:  # a column may hold anything
             raise DataError(f"{self.path}: cannot be read as a journal: {error}") from None
         return self._table
 
