@@ -99,9 +99,14 @@ class Framer:
         self._gap = True
 
     def flush(self, arrived_s: float) -> list[AudioFrame]:
-        """The last frame, filled up with zeros, if anything is left."""
-        missing = -len(self._rest) % FRAME_BYTES
-        return self.feed(bytes(missing), arrived_s) if self._rest else []
+        """The last frame, filled up with its last sample, if anything is left.
+
+        Zeros after a constant offset would be a thump, louder than a quiet voice.
+        """
+        whole = self._rest[: len(self._rest) // 2 * 2]  # half a sample is none
+        missing = -len(whole) % FRAME_BYTES
+        self._rest = whole
+        return self.feed(whole[-2:] * (missing // 2), arrived_s) if whole else []
 
 
 class Resampler:

@@ -17,6 +17,7 @@ from sadstream.audio import (
 )
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.errors import UnavailableError
+from sadstream.highpass import HighPass
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,7 +92,7 @@ class LevelNormalizer:
 
 
 class Segmenter:
-    """Frames in, segments out; the same audio gives the same segments however it arrives.
+    """Frames in, segments of what is above the high-pass out; the same audio gives the same however it arrives.
 
     A segment opens when `open_voiced` of the last `open_window` frames are voiced, starts `pre_roll_ms`
     before that window, and closes at 3 s or when `hold_ms` passed without a voiced frame.
@@ -99,6 +100,7 @@ class Segmenter:
 
     def __init__(self, vad: VadConfig, segment: SegmentConfig, detector: SpeechDetector | None = None) -> None:
         self._detector = detector or webrtc_detector(vad.aggressiveness)
+        self._high_pass = HighPass()
         self._normalizer = LevelNormalizer(vad)
         self._silence_dbfs = vad.silence_dbfs
         self._config = segment
@@ -114,6 +116,7 @@ class Segmenter:
     def feed(self, frame: AudioFrame) -> list[Segment]:
         """The segments that this frame completes: none, one, or after a gap up to two."""
         segments = self.flush() if frame.gap else []
+        frame = self._high_pass.feed(frame)
         voiced = self._voiced(frame)
         self._recent.append((frame, voiced))
         if self._open:

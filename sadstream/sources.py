@@ -117,7 +117,7 @@ class PcmPipe:
         self._begun = False
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
-        """Its frames as they come; an end in the middle of a frame is filled up with zeros."""
+        """Its frames as they come; an end in the middle of a frame is filled up with its last sample."""
         if self._begun and self.live:
             self._drain()
         self._begun = True

@@ -84,10 +84,10 @@ class TestRecording:
         assert abs(rms_dbfs(pcm(found[10:-10])) - -20) < 0.5
         assert [frame.index for frame in found] == [FRAME_SAMPLES * n for n in range(len(found))]
 
-    def test_twenty_milliseconds_are_one_frame_filled_up_with_zeros(self, tmp_path: Path) -> None:
+    def test_twenty_milliseconds_are_one_frame_filled_up_with_its_last_sample(self, tmp_path: Path) -> None:
         path = written(tmp_path / "short.wav", VOICE[:320], subtype="PCM_16")
 
-        assert to_pcm(VOICE[:320]) + bytes(320) == pcm(frames(Recording(path)))
+        assert to_pcm(VOICE[:320]) + to_pcm(VOICE[319:320]) * 160 == pcm(frames(Recording(path)))
 
     def test_not_a_number_is_refused_with_its_time(self, tmp_path: Path) -> None:
         samples = VOICE.copy()
@@ -201,7 +201,7 @@ class TestPcmPipe:
     def test_frames_do_not_depend_on_how_the_bytes_arrive(self, cuts: list[int]) -> None:
         content = to_pcm(VOICE[:8_000])
 
-        assert content + bytes(-len(content) % 960) == pcm(self.piped(content, cuts))
+        assert content + content[-2:] * (-len(content) % 960 // 2) == pcm(self.piped(content, cuts))
 
     @settings(max_examples=30, deadline=None)
     @given(cuts=st.lists(st.integers(0, 4 * 44_100), max_size=12))

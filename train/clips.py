@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sadstream.audio import SAMPLE_RATE, Framer, to_pcm
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.errors import DataError, MissingFileError
+from sadstream.highpass import above
 from sadstream.segment import Segment, Segmenter
 
 if TYPE_CHECKING:
@@ -124,6 +125,11 @@ def _opened(path: Path) -> "soundfile.SoundFile":
 
 def _reason(error: Exception) -> str:
     return str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
+
+
+def read_speech(path: Path) -> "NDArray[np.float32]":
+    """(n,) float32 at 16 kHz mono as the models hear a recording, above the daemon's high-pass."""
+    return above(read_audio(path))
 
 
 def segments_of(samples: "NDArray[np.float32]", seed: int) -> list[Segment]:

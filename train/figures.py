@@ -98,13 +98,13 @@ def attention(run: Run, row: Utterance) -> bytes:
 
     from sadstream.features import at_level, log_mel
     from sadstream.model import Fusion
-    from train.clips import read_audio
+    from train.clips import read_speech
     from train.inputs import fusion_shape
     from train.loop import Weights
     from train.sound import pieces
 
     config = run.config
-    cut = pieces(read_audio(Path(row.path)), config.audio)[:1]
+    cut = pieces(read_speech(Path(row.path)), config.audio)[:1]
     mel = log_mel(torch.from_numpy(at_level(cut[0], config.features.level_dbfs))[None], config.features)
     weights = Weights(run.folder)
     epoch = run.selection("strict").epoch

@@ -9,9 +9,10 @@ from sadstream.audio import SAMPLE_RATE
 from sadstream.errors import DataError
 from sadstream.features import heard_frames
 from sadstream.header import FusionConfig, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
+from sadstream.highpass import IDENTITY
 from train import encoders
 from train.cache import Cache, key_of
-from train.clips import read_audio
+from train.clips import read_speech
 from train.config import AudioSource, RunConfig, TextSource
 from train.manifest import Utterance
 from train.progress import progress
@@ -150,10 +151,10 @@ def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: Audio
 
     try:
         content = Path(row.path).read_bytes()
-        key = key_of(content, f"states {encoder.settings} {audio.view}")
+        key = key_of(content, f"states {encoder.settings} {audio.view} {IDENTITY}")
         if cache.get(key) is None:
             level = encoder.exported.level_dbfs if encoder.exported else -20.0
-            cut = [at_level(piece, level) for piece in pieces(read_audio(Path(row.path)), audio)]
+            cut = [at_level(piece, level) for piece in pieces(read_speech(Path(row.path)), audio)]
             states = encoder(torch.stack([torch.from_numpy(piece) for piece in cut]))
             cache.put(key, states.half().cpu().numpy())
     except OSError as error:

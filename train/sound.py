@@ -13,8 +13,9 @@ from sadstream.audio import SAMPLE_RATE, SEGMENT_SAMPLES
 from sadstream.errors import ConfigError, DataError, SadstreamError
 from sadstream.features import at_level, log_mel
 from sadstream.header import LogMelConfig
+from sadstream.highpass import IDENTITY
 from train.cache import Cache, key_of
-from train.clips import read_audio
+from train.clips import read_speech
 from train.config import AudioSource
 from train.manifest import Utterance
 from train.progress import Advance, progress
@@ -91,10 +92,10 @@ def compute_log_mel(job: Job) -> Done:
     try:
         content = Path(job.path).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        settings = f"log-mel {job.features.model_dump_json()} {job.audio.view} {job.audio.whole_s}"
+        settings = f"log-mel {job.features.model_dump_json()} {job.audio.view} {job.audio.whole_s} {IDENTITY}"
         key, cache = key_of(content, settings), Cache(job.cache)
         if cache.get(key) is None:
-            cut = pieces(read_audio(Path(job.path)), job.audio)
+            cut = pieces(read_speech(Path(job.path)), job.audio)
             if job.features.level_dbfs is not None and job.audio.view == "whole":
                 raise ConfigError("features: level_dbfs: expected none where whole utterances are heard")
             levelled = torch.stack([torch.from_numpy(at_level(piece, job.features.level_dbfs)) for piece in cut])

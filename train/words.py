@@ -9,11 +9,12 @@ from sadstream.audio import SAMPLE_RATE, SEGMENT_S
 from sadstream.features import at_level
 from sadstream.gate import ALONE
 from sadstream.header import TextEncoderConfig
+from sadstream.highpass import IDENTITY
 from sadstream.models import locate
 from sadstream.text import TextEncoder
 from sadstream.whisper import Whisper
 from train.cache import Cache, key_of
-from train.clips import read_audio
+from train.clips import read_speech
 from train.config import AudioSource, TextSource
 from train.manifest import Utterance
 from train.progress import progress
@@ -76,10 +77,10 @@ def _heard(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: 
     heard = []
     with progress("Whisper", len(rows)) as advance, torch.inference_mode():
         for row in rows:
-            key = key_of(Path(row.path).read_bytes(), f"words {whisper.identity} {ALONE}")
+            key = key_of(Path(row.path).read_bytes(), f"words {whisper.identity} {ALONE} {IDENTITY}")
             stored = cache.get(key)
             if stored is None:
-                samples = read_audio(Path(row.path))
+                samples = read_speech(Path(row.path))
                 segment = pieces(samples, AudioSource())[0]
                 seconds = heard_samples(samples.size, AudioSource())[0] / SAMPLE_RATE
                 levelled = torch.from_numpy(at_level(segment, WHISPER_DBFS)).unsqueeze(0)
