@@ -12,6 +12,7 @@ from sadstream.errors import ConfigError, MissingFileError
 from sadstream.events import DEFAULT_ENDPOINT
 from sadstream.keys import NEEDS_KEYS, has_credentials
 
+LONGEST_BYTES = 1_000_000  # of a file of settings; every key with a comment is a hundredth of it
 Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 Dbfs = Annotated[float, Field(ge=-80.0, le=0.0)]
@@ -218,12 +219,25 @@ def load(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse(read_table(path), str(path))
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such configuration file; `sadstream config show` prints one") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The table in a TOML file, its BOM left out; ConfigError for what is none, FileNotFoundError where nothing is."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST_BYTES + 1)  # /dev/zero has no end
+        if len(content) > LONGEST_BYTES:
+            raise ConfigError(f"{path}: cannot be read as TOML: more than {LONGEST_BYTES} bytes")
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, no TOML, a number of 5,000 digits
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
-    return parse(table, str(path))
+    except RecursionError:
+        raise ConfigError(f"{path}: cannot be read as TOML: nested too deeply") from None
 
 
 def parse(table: dict[str, Any], where: str) -> Config:

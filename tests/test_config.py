@@ -7,6 +7,7 @@ import pytest
 from sadstream import config
 from sadstream.errors import ConfigError, MissingFileError
 from sadstream.toml import to_toml
+from train.config import load_preset
 
 
 def parsed(tmp_path: Path, text: str) -> config.Config:
@@ -50,6 +51,39 @@ def test_binary_junk_is_not_a_configuration(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError):
         config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[vad]\naggressiveness = " + "9" * 5000, "digits"),
+        ("deep = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("# " + "a" * 1_000_000, "more than 1000000 bytes"),
+    ],
+    ids=["digits", "deep", "long"],
+)
+def test_what_no_file_of_settings_holds_is_one_line(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "sadstream.toml").write_text(text)
+
+    with pytest.raises(ConfigError, match=f"cannot be read as TOML: .*{says}"):
+        config.load(tmp_path / "sadstream.toml")
+    with pytest.raises(ConfigError, match=f"cannot be read as TOML: .*{says}"):
+        load_preset(str(tmp_path / "sadstream.toml"))
+
+
+def test_a_device_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('base = "/dev/zero"')
+
+    with pytest.raises(ConfigError, match="/dev/zero: cannot be read"):
+        config.load(Path("/dev/zero"))
+    with pytest.raises(ConfigError, match="/dev/zero: cannot be read"):
+        load_preset(str(tmp_path / "own.toml"))
+
+
+def test_a_mark_of_byte_order_at_the_head_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "sadstream.toml").write_bytes(b"\xef\xbb\xbf[vad]\r\naggressiveness = 1\r\n")
+
+    assert config.load(tmp_path / "sadstream.toml").vad.aggressiveness == 1
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 import re
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from sadstream.config import read_table
 from sadstream.errors import ConfigError, MissingFileError, UsageError
 from sadstream.header import LogMelConfig, Record
 
@@ -143,12 +143,10 @@ def load_preset(name_or_path: str) -> Preset:
 
 def _table(path: Path, depth: int = 0) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = read_table(path)
     except FileNotFoundError:
         known = ", ".join(sorted(found.stem for found in presets_folder().glob("thesis*.toml")))
         raise MissingFileError(f"{path}: no such preset; expected a TOML file, or one of {known}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
     base = table.pop("base", None)
     if base is None:
         return table

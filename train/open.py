@@ -1,7 +1,6 @@
 """The default checkpoint from open corpora: cross-validated, calibrated, fitted, exported, its figures written down."""
 
 import hashlib
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
+from sadstream.config import read_table
 from sadstream.errors import ConfigError, MissingFileError
 from sadstream.header import Record, TextEncoderConfig, WhisperStatesConfig
 from sadstream.models import load_tensors, locate
@@ -94,15 +94,13 @@ def read_config(path: Path | None) -> OpenConfig:
     if path is None:
         return OpenConfig()
     try:
-        return OpenConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return OpenConfig.model_validate(read_table(path))
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such configuration file; configs/open.toml is the shipped one") from None
     except ValidationError as error:
         detail: Any = error.errors()[0]
         key = ".".join(str(part) for part in detail["loc"])
         raise ConfigError(f"{path}: {key} = {detail['input']!r}: {detail['msg'].lower()}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
 
 
 def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, provisional: bool = False) -> str:

@@ -69,7 +69,10 @@ def as_json(rng: random.Random, whole: Any) -> bytes:
 
 def as_toml(rng: random.Random, data: str, others: Sequence[str] = ()) -> bytes:
     """A table with odd values in sound TOML, or TOML that is wounded itself."""
-    if rng.random() < 0.5:
+    chance = rng.random()
+    if chance < 0.01:
+        return data.encode() + b"\ndeep = " + b"[" * DEEP + b"]" * DEEP
+    if chance < 0.5:
         with suppress(ValueError, TypeError, AttributeError):  # not every odd value has a spelling in TOML
             return tomli_w.dumps(value(rng, tomllib.loads(data))).encode("utf-8", "surrogatepass")
     return text(rng, data, others)
