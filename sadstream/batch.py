@@ -19,10 +19,13 @@ from sadstream.episode import Turn
 from sadstream.errors import DataError, MissingFileError, SadstreamError, UsageError
 from sadstream.events import Score, to_json
 from sadstream.mood import MoodPlan
+from sadstream.page.report import MARK as PAGE
 from sadstream.plan import read_plan
+from sadstream.plot import MARK as PICTURE
 from sadstream.run import configured
 from sadstream.score import Scored, score_recording
 from sadstream.sources import Recording
+from sadstream.whole import expect_place
 
 COLUMNS = (
     "file", "segment", "t_start", "t_end", "p_sad", "threshold", "sad", "bias_logit", "audio_logit", "text_logit",
@@ -41,6 +44,7 @@ class Wanted:
     report: Path | None = None
     words: bool = False  # in the report
     embed_audio: bool = False  # in the report
+    force: bool = False  # also over files that were made by something else
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ class _Found:
 def score_files(paths: Sequence[Path], wanted: Wanted, config: Path | None, compute: str | None) -> int:
     """Print every good recording's scores; 65 if any was bad, 66 if all that was wrong is missing files."""
     settings = configured(config, {"compute": {"device": compute}})
-    _check(paths, wanted)
+    _check(paths, wanted, config)
     good, bad = _opened(paths)
     if good:
         _require(good[0], wanted)
@@ -70,12 +74,17 @@ def score_files(paths: Sequence[Path], wanted: Wanted, config: Path | None, comp
     return _verdict(bad)
 
 
-def _check(paths: Sequence[Path], wanted: Wanted) -> None:
+def _check(paths: Sequence[Path], wanted: Wanted, config: Path | None) -> None:
     for option, path in (("--plot", wanted.plot), ("--report", wanted.report)):
         if path is not None and len(paths) != 1:
             raise UsageError(f"{option} {path}: expected one recording, found {len(paths)}")
     if wanted.report is None and (wanted.words or wanted.embed_audio):
         raise UsageError("--words, --embed-audio: what a page holds; expected --report OUT.html too")
+    if wanted.plot is not None and wanted.report is not None and wanted.plot.resolve() == wanted.report.resolve():
+        raise UsageError(f"--plot, --report {wanted.report}: expected two files")
+    for option, path, mark in (("--plot", wanted.plot, PICTURE), ("--report", wanted.report, PAGE)):
+        if path is not None:
+            expect_place(option, path, mark=mark, reads=(*paths, config), force=wanted.force)
 
 
 def _require(recording: Recording, wanted: Wanted) -> None:

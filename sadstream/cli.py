@@ -49,6 +49,7 @@ class Format(StrEnum):
     csv = "csv"
 
 
+ForceOption = Annotated[bool, typer.Option("--force", help="Also over a file that something else made.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; without it the defaults.")]
 ComputeOption = Annotated[Compute | None, typer.Option("--compute", help="Where the models run.")]
 
@@ -134,13 +135,14 @@ def score(
     report: Annotated[Path | None, typer.Option(help="One page of it: sound, attention, scores, episodes.")] = None,
     words: Annotated[bool, typer.Option("--words", help="What was said, in the report.")] = False,
     embed_audio: Annotated[bool, typer.Option("--embed-audio", help="The sound, in the report.")] = False,
+    force: ForceOption = False,
     config: ConfigOption = None,
     compute: ComputeOption = None,
 ) -> None:
     """Score recordings; bad ones are named and the rest is scored."""
     from sadstream.batch import Wanted, score_files
 
-    wanted = Wanted(output.value, plot, report, words, embed_audio)
+    wanted = Wanted(output.value, plot, report, words, embed_audio, force)
     code = score_files(recordings, wanted, config, compute.value if compute else None)
     if code:
         raise typer.Exit(code)
@@ -151,6 +153,7 @@ def calibrate(
     source: Annotated[str, typer.Option(help="mic, a recording's path, or - for raw PCM.")] = "mic",
     seconds: Annotated[float, typer.Option(min=10.0, max=3600.0, help="Of speech to hear.")] = 120.0,
     out: Annotated[Path | None, typer.Option(help="File for the numbers; default where the daemon looks.")] = None,
+    force: ForceOption = False,
     config: ConfigOption = None,
     compute: ComputeOption = None,
 ) -> None:
@@ -158,16 +161,17 @@ def calibrate(
     from sadstream.calibrate import Progress, voice_path
     from sadstream.calibrate import calibrate as hear
     from sadstream.run import configured, open_source
-    from sadstream.voice import write_voice
+    from sadstream.voice import expect_place, write_voice
 
     settings = configured(
         config, {"stream": {"source": source}, "compute": {"device": compute.value if compute else None}}
     )
+    path = voice_path(settings, out)
+    expect_place(path, (Path(source), config), force)
     for said in hear(open_source(settings.stream[0], settings), settings, seconds):
         if isinstance(said, Progress):
             print(f"heard {said.speech_s:.0f} of {said.wanted_s:.0f} s of speech", file=sys.stderr, flush=True)
             continue
-        path = voice_path(settings, out)
         write_voice(path, said)
         print(f"{path}: offset {said.offset_logit:+.2f} from {said.segments} segments, {said.speech_s:.0f} s of speech")
 
@@ -178,22 +182,25 @@ def enroll(
     source: Annotated[str, typer.Option(help="mic, a recording's path, or - for raw PCM.")] = "mic",
     seconds: Annotated[float, typer.Option(min=10.0, max=600.0, help="Of speech to hear.")] = 20.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the numbers; default where the daemon looks.")] = None,
+    force: ForceOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Learn one person's voice, so that `[voice] only` scores nobody else; only numbers are kept."""
     from sadstream.calibrate import Progress
     from sadstream.enroll import enroll as hear
-    from sadstream.enrolled import check_name, write_enrolled
+    from sadstream.enrolled import check_name, expect_place, write_enrolled
     from sadstream.people import speakers_folder
     from sadstream.run import configured, open_source
 
     check_name(name)
     settings = configured(config, {"stream": {"source": source}})
+    folder = out or speakers_folder(settings)
+    expect_place(folder, name, force)
     for said in hear(name, open_source(settings.stream[0], settings), settings, seconds):
         if isinstance(said, Progress):
             print(f"heard {said.speech_s:.0f} of {said.wanted_s:.0f} s of speech", file=sys.stderr, flush=True)
             continue
-        path = write_enrolled(out or speakers_folder(settings), said)
+        path = write_enrolled(folder, said)
         print(f"{path}: {said.segments} segments, {said.speech_s:.0f} s of speech; [voice] only = [{name!r}] uses it")
 
 
@@ -248,6 +255,7 @@ def history(
     as_json: Annotated[bool, typer.Option("--json", help="Score events, one a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A table.")] = False,
     plot: Annotated[Path | None, typer.Option(help="A picture as PNG.")] = None,
+    force: ForceOption = False,
     journal: Annotated[Path | None, typer.Option(help="The file; default the configuration's.")] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -261,8 +269,11 @@ def history(
     if as_json and as_csv:
         raise UsageError("history: expected one of --json and --csv")
     if plot is not None:
-        from sadstream.plot import plot_history
+        from sadstream.plot import MARK, plot_history, require_matplotlib
+        from sadstream.whole import expect_place
 
+        require_matplotlib()
+        expect_place("--plot", plot, mark=MARK, reads=(Path(path), config), force=force)
         found = len(past := list(scores(Path(path), since, until, stream)))
         if past:
             plot_history(past, plot)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from sadstream import whole
 from sadstream.errors import ConfigError, UnavailableError, UsageError
 from sadstream.header import Record
-from sadstream.whole import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,12 +83,18 @@ def read_enrolled(folder: Path, name: str, encoder: str) -> Enrolled:
     return person
 
 
+def expect_place(folder: Path, name: str, force: bool) -> None:
+    """Before anybody talks: the file can be written, over a person or over nothing."""
+    whole.make_folder("--out", folder)
+    whole.expect_place("--out", folder / f"{name}.json", mark=b'"sadstream-speaker"', force=force)
+
+
 def write_enrolled(folder: Path, person: Enrolled) -> Path:
     """Write the file whole or not at all, for its owner alone; ConfigError where it cannot be."""
     path = folder / f"{person.name}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, f"{person.model_dump_json(indent=2)}\n".encode(), mode=0o600)
+        whole.write_whole(path, f"{person.model_dump_json(indent=2)}\n".encode(), mode=0o600)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another folder with --out") from None
     return path

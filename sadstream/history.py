@@ -36,17 +36,16 @@ def scores(path: Path, since: str, until: str | None, stream: str | None) -> Ite
 
 
 def moment_s(text: str, now_s: float) -> float:
-    """`90s`, `30m`, `1h`, `2d` ago, or an ISO 8601 time (UTC unless it says otherwise), as seconds since 1970."""
+    """`90s`, `30m`, `1h`, `2d` ago, or an ISO 8601 time (local unless it says otherwise), as seconds since 1970."""
     ago = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smhd])", text, re.ASCII)
     if ago is not None:
         return now_s - float(ago[1]) * SECONDS[ago[2]]
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        return datetime.fromisoformat(text).timestamp()  # without a zone it is local
+    except (ValueError, OverflowError, OSError):  # no time, or none that this machine's clock can have
         raise UsageError(
-            f"{text!r}: expected an age such as 30m, 1h or 2d, or a time such as 2030-01-31T12:00"
+            f"{text!r}: expected an age such as 30m, 1h or 2d, or a local time such as 2030-01-31T12:00"
         ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _lines(found: Iterator[Score], output: Output) -> Iterator[str]:

@@ -31,6 +31,7 @@ RETRY_S = 4.0  # between two attempts on a disk that failed
 PRUNE_S = 600.0  # between two deletions of what is too old
 BUSY_S = 0.2  # for another program's lock
 DAY_S = 86_400.0
+SQLITE = b"SQLite format 3\0"  # how its files begin
 
 
 class Journal:
@@ -96,7 +97,28 @@ def check_path(path: Path) -> Path:
         raise ConfigError(f"journal.path = {path}: no folder {folder}; make it first")
     if not os.access(folder, os.W_OK | os.X_OK) or path.is_dir():
         raise ConfigError(f"journal.path = {path}: cannot be written; expected a file in a folder of the daemon's")
+    if not path.exists():
+        return path
+    start = b"no file"
+    try:
+        if path.is_file():  # a pipe would make us wait
+            with path.open("rb") as file:
+                start = file.read(len(SQLITE))
+    except OSError as error:
+        raise ConfigError(f"journal.path = {path}: cannot be read: {error.strerror}") from None
+    if start and (start != SQLITE or not _is_journal(path)):
+        raise ConfigError(f"journal.path = {path}: there already, and no journal of ours; expected another file")
     return path
+
+
+def _is_journal(path: Path) -> bool:
+    """A database without tables, or with the scores' own; one that is locked or damaged is looked at later."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:
+        return True
+    return not tables or "score" in tables
 
 
 def read(path: Path, since_s: float, until_s: float, stream: str | None = None) -> Iterator[Score]:

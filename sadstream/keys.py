@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sadstream.errors import ConfigError, MissingFileError, UsageError
+from sadstream.errors import ConfigError, MissingFileError, UnavailableError, UsageError
 
 # Z85: 40 printable letters for 32 bytes. No key begins with # or $, whose worth is beyond 2^32.
 KEY = re.compile(r"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
@@ -78,8 +78,12 @@ def new_key(path: Path) -> str:
         raise UsageError(f"{path}: there already; a key is not replaced, name another file") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}; name a file in a folder of yours") from None
-    with os.fdopen(file, "wb") as out:
-        out.write(secret + b"\n")
+    try:
+        with os.fdopen(file, "wb") as out:
+            out.write(secret + b"\n")
+    except OSError as error:
+        path.unlink()  # half a key is none
+        raise UnavailableError(f"{path}: cannot be written: {error.strerror}; make room, or write elsewhere") from None
     return public.decode()
 
 
@@ -102,9 +106,21 @@ def allow(path: Path, key: str, name: str) -> bool:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
-    with os.fdopen(file, "w") as out:
-        out.write(f"{key} {name}".rstrip() + "\n")
+    with os.fdopen(file, "wb") as out:
+        before = os.fstat(file).st_size
+        line = ("\n" if _ends_within_a_line(path) else "") + f"{key} {name}".rstrip() + "\n"
+        try:
+            out.write(line.encode())
+            out.flush()
+        except OSError as error:
+            os.ftruncate(file, before)  # half a line would lock everybody out
+            raise UnavailableError(f"{path}: cannot be written: {error.strerror}; make room") from None
     return True
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    content = path.read_bytes()
+    return bool(content) and not content.endswith(b"\n")
 
 
 def read_secret(path: Path) -> bytes:

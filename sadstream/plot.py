@@ -1,20 +1,24 @@
 """Pictures of a recording: waveform, segments and scores in one PNG."""
 
+import io
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sadstream.audio import SAMPLE_RATE, AudioFrame, to_float
+from sadstream.boundary import one_line
 from sadstream.errors import UnavailableError
 from sadstream.events import Score
 from sadstream.score import Scored
 from sadstream.sources import Recording
+from sadstream.whole import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+MARK = b"tEXtSoftware\0sadstream"  # in the pictures that are made here
 SAD, OTHER, WAVE = "#2f6db5", "#b9c2cc", "#6b7680"
 PEAK_HZ = 100  # points a second of the drawn waveform
 
@@ -40,13 +44,22 @@ def plot_recording(recording: Recording, found: Sequence[Scored], path: Path) ->
     )
     _draw_wave(wave, peaks, found)
     _draw_scores(score, found)
-    figure.suptitle(f"{recording.path.name}: {len(found)} segments, {sum(s.score.sad for s in found)} sad")
+    sad = sum(s.score.sad for s in found)
+    figure.suptitle(f"{one_line(recording.path.name)}: {len(found)} segments, {sad} sad", parse_math=False)
     try:
-        figure.savefig(path, dpi=120, format="png")
-    except OSError as error:
-        raise UnavailableError(f"{path}: cannot be written: {error.strerror}; choose another --plot") from None
+        _write(figure, path)
     finally:
         plt.close(figure)
+
+
+def _write(figure: Any, path: Path) -> None:
+    """The picture whole or not at all."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, format="png", metadata={"Software": "sadstream"})
+    try:
+        write_whole(path, picture.getvalue())
+    except OSError as error:
+        raise UnavailableError(f"--plot {path}: cannot be written: {error.strerror}; choose another file") from None
 
 
 def _peaks(recording: Recording) -> "NDArray[np.float32]":
@@ -98,15 +111,13 @@ def plot_history(scores: Sequence[Score], path: Path) -> None:
     )
     for (axes,), stream in zip(rows, streams, strict=True):
         own = [score for score in scores if score.stream == stream]
-        times = [datetime.fromisoformat(score.time) for score in own]
+        times = [datetime.fromisoformat(score.time).astimezone().replace(tzinfo=None) for score in own]
         axes.scatter(times, [s.p_sad for s in own], s=10, c=[SAD if s.sad else OTHER for s in own])
         axes.step(times, [s.threshold for s in own], where="post", color="black", linestyle="--", linewidth=1)
         axes.set_ylim(0.0, 1.0)
         axes.set_ylabel(f"{stream}\np_sad")
-    figure.suptitle(f"{len(scores)} scores, {sum(score.sad for score in scores)} sad (UTC)")
+    figure.suptitle(f"{len(scores)} scores, {sum(score.sad for score in scores)} sad (local time)")
     try:
-        figure.savefig(path, dpi=120, format="png")
-    except OSError as error:
-        raise UnavailableError(f"{path}: cannot be written: {error.strerror}; choose another --plot") from None
+        _write(figure, path)
     finally:
         plt.close(figure)

@@ -1,13 +1,14 @@
 """What `sadstream calibrate` knows of a voice: a few numbers in a file of the user's own."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from sadstream import whole
 from sadstream.errors import ConfigError, UnavailableError
 from sadstream.header import Record
-from sadstream.whole import write_whole
 
 
 class Voice(Record):
@@ -40,10 +41,16 @@ def read_voice(path: Path) -> Voice | None:
         ) from None
 
 
+def expect_place(path: Path, reads: Iterable[Path | None], force: bool) -> None:
+    """Before anybody talks: the file can be written, over a voice or over nothing."""
+    whole.make_folder("--out", path.parent)
+    whole.expect_place("--out", path, mark=b'"sadstream-voice"', reads=reads, force=force)
+
+
 def write_voice(path: Path, voice: Voice) -> None:
     """Write the file whole or not at all, for its owner alone; ConfigError where it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, f"{voice.model_dump_json(indent=2)}\n".encode(), mode=0o600)
+        whole.write_whole(path, f"{voice.model_dump_json(indent=2)}\n".encode(), mode=0o600)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another place with --out") from None

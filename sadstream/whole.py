@@ -1,17 +1,96 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and never over what is somebody else's."""
 
 import os
+import secrets
+import stat
+from collections.abc import Iterable
 from pathlib import Path
+
+from sadstream.errors import BusyError, UnavailableError, UsageError
+
+MARK_BYTES = 16_384  # of a file, in which its mark stands
+PROBE_BYTES = 4096  # a page: a full disk has no room for it
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Put `content` under this name in one step, with these permissions less the umask; OSError leaves what was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Put `content` under this name in one step, with these permissions less the umask; OSError leaves what was.
+
+    A link stays one, and its target is replaced; a device (`/dev/null`) and a pipe are written to.
+    """
+    if path.exists() and _takes_bytes(path.stat().st_mode):
+        with path.open("wb") as device:
+            device.write(content)
+        return
+    target = path.resolve() if path.is_symlink() else path
+    temporary = _beside(target)
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def expect_place(
+    option: str, path: Path, *, mark: bytes = b"", reads: Iterable[Path | None] = (), force: bool = False
+) -> None:
+    """Before the work: that a file can be written there, and that nothing is lost by it.
+
+    mark: what a file that the same command made holds near its start; such a file is replaced, others with `force`.
+    reads: inputs, which are never written over. Raises UsageError, BusyError (73) and UnavailableError.
+    """
+    try:
+        found = path.stat() if path.exists() else None
+        for source in reads:
+            if found is not None and source is not None and source.exists() and source.samefile(path):
+                raise UsageError(f"{option} {path}: is read from; expected another file")
+        if found is not None and _takes_bytes(found.st_mode):
+            return
+        if found is not None and not stat.S_ISREG(found.st_mode):
+            raise BusyError(f"{option} {path}: there already, and no file; choose another")
+        if found is not None and not force and not _is_marked(path, mark):
+            raise BusyError(f"{option} {path}: there already, made by something else; choose another, or add --force")
+        _probe(path.resolve() if path.is_symlink() else path)
+    except (OSError, RuntimeError) as error:  # pathlib's own for a loop of links
+        reason = getattr(error, "strerror", None) or "a loop of links"
+        raise UnavailableError(
+            f"{option} {path}: cannot be written: {reason}; choose a place in a folder of yours"
+        ) from None
+
+
+def make_folder(option: str, folder: Path) -> None:
+    """The folder, made where there is none; BusyError for what is none, UnavailableError where none can be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise BusyError(f"{option} {folder}: {error.filename} is no folder; choose another") from None
+    except OSError as error:
+        raise UnavailableError(f"{option} {folder}: cannot be made: {error.strerror}; choose another") from None
+
+
+def _probe(target: Path) -> None:
+    temporary = _beside(target)
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(bytes(PROBE_BYTES))
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _beside(target: Path) -> Path:
+    # Of no longer a name than the file may have itself.
+    return target.with_name(f".sadstream-{secrets.token_hex(4)}")
+
+
+def _takes_bytes(mode: int) -> bool:
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+
+
+def _is_marked(path: Path, mark: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return bool(mark) and mark in file.read(MARK_BYTES)
+    except OSError:
+        return False

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sadstream.analyze import Analyzer
 from sadstream.audio import AudioFrame
+from sadstream.boundary import one_line
 from sadstream.episode import Turn
 from sadstream.errors import UnavailableError, UsageError
 from sadstream.mood import MoodPlan
@@ -13,6 +14,7 @@ from sadstream.score import Scored
 from sadstream.sources import Recording, to_flac
 from sadstream.whole import write_whole
 
+MARK = b'<meta name="generator" content="sadstream '  # in the pages that are made here
 LONGEST_S = 3600  # a page of an hour has some 12 MB, and browsers draw it; longer ones help nobody
 
 
@@ -22,8 +24,6 @@ def require_pictures(recording: Recording, path: Path) -> None:
         import PIL.Image  # noqa: F401
     except ImportError:
         raise UnavailableError("--report: needs Pillow; pip install 'sadstream[plot]'") from None
-    if not path.parent.is_dir():
-        raise UnavailableError(f"--report {path}: no folder {path.parent}; make it first")
     if recording.duration_s > LONGEST_S:
         raise UsageError(
             f"--report {path}: {recording.path.name} is {recording.duration_s / 60:.0f} minutes long: expected at most "
@@ -41,7 +41,7 @@ def story(
 ) -> Story:
     """What the page will tell; words: also of what was said."""
     return Story(
-        name=recording.path.name,
+        name=one_line(recording.path.name),
         duration_s=recording.duration_s,
         segments=tuple(told(scored, analyzer.header.attention_step_s, words) for scored in found),
         episodes=last_turns(turns),

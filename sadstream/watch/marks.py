@@ -5,7 +5,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sadstream.errors import UnavailableError
+from sadstream.errors import BusyError, UnavailableError
 from sadstream.events import Score
 
 
@@ -14,6 +14,7 @@ class Marks:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        _expect_marks(path)
         self._append("")
 
     def add(self, score: Score | None) -> str:
@@ -36,3 +37,18 @@ class Marks:
             raise UnavailableError(
                 f"--marks {self._path}: cannot be written: {error.strerror}; choose another file"
             ) from None
+
+
+def _expect_marks(path: Path) -> None:
+    """BusyError for what is there and is no file of marks."""
+    try:
+        if not path.exists():
+            return
+        if path.is_file():  # a pipe would make us wait
+            with path.open("rb") as file:
+                first = file.readline(4096)
+            if not first or b'"time":' in first:
+                return
+    except OSError as error:
+        raise UnavailableError(f"--marks {path}: cannot be read: {error.strerror}; choose another file") from None
+    raise BusyError(f"--marks {path}: there already, and no file of marks; choose another")
