@@ -1,5 +1,8 @@
 """The configuration: one frozen record a stage, every key checked before anything starts."""
 
+import codecs
+import difflib
+import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from sadstream import address
 from sadstream.audio import FRAME_MS, SEGMENT_FRAMES
+from sadstream.boundary import at_home
 from sadstream.errors import ConfigError, MissingFileError
 from sadstream.events import DEFAULT_ENDPOINT
 from sadstream.keys import NEEDS_KEYS, has_credentials
 
 LONGEST_BYTES = 1_000_000  # of a file of settings; every key with a comment is a hundredth of it
+LONGEST_SHOWN = 80
 Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 Dbfs = Annotated[float, Field(ge=-80.0, le=0.0)]
@@ -22,6 +27,14 @@ class Table(BaseModel):
     """A TOML table: frozen, no unknown key, no NaN, no silent conversion from text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _at_home(cls, value: Any) -> Any:
+        """`~` is the home in every path; no value holds a NUL, which no path can."""
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("expected text without NUL")
+        return at_home(value) if isinstance(value, str) else value
 
 
 class StreamConfig(Table):
@@ -227,17 +240,32 @@ def load(path: Path | None) -> Config:
 def read_table(path: Path) -> dict[str, Any]:
     """The table in a TOML file, its BOM left out; ConfigError for what is none, FileNotFoundError where nothing is."""
     try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST_BYTES + 1)  # /dev/zero has no end
-        if len(content) > LONGEST_BYTES:
-            raise ConfigError(f"{path}: cannot be read as TOML: more than {LONGEST_BYTES} bytes")
-        return tomllib.loads(content.decode("utf-8-sig"))
+        return tomllib.loads(_text(path))
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, no TOML, a number of 5,000 digits
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
+        what = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot be read as TOML: {what}") from None
     except RecursionError:
         raise ConfigError(f"{path}: cannot be read as TOML: nested too deeply") from None
+
+
+def _text(path: Path) -> str:
+    """A file's text, with or without a byte-order mark; ValueError says why it can be no configuration."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):  # a pipe would be read once, and SIGHUP reads again
+        raise ValueError("expected a file, found " + ("a folder" if stat.S_ISDIR(mode) else "a pipe or a socket"))
+    with path.open("rb") as file:
+        content = file.read(LONGEST_BYTES + 1)  # /dev/zero has no end
+    if len(content) > LONGEST_BYTES:
+        raise ValueError(f"more than {LONGEST_BYTES} bytes")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise ValueError("expected UTF-8, found UTF-16; save it again as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"expected UTF-8, found another encoding at line {line}; save it again as UTF-8") from None
 
 
 def parse(table: dict[str, Any], where: str) -> Config:
@@ -267,7 +295,35 @@ def _line(detail: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
-        return f"{key}: unknown key; `sadstream config show` lists the known ones"
+        return f"{key}: unknown key; {_meant(detail['loc'])}`sadstream config show` lists the known ones"
+    if detail["loc"] == ("stream",) and isinstance(detail["input"], dict):
+        return "stream: expected [[stream]] with two brackets, one for each thing to listen to; found [stream]"
+    if detail["type"] == "model_type":
+        brackets = f"[[{key}]]" if isinstance(detail["input"], list) else f"{key} = {_shown(detail['input'])}"
+        return f"{key}: expected a table [{key}]; found {brackets}"
     if detail["type"] == "value_error" and not isinstance(detail["input"], str | int | float):
         return f"{key}.{message}" if key else str(message)
-    return f"{key} = {detail['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{key} = {_shown(detail['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def _meant(loc: tuple[int | str, ...]) -> str:
+    """What an unknown key was probably meant to be: the nearest here, else the same one in another table."""
+    *above, wrong = (str(part) for part in loc if not isinstance(part, int))
+    tables = {name: model.model_fields for name, model in _tables().items()}
+    known = tables.get(above[0], {}) if above else {**Config.model_fields}
+    near = difflib.get_close_matches(wrong, known, n=1)
+    if near:
+        return f"did you mean {near[0]}? "
+    found = [f"[[{name}]]" if name == "stream" else f"[{name}]" for name, keys in tables.items() if wrong in keys]
+    return f"it belongs to {' or '.join(found)}; " if found else ""
+
+
+def _tables() -> dict[str, type[Table]]:
+    return {name: type(field.default) for name, field in Config.model_fields.items() if name != "stream"} | {
+        "stream": StreamConfig
+    }

@@ -1,10 +1,13 @@
 """A configuration is valid as a whole or refused in one line that names key, value and what was expected."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 from sadstream import config
+from sadstream.config import Config, load, parse
 from sadstream.errors import ConfigError, MissingFileError
 from sadstream.toml import to_toml
 from train.config import load_preset
@@ -118,3 +121,70 @@ def test_the_commented_file_that_ships_holds_every_default() -> None:
 def test_a_record_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         config.Config().vad.aggressiveness = 3  # type: ignore[misc]
+
+
+WRITTEN = [
+    ("[stream]\nsource = 'mic'", "[[stream]] with two brackets"),
+    ("[[vad]]\naggressiveness = 2", "expected a table [vad]; found [[vad]]"),
+    ("vad = 3", "expected a table [vad]; found vad = 3"),
+    ("[jurnal]\npath = 'a'", "did you mean journal?"),
+    ("[vad]\naggresiveness = 2", "did you mean aggressiveness?"),
+    ("[[stream]]\nsuorce = 'mic'", "did you mean source?"),
+    ("endpoint = 'ipc:///a'", "it belongs to [publish]"),
+    ("[vad]\naggressiveness = 1\naggressiveness = 2", "cannot be read as TOML"),
+    ("[vad]\naggressiveness = 2030-01-31", "vad.aggressiveness = datetime.date"),
+    ("[vad]\ndecay_db_s = nan", "vad.decay_db_s"),
+    ("[journal]\npath = 'a\\u0000b'".replace("'", '"'), "without NUL"),
+    ("a = " + "[" * 5000 + "]" * 5000, "cannot be read as TOML"),
+    ("a = " + "9" * 5000, "cannot be read as TOML"),
+    ("#" * 1_000_001, "more than 1000000 bytes"),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), WRITTEN, ids=[says for _, says in WRITTEN])
+def test_what_was_meant_is_said(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+
+    with pytest.raises(ConfigError, match=re.escape(says)) as error:
+        load(tmp_path / "a.toml")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
+def test_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.toml").write_bytes("# Gerät\n[vad]\naggressiveness = 1".encode(encoding))
+
+    with pytest.raises(ConfigError, match="expected UTF-8"):
+        load(tmp_path / "a.toml")
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes("[vad]\naggressiveness = 1".encode("utf-8-sig"))
+
+    assert load(tmp_path / "a.toml").vad.aggressiveness == 1
+
+
+def test_a_configuration_is_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "loop", tmp_path / ("x" * 300)):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            load(path)
+    assert load(Path(os.devnull)) == Config()
+
+
+def test_a_tilde_is_the_home_in_every_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    table = {
+        "stream": [{"source": "~/a.wav"}],
+        "journal": {"path": "~/a"},
+        "voice": {"path": "~/a", "speakers": "~/a"},
+        "model": {"checkpoint": "~/a"},
+        "publish": {"endpoint": "ipc://~/a", "secret_key": "~/a", "allow": "~/a"},
+    }
+    found = parse(table, "here")
+
+    assert found.stream[0].source == "/home/me/a.wav"
+    assert found.publish.endpoint == "ipc:///home/me/a"
+    assert "~" not in found.model_dump_json()

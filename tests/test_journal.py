@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 import signal
 import sqlite3
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from wire import a_score, assert_true_to_contract
 
 from sadstream.errors import ConfigError, DataError, MissingFileError, UsageError
 from sadstream.events import Score, to_json
-from sadstream.history import moment_s
+from sadstream.history import moment_s, print_history
 from sadstream.journal import PENDING, Journal, check_path, read, unix_s
 from sadstream.pipeline import Aside
 
@@ -316,7 +317,7 @@ def test_history_without_a_journal_is_one_line(arguments: tuple[str, ...], code:
 def test_moments() -> None:
     assert moment_s("90s", 1000.0) == 910.0
     assert moment_s("1.5h", 10_000.0) == 4600.0
-    assert moment_s("1970-01-02", 0.0) == DAY_S
+    assert moment_s("1970-01-02T00:00Z", 0.0) == DAY_S
     assert moment_s("1970-01-01T02:00+01:00", 0.0) == 3600.0
     assert unix_s("1970-01-01T00:00:01.500Z") == 1.5
     with pytest.raises(UsageError, match="expected an age"):
@@ -326,3 +327,33 @@ def test_moments() -> None:
 def test_a_missing_journal_says_how_to_have_one(path: Path) -> None:
     with pytest.raises(MissingFileError, match="path"):
         stored(path)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "Europe/Berlin", "America/St_Johns", "UTC"])
+def test_a_time_without_a_zone_is_local_as_what_is_printed(
+    zone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Winter, summer, and either side of a change of the clocks; what history prints finds the score again."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        path = tmp_path / "scores.sqlite"
+        moments = ["2026-01-15T12:00:00.000Z", "2026-07-15T12:00:00.000Z", "2026-03-29T00:59:59.000Z"]
+        moments += ["2026-03-29T01:00:01.000Z"]
+        journal = Journal(path, 36_500.0)
+        journal.write([replace(scored(number), time=moment) for number, moment in enumerate(moments)])
+        journal.close()
+        for moment in moments:
+            local = f"{datetime.fromtimestamp(unix_s(moment), UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+            until = f"{datetime.fromtimestamp(unix_s(moment) + 1, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+            assert print_history(path, local, until, None, "text") == 1
+            assert capsys.readouterr().out.startswith(local)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31T23:59", "soon", "12:00", "2026-13-01"])
+def test_what_is_no_time_of_this_clock_is_said_or_taken(text: str) -> None:
+    with suppress(UsageError):
+        assert math.isfinite(moment_s(text, 0.0))
