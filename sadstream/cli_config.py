@@ -19,8 +19,9 @@ def config_show(path: Annotated[Path | None, typer.Argument(metavar="[FILE]")] =
 
 @app.command("check")
 def config_check(path: Annotated[Path | None, typer.Argument(metavar="[FILE]")] = None) -> None:
-    """Check a configuration file without starting anything."""
+    """Say what `run` would say: the models are loaded, nothing is bound, and no microphone is opened."""
     from sadstream.config import load
+    from sadstream.run import check
 
-    load(path)
+    check(load(path))
     print(f"{path or 'the defaults'}: valid")

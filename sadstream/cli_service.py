@@ -95,10 +95,13 @@ def service_upgrade(
 ) -> None:
     """Make a checkpoint the service's current one; it takes effect at the next start."""
     from sadstream import checkpoint as checkpoints
-    from sadstream import install, releases
+    from sadstream import install, plan, releases
+    from sadstream.card import read_card
 
     path = checkpoints.default_path() if checkpoint == "default" else Path(checkpoint)
     sha = releases.upgrade(to or install.layout(user).checkpoints, path)
+    if read_card(path, sha) is None:
+        print(f"no episodes from now on: {plan.NO_CARD.format(path)}")
     print(f"current: {sha}; takes effect at the next start (systemctl restart sadstream)")
 
 

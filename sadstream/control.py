@@ -68,7 +68,13 @@ def control_path(endpoint: str) -> Path:
 def runtime_folder() -> Path:
     """The session's folder; without a session one in /tmp, of which the owner is checked when it is used."""
     given = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    return Path(given) if Path(given).is_dir() else Path(tempfile.gettempdir()) / f"sadstream-{os.getuid()}"
+    if Path(given).is_dir():
+        return Path(given)
+    try:
+        temporary = tempfile.gettempdir()
+    except FileNotFoundError:  # a root that is read-only, without a tmp: there will be no control, which is said
+        temporary = "/tmp"  # noqa: S108
+    return Path(temporary) / f"sadstream-{os.getuid()}"
 
 
 def _own(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Prometheus metrics, by the official client, on an endpoint of this machine; only when configured."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, get_args
 
 from sadstream.errors import BusyError, UnavailableError
@@ -54,14 +55,17 @@ class Metrics:
                 self._state.labels(stream, state).set(state == event.state)
 
 
+def require() -> None:
+    """UnavailableError where the client library is missing."""
+    if find_spec("prometheus_client") is None:
+        raise UnavailableError("metrics.listen: the client library is missing; pip install 'sadstream[metrics]'")
+
+
 def serve(listen: str) -> Callable[[Score | Status | Gap], None]:
     """An observer whose counts can be scraped at HOST:PORT; the client library brings its own thread for that."""
-    try:
-        from prometheus_client import CollectorRegistry, start_http_server
-    except ImportError:
-        raise UnavailableError(
-            "metrics.listen: the client library is missing; pip install 'sadstream[metrics]'"
-        ) from None
+    require()
+    from prometheus_client import CollectorRegistry, start_http_server
+
     host, _, port = listen.rpartition(":")
     registry = CollectorRegistry()
     metrics = Metrics(registry)

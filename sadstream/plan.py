@@ -5,13 +5,15 @@ import logging
 from pathlib import Path
 
 from sadstream import checkpoint
-from sadstream.card import Card, Offset, read_card
+from sadstream.card import DEFAULT_FALSE_ALARMS_H, Card, Offset, read_card
 from sadstream.config import Config
 from sadstream.errors import ConfigError, UnavailableError
 from sadstream.mood import MoodPlan, plan
 from sadstream.voice import Voice, default_path, read_voice
 
 log = logging.getLogger("sadstream")
+
+NO_CARD = "{} has no card of its own that says how seldom they are wrong; `sadstream-train days` makes one"
 
 
 def checkpoint_path(config: Config) -> Path:
@@ -35,6 +37,15 @@ def read_plan(config: Config) -> MoodPlan:
     kept = f"episodes at {made.false_alarms_h:g} false alarms an hour" if made.false_alarms_h else "no episodes"
     log.info("mood: %s; offset %s (%+.2f)", kept, offset, made.offset_logit)
     return made
+
+
+def without_episodes(config: Config, made: MoodPlan) -> str:
+    """Why nothing will be said of episodes; empty where it will, or where nobody wants it."""
+    if made.false_alarms_h or config.episode.false_alarms_h == 0.0:
+        return ""
+    if made.uncertain is None:
+        return f"no episodes: {NO_CARD.format(checkpoint_path(config))}"
+    return f"no episodes: the card of {checkpoint_path(config)} keeps no {DEFAULT_FALSE_ALARMS_H:g} false alarm an hour"
 
 
 def _card(path: Path, model: str, needed: bool) -> Card | None:

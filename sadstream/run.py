@@ -23,7 +23,7 @@ from sadstream.hold import Hold
 from sadstream.journal import Journal, check_path
 from sadstream.microphone import Microphone
 from sadstream.pipeline import Aside
-from sadstream.plan import read_plan
+from sadstream.plan import read_plan, without_episodes
 from sadstream.publish import Publisher
 from sadstream.remote import Remote, is_address, shown
 from sadstream.reports import Analyze, Gap, Load, Ready, Say
@@ -53,16 +53,20 @@ def run_daemon(
         faulthandler.enable()  # a crash or the watchdog's SIGABRT says where each thread was: code, no values
     config = configured(path, changes)
     logs.set_up(config.service.log_level)
-    sources = open_sources(config)
+    refuse_shared_pipes(config)
+    sources = [open_source(stream, config) for stream in config.stream]
     log.info("%s", promise(config))
     if config.publish.text:
         log.warning("publish.text is on: every word that is heard goes to every subscriber of this endpoint")
-    beside = ExitStack()
+    beside, plan = ExitStack(), read_plan(config)
+    if missing := without_episodes(config, plan):
+        log.warning("%s", missing)
     options = RunOptions(
         pace_realtime,
         wait_subscriber_s,
         require_device,
-        plan=read_plan(config),
+        plan=plan,
+        notes=(missing,) if missing else (),
         hold=Hold(config.publish.endpoint) if any(source.live for source in sources) else None,
         is_cut=Tether().is_cut,
         read_again=None if path is None else lambda: configured(path, changes),
@@ -86,6 +90,21 @@ def run_daemon(
         with suppress(OSError, ValueError, AttributeError):  # full, closed, or never there
             stream.flush()
     os._exit(code)  # a thread may hang, and to take PyTorch apart takes seconds; nothing is left to be done
+
+
+def check(config: Config) -> None:
+    """Raise what `run` would raise before it listens: its models are loaded, nothing is bound, heard or written."""
+    refuse_shared_pipes(config)
+    for stream in config.stream:
+        if stream.source not in STANDARD_INPUT:  # ours is not the daemon's
+            open_source(stream, config)
+    read_plan(config)
+    Publisher.configured(config.publish)
+    if config.journal.path is not None:
+        check_path(Path(config.journal.path))
+    if config.metrics.listen is not None:
+        metrics.require()
+    load_models(config, lambda _: None)
 
 
 def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Score | Status | Gap], None], ...]:
@@ -114,8 +133,8 @@ def described(bug: BugError) -> str:
     return f"{type(error).__name__} (its message is left out: it may hold words)\n{frames}"
 
 
-def open_sources(config: Config) -> list[Source]:
-    """The sources of all streams; ConfigError where two would take each other's sound away."""
+def refuse_shared_pipes(config: Config) -> None:
+    """ConfigError where two streams would take each other's sound away."""
     taken: dict[str, str] = {}
     for stream in config.stream:
         only = "-" if stream.source in STANDARD_INPUT else os.path.realpath(stream.source)
@@ -127,7 +146,6 @@ def open_sources(config: Config) -> list[Source]:
                 "pieces: expected one stream a pipe; make a second pipe (tee)"
             )
         taken[only] = stream.name
-    return [open_source(stream, config) for stream in config.stream]
 
 
 def open_source(stream: StreamConfig, config: Config) -> Source:

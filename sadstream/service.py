@@ -56,6 +56,7 @@ class RunOptions:
     read_again: Callable[[], Config] | None = None  # the configuration, at SIGHUP
     is_cut: Callable[[], bool] = lambda: False  # from the terminal that it is to end with
     plan: MoodPlan = NO_PLAN
+    notes: tuple[str, ...] = ()  # for whoever asks for the status
     hold: Hold | None = None  # where a pause outlives the run, if it may
     observers: tuple[Callable[[Score | Status | Gap], None], ...] = ()  # of all that is said
 
@@ -326,7 +327,7 @@ class Service:
                 )
                 for name, s in self._streams.items()
             ),
-            notes=self._notes,
+            notes=(*self._options.notes, *self._notes),
         )  # fmt: skip
 
     def _keep(self, paused: bool) -> None:
