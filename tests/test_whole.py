@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -201,3 +202,22 @@ def test_marks_go_to_no_file_of_somebody_else(tmp_path: Path) -> None:
     for path in (somebody_elses(tmp_path), tmp_path, tmp_path / "pipe"):
         with pytest.raises(BusyError, match="no file of marks"):
             Marks(path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["export", "RUN", "--out", "{out}"], ["open", "--data", "DATA", "--out", "{out}"], ["prepare", "csv", "{out}"]],
+    ids=lambda words: words[0],
+)
+def test_no_command_of_the_workshop_writes_over_somebody_elses_file(words: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "manifest.csv"
+    out.write_text("path,label\na.wav,sad\n")
+    more = ["--out", str(tmp_path)] if words[0] == "prepare" else []
+    done = subprocess.run(
+        [sys.executable, "-m", "train.cli", *(word.format(out=out) for word in words), *more],
+        check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert done.returncode in (2, 73), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert out.read_text() == "path,label\na.wav,sad\n"

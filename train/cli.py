@@ -8,6 +8,9 @@ import typer
 
 from sadstream.boundary import enter
 from sadstream.errors import DataError, UnavailableError, UsageError
+from sadstream.whole import expect_place, make_folder
+
+CHECKPOINT = b"sadstream-checkpoint"  # stands at the start of each
 
 app = typer.Typer(
     name="sadstream-train",
@@ -28,6 +31,7 @@ SpeechOption = Annotated[
     str | None, typer.Option("--audio-encoder", help="Whisper's name, or the folder of an AutoModel speech encoder.")
 ]
 TextOption = Annotated[str | None, typer.Option("--text-encoder", help="Name or folder; without it the preset's.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Also over a file that something else made.")]
 SEED = typer.Option(min=0, help="Of weights, order and oversampling.")
 
 
@@ -37,10 +41,14 @@ def prepare(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The corpus in its official layout, or a CSV file.")],
     out: Annotated[Path, typer.Option(help="Folder for manifest.csv.")],
     allow_partial: PartialOption = False,
+    force: ForceOption = False,
 ) -> None:
     """Read a corpus, check its counts, write its manifest."""
     from train.corpora import prepare as prepare_corpus
+    from train.manifest import COLUMNS, NAME
 
+    if (out / NAME).exists():
+        expect_place("--out", out / NAME, mark=",".join(COLUMNS).encode(), reads=(folder,), force=force)
     prepared = prepare_corpus(corpus, folder, out, allow_partial, say)
     rows, path = prepared.manifest.rows, out / "manifest.csv"
     print(f"{path}: {len(rows):,} utterances, {sum(row.sad for row in rows):,} sad")
@@ -108,10 +116,12 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, evaluated under strict.")],
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("sadstream.safetensors"),
     cache: CacheOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Make the daemon's checkpoint of a run; strict protocol only."""
     from train.session import Session
 
+    expect_place("--out", out, mark=CHECKPOINT, force=force)
     sha256 = Session.start(cache, "cpu", 0).export(run, out)
     print(f"{out}: {sha256[:12]}; use it with: [model] checkpoint = '{out.resolve()}'")
 
@@ -176,6 +186,7 @@ def open_data(
     config: Annotated[Path | None, typer.Option(help="TOML; without it configs/open.toml.")] = None,
     cache: CacheOption = None,
     provisional: Annotated[bool, typer.Option("--provisional", help="Say in the header that it is.")] = False,
+    force: ForceOption = False,
     ladder: Annotated[Path | None, typer.Option(help="Instead: the thesis's systems on the same data, here.")] = None,
     preset: PresetOption = "thesis-small",
     epochs: Annotated[int | None, typer.Option(min=1, help="Of the ladder, at most; else the preset's.")] = None,
@@ -193,6 +204,8 @@ def open_data(
         session = Session.start(cache, "auto", 0)
         print(climb(data, ladder, session.preset(preset, epochs=epochs, text_encoder=text_encoder), session, say))
         return
+    make_folder("--out", out.parent)
+    expect_place("--out", out, mark=CHECKPOINT, reads=(config,), force=force)
     chosen = read_config(config or presets_folder() / "open.toml")
     print(make_checkpoint(data, out, chosen, cache or default_folder(), provisional))
 

@@ -30,7 +30,7 @@ class Terminal:
     def __init__(self) -> None:
         self._console = Console(highlight=False)
         self.drawn = self._console.is_terminal and not self._console.is_dumb_terminal
-        self.keys = sys.stdin.isatty()
+        self.keys = sys.stdin is not None and sys.stdin.isatty()  # None: closed
         self.gone = False  # closed by whoever held its other end
         self._shown: list[str] = []
         self._size = (0, 0)
