@@ -1,12 +1,13 @@
 """`sadstream service`: the daemon under systemd, installed from a checkout or a wheel, and removed without a trace."""
 
+import grp
 import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import distribution
@@ -14,15 +15,19 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from sadstream import __version__
+from sadstream.accounts import MADE, NAME, Accounts, Run
 from sadstream.catalogue import models_dir
 from sadstream.errors import UnavailableError, UsageError
 from sadstream.hold import Hold
 from sadstream.releases import CURRENT
 
-Run = Callable[[Sequence[str]], None]
-
 HOMES = ("/root", "/home", "/run/user")  # ProtectHome=yes hides them from the system's units
 SYSTEM_PYTHON = "/usr/bin/python3"
+CONFIG_NAME = "sadstream.toml"
+# The service and its instances, as patterns: of what systemd does not know, nothing is said.
+ALL = ("sadstream[.]service", "sadstream@*.service")
+# Who says little beside what was refused: of these the refusal is shown as one line.
+TERSE = ("groupadd", "groupdel", "systemctl", "useradd", "userdel", "usermod")
 
 SAYS = """\
 sadstream will run as a service of {whom}, now and after every start.
@@ -56,6 +61,7 @@ class Layout:
     configuration: Path
     units: Path
     endpoint: str
+    runtime_units: Path  # of this boot alone: `systemctl edit --runtime`
 
     @property
     def models(self) -> Path:
@@ -80,63 +86,93 @@ def layout(user: bool, root: Path = Path("/")) -> Layout:
     if not user:
         return Layout(
             False, root / "opt/sadstream", root / "var/lib/sadstream", root / "etc/sadstream",
-            root / "etc/systemd/system", f"ipc://{root / 'run/sadstream/pub'}",
+            root / "etc/systemd/system", f"ipc://{root / 'run/sadstream/pub'}", root / "run/systemd/system",
         )  # fmt: skip
     home = root / str(Path.home()).lstrip("/")
     share = home / ".local/share/sadstream"
     runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
     return Layout(
         True, share / "venv", share, home / ".config/sadstream", home / ".config/systemd/user",
-        f"ipc://{root / runtime.lstrip('/')}/sadstream/pub",
+        f"ipc://{root / runtime.lstrip('/')}/sadstream/pub", root / runtime.lstrip("/") / "systemd/user",
     )  # fmt: skip
 
 
 def install(where: Layout, run: Run, yes: bool, ask: Callable[[str], str] = input) -> None:
-    """Environment, models, checkpoint, configuration, units; then the service starts."""
+    """Environment, models, checkpoint, configuration, units; then the service starts.
+
+    One that broke off is repeated by the same command, and undone by `uninstall`.
+    """
     print(SAYS.format(whom="you" if where.user else "this machine", endpoint=where.endpoint))
     if not yes and ask("Install it? Type yes: ").strip().lower() != "yes":
         raise UsageError("service install: not confirmed, so nothing was done")
     sources = {name: _unit(name) for name in where.unit_files}
     python = interpreter(where.user)
+    # The system's service reads all this as a user of its own; its owner must be able to, whatever the umask.
+    os.umask(os.umask(0o022) & 0o077 if where.user else 0o022)
+    where.state.mkdir(parents=True, exist_ok=True)
     if not where.user:
-        os.umask(0o022)  # the service reads its environment and configuration as a user of its own
+        where.state.chmod(0o755)
+        Accounts(where.state).make(run)
+    _make_environment(where, python, run)
+    _write_configuration(where)
+    for folder in (where.models, where.checkpoints):
+        _make_readable(folder)
+    where.units.mkdir(parents=True, exist_ok=True)
+    for name, source in sources.items():
+        shutil.copyfile(source, where.units / where.unit_files[name])
+    _systemctl(where, run, ["daemon-reload"], ["enable", "sadstream.service"])
+    _systemctl(where, run, ["reset-failed", *ALL], ["restart", "sadstream.service"])
+    print(f"installed; `sadstream service status{' --user' if where.user else ''}` says how it is")
+    if where.user:
+        print("it runs while you are logged in; from the machine's start on with `loginctl enable-linger`")
+
+
+def uninstall(where: Layout, run: Run) -> None:
+    """Remove all that `install` made, however far it got: units, environment, models, configuration, accounts.
+
+    What a tool of the system refuses is said and the rest done; UnavailableError at the end, and it can be repeated.
+    """
+    refused: list[str] = []
+
+    def tried(command: Sequence[str]) -> None:
+        try:
+            run(command)
+        except UnavailableError as error:
+            refused.append(str(error))
+            print(f"sadstream: {error}", file=sys.stderr)
+
+    _systemctl(where, tried, ["stop", *ALL], ["reset-failed", *ALL])
+    for path in _unit_traces(where):
+        _remove(path)
+    _systemctl(where, tried, ["daemon-reload"])
+    Hold(where.endpoint).set(False)  # a user's own is kept where the runs by hand keep theirs
+    if not where.user:
+        Accounts(where.state).remove(tried)
+    for path in _strangers(where):
+        print(f"{path}: not made by the installation; removed with it")
+    _remove(where.environment)
+    _remove(where.configuration)
+    for path in where.state.iterdir() if refused and where.state.is_dir() else [where.state]:
+        if not refused or path.name != MADE:  # which says what is still to be removed
+            _remove(path)
+    if refused:
+        raise UnavailableError(f"service uninstall: {len(refused)} step(s) refused, see above; mend that and try again")
+    left = [str(folder) for folder in (where.environment, where.state, where.configuration) if folder.exists()]
+    if left:
+        raise UnavailableError(f"service uninstall: could not remove {', '.join(left)}; remove it by hand")
+
+
+def _make_environment(where: Layout, python: str, run: Run) -> None:
+    """The program in an environment of its own, its models, its first checkpoint."""
     run([python, "-m", "venv", "--clear", str(where.environment)])
     program = str(where.environment / "bin/sadstream")
     run([str(where.environment / "bin/python"), "-m", "pip", "install", "--quiet", f"{origin()}"])
     run([program, "doctor", "--fix", "--only", "torchaudio"])
-    where.state.mkdir(parents=True, exist_ok=True)
     here = ["--from", str(models_dir())] if models_dir().is_dir() else []
     run([program, "models", "fetch", "--to", str(where.models), *here])
     if not (where.checkpoints / CURRENT).exists():
         scope = ["--user"] if where.user else []
         run([program, "service", "upgrade", "default", "--to", str(where.checkpoints), *scope])
-    _write_configuration(where)
-    where.state.chmod(0o755)
-    for folder in (where.models, where.checkpoints):
-        _make_readable(folder)
-    if not where.user and run is system:
-        run(["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", "sadstream"])
-    where.units.mkdir(parents=True, exist_ok=True)
-    for name, source in sources.items():
-        shutil.copyfile(source, where.units / where.unit_files[name])
-    _systemctl(where, run, ["daemon-reload"], ["enable", "--now", "sadstream.service"])
-    print(f"installed; `sadstream service status{' --user' if where.user else ''}` says how it is")
-
-
-def uninstall(where: Layout, run: Run) -> None:
-    """Remove all that `install` made: service, environment, models, checkpoints, configuration, units."""
-    _systemctl(where, run, ["disable", "--now", "sadstream.service"])
-    for unit in where.unit_files.values():
-        (where.units / unit).unlink(missing_ok=True)
-    for folder in (where.environment, where.state, where.configuration):
-        shutil.rmtree(folder, ignore_errors=True)
-    Hold(where.endpoint).set(False)  # a user's own is kept where the runs by hand keep theirs
-    _systemctl(where, run, ["daemon-reload"])
-    if not where.user and run is system:
-        run(["userdel", "sadstream"])
-    left = [str(folder) for folder in (where.environment, where.state, where.configuration) if folder.exists()]
-    if left:
-        raise UnavailableError(f"service uninstall: could not remove {', '.join(left)}; remove it by hand")
 
 
 def interpreter(user: bool, this: str = sys.executable, system_python: str = SYSTEM_PYTHON) -> str:
@@ -173,15 +209,18 @@ def origin() -> str:
 
 
 def system(command: Sequence[str]) -> None:
-    """Run a command; UnavailableError names the one that failed."""
-    if command[0] in ("useradd", "userdel"):  # there already, or gone already
-        subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
-        return
+    """Run a command; UnavailableError names the one that failed, and what it said."""
+    terse = command[0] in TERSE
     try:
-        subprocess.run(command, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        what = error.strerror if isinstance(error, OSError) else f"exit code {error.returncode}"
-        raise UnavailableError(f"service: `{' '.join(command)}` failed: {what}; mend that and try again") from None
+        done = subprocess.run(command, check=False, stderr=subprocess.PIPE if terse else None, text=True)
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+    else:
+        if done.returncode == 0:
+            return
+        said = " ".join((done.stderr or "").split())
+        what = f"exit code {done.returncode}{f', {said}' if said else ''}"
+    raise UnavailableError(f"service: `{' '.join(command)}` failed: {what}; mend that and try again")
 
 
 def _systemctl(where: Layout, run: Run, *commands: list[str]) -> None:
@@ -192,13 +231,54 @@ def _systemctl(where: Layout, run: Run, *commands: list[str]) -> None:
         run(["systemctl", *(["--user"] if where.user else []), *command])
 
 
+def _unit_traces(where: Layout) -> Iterator[Path]:
+    """Units, links that start them, and what was laid over them (`systemctl edit`, `mask`, `set-property`)."""
+    control = [folder.with_name(f"{folder.name}.control") for folder in (where.units, where.runtime_units)]
+    for folder in (where.units, where.runtime_units, *control):
+        for pattern in ("sadstream.service", "sadstream@*.service"):
+            for within in ("", "*.wants/", "*.requires/"):
+                yield from folder.glob(f"{within}{pattern}")
+            yield from folder.glob(f"{pattern}.d")
+
+
+def _strangers(where: Layout) -> list[Path]:
+    """What lies among the installation's files and is not of it: a journal of scores, voices, configurations."""
+    ours = {where.environment, where.models, where.checkpoints, where.state / MADE, where.configuration / CONFIG_NAME}
+    folders = [folder for folder in (where.state, where.configuration) if folder.is_dir()]
+    found = (path for folder in folders for path in folder.iterdir() if path not in ours)
+    return sorted(path for path in found if not path.is_dir() or any(path.iterdir()))
+
+
+def _remove(path: Path) -> None:
+    """A file, a link or a folder with all that is in it; what resists is found afterwards."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 def _write_configuration(where: Layout) -> None:
-    path = where.configuration / "sadstream.toml"
+    path = where.configuration / CONFIG_NAME
+    where.configuration.mkdir(parents=True, exist_ok=True)
     if path.exists():
         print(f"{path}: kept as it is")
+    else:
+        path.write_text(CONFIG.format(checkpoint=where.checkpoints / CURRENT), encoding="utf-8")
+    if not where.user:
+        where.configuration.chmod(0o755)
+        _let_the_service_read(path)
+
+
+def _let_the_service_read(path: Path) -> None:
+    """A configuration of before that others may not read (it may name keys) is read through the service's group."""
+    mode = path.stat().st_mode
+    if mode & 0o004:
         return
-    where.configuration.mkdir(parents=True, exist_ok=True)
-    path.write_text(CONFIG.format(checkpoint=where.checkpoints / CURRENT), encoding="utf-8")
+    with suppress(KeyError):
+        os.chown(path, -1, grp.getgrnam(NAME).gr_gid)
+        path.chmod(mode | 0o040)
+        print(f"{path}: its group is now {NAME}, so that the service can read it")
 
 
 def _make_readable(folder: Path) -> None:

@@ -81,7 +81,15 @@ class TestUnits:
     def test_what_a_restart_cannot_mend_is_not_restarted(self, name: str) -> None:
         (codes,) = re.findall(r"^RestartPreventExitStatus=(.*)$", (UNITS / name).read_text(), re.M)
 
-        assert {"78", "69", "2"} == set(codes.split())
+        assert {"78", "69", "65", "2"} == set(codes.split())
+
+    @pytest.mark.parametrize("name", ALL)
+    def test_what_may_mend_itself_is_tried_for_ever_and_not_hastily(self, name: str) -> None:
+        text = (UNITS / name).read_text()
+
+        assert "\nStartLimitIntervalSec=0\n" in text
+        assert "StartLimitBurst" not in text
+        assert "\nRestartSec=5\n" in text
 
 
 class TestInstallation:
@@ -119,6 +127,90 @@ class TestInstallation:
         assert not where.state.exists()
         assert not where.environment.exists()
         assert not where.configuration.exists()
+
+    def test_an_uninstallation_removes_what_was_laid_over_the_units_and_what_starts_instances(
+        self, tmp_path: Path, ran: list[Sequence[str]]
+    ) -> None:
+        where = install.layout(False, tmp_path)
+        made = [
+            where.units / "multi-user.target.wants/sadstream.service",
+            where.units / "multi-user.target.wants/sadstream@room1.service",
+            where.units / "sadstream@.service",
+            where.units / "sadstream.service.d/override.conf",
+            where.units / "sadstream@room1.service.d/override.conf",
+            where.runtime_units / "sadstream.service.d/quick.conf",
+            where.units.with_name("system.control") / "sadstream.service.d/50-MemoryMax.conf",
+        ]
+        others = [where.units / "sadstream-dashboard.service", where.units / "other.service"]
+        for path in (*made, *others):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to("/dev/null")
+        install.uninstall(where, ran.append)
+
+        assert [path for path in made if path.is_symlink()] == []
+        assert all(path.is_symlink() for path in others)
+
+    def test_what_a_user_put_there_is_said_when_it_goes(
+        self, tmp_path: Path, ran: list[Sequence[str]], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        where = install.layout(False, tmp_path)
+        install.install(where, ran.append, yes=True)
+        (where.state / "journal").mkdir()  # systemd makes it; without scores it is nobody's
+        (where.state / "speakers").mkdir()
+        (where.state / "speakers/anna.json").touch()
+        (where.configuration / "room1.toml").touch()
+        capsys.readouterr()
+        install.uninstall(where, ran.append)
+        said = capsys.readouterr().out
+
+        assert f"{where.state / 'speakers'}: not made by the installation" in said
+        assert f"{where.configuration / 'room1.toml'}: not made by the installation" in said
+        assert "journal" not in said
+        assert "sadstream.toml" not in said
+
+    def test_what_is_refused_is_said_the_rest_is_done_and_it_can_be_repeated(
+        self,
+        tmp_path: Path,
+        ran: list[Sequence[str]],
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        where = install.layout(False, tmp_path)
+        install.install(where, ran.append, yes=True)
+        monkeypatch.setattr(install.Accounts, "remove", lambda self, run: run(["userdel", "sadstream"]))
+
+        def refuse(command: Sequence[str]) -> None:
+            if command[0] == "userdel":
+                raise UnavailableError("service: `userdel sadstream` failed: exit code 8")
+
+        with pytest.raises(UnavailableError, match=r"1 step\(s\) refused"):
+            install.uninstall(where, refuse)
+        assert "sadstream: service: `userdel sadstream` failed: exit code 8\n" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.rglob("*") if not path.is_dir()] == [".accounts"]
+
+        install.uninstall(where, ran.append)
+        assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+    @pytest.mark.parametrize("user", [False, True])
+    def test_one_that_broke_off_anywhere_is_repeated_or_undone(self, tmp_path: Path, user: bool) -> None:
+        for broken in range(9):
+            where = install.layout(user, tmp_path / str(broken))
+            steps: list[Sequence[str]] = []
+
+            def run(command: Sequence[str], steps: list[Sequence[str]] = steps, broken: int = broken) -> None:
+                steps.append(command)
+                if len(steps) == broken + 1:
+                    raise UnavailableError("no network")
+
+            try:
+                install.install(where, run, yes=True)
+            except UnavailableError:
+                install.install(where, run, yes=True)
+            assert (where.units / "sadstream.service").is_file()
+            for _ in range(2):
+                install.uninstall(where, [].append)
+                assert [path for path in where.units.parent.rglob("*") if not path.is_dir()] == []
+                assert not where.state.exists()
 
     def test_without_a_yes_nothing_is_done(self, tmp_path: Path, ran: list[Sequence[str]]) -> None:
         with pytest.raises(UsageError, match="not confirmed"):
@@ -160,6 +252,20 @@ class TestInstallation:
 
         assert set(seen) == {0o022}
         assert (where.configuration / "sadstream.toml").stat().st_mode & 0o777 == 0o644
+        assert where.configuration.stat().st_mode & 0o777 == 0o755
+        assert where.state.stat().st_mode & 0o777 == 0o755
+
+    def test_a_umask_that_locks_out_the_owner_does_not_reach_an_own_service(self, tmp_path: Path) -> None:
+        where = install.layout(True, tmp_path)
+        before = os.umask(0o777)
+        try:
+            install.install(where, [].append, yes=True)
+            inherited = os.umask(0o022)
+        finally:
+            os.umask(before)
+
+        assert inherited == 0o077
+        assert (where.configuration / "sadstream.toml").stat().st_mode & 0o777 == 0o600
 
     def test_the_units_and_the_layout_name_the_same_places(self) -> None:
         where = install.layout(False)
