@@ -104,7 +104,7 @@ def _draw(recording: Recording, found: _Found, analyzer: Analyzer, plan: MoodPla
         from sadstream.plot import plot_recording
 
         plot_recording(recording, found.scored, wanted.plot)
-    if wanted.report is not None and found.whole:
+    if wanted.report is not None and (found.whole or found.scored):
         from sadstream.page.report import story, write_report
 
         told = story(recording, found.scored, found.turns, analyzer, plan, wanted.words)
@@ -117,7 +117,10 @@ def _opened(paths: Sequence[Path]) -> tuple[list[Recording], list[SadstreamError
     bad: list[SadstreamError] = []
     for path in paths:
         try:
-            good.append(Recording(path))
+            recording = Recording(path)
+            good.append(recording)
+            if recording.remark:
+                logs.fatal(one_line(f"sadstream: {recording.remark}"))
         except (DataError, MissingFileError) as error:
             _name(bad, error)
         except OF_A_FILE as error:
@@ -156,7 +159,7 @@ def _score_one(
         return found
     found.whole = True
     if not found.scored:
-        logs.fatal(one_line(f"sadstream: {recording.path}: {recording.duration_s:.2f} s, no speech found"))
+        logs.fatal(one_line(f"sadstream: {recording.path}: {recording.duration_s or 0.0:.2f} s, no speech found"))
     return found
 
 
@@ -198,7 +201,7 @@ def _progress() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} s"),
+        TextColumn("{task.completed:.0f} s"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sadstream.audio import SAMPLE_RATE, AudioFrame, to_float
+from sadstream.audio import SAMPLE_RATE, to_float
 from sadstream.boundary import one_line
 from sadstream.errors import UnavailableError
 from sadstream.events import Score
@@ -67,7 +67,7 @@ def _peaks(recording: Recording) -> "NDArray[np.float32]":
     import numpy as np
 
     block = SAMPLE_RATE // PEAK_HZ
-    frames = [to_float(item.pcm) for item in recording.listen(lambda: False) if isinstance(item, AudioFrame)]
+    frames = [to_float(frame.pcm) for frame in recording.frames()]
     samples = np.concatenate(frames) if frames else np.zeros(block, dtype=np.float32)
     peaks: NDArray[np.float32] = np.abs(samples[: samples.size // block * block]).reshape(-1, block).max(axis=1)
     return peaks

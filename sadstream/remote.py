@@ -6,9 +6,8 @@ A sender that stops, or never was, is a device that is lost: said with its reaso
 import re
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
-from typing import Any
 
+from sadstream import ffmpeg
 from sadstream.audio import SAMPLE_RATE, Framer
 from sadstream.config import ServiceConfig
 from sadstream.errors import UnavailableError
@@ -17,7 +16,6 @@ from sadstream.sources import Item, SourceChange, Stopped, sleep
 
 OPEN_S = 5.0  # for a sender to be found and to say what it sends
 DESCRIPTION = ".sdp"  # RTP with a payload type of its own is described in a file
-PROTOCOLS = "file,udp,rtp,rtcp,rtsp,srtp,tcp,tls,http,https,crypto,data"  # what a description or a playlist may open
 
 
 def is_address(source: str) -> bool:
@@ -37,7 +35,7 @@ class Remote:
     speed: float | None = None  # its frames are taken as they come
 
     def __init__(self, address: str, service: ServiceConfig) -> None:
-        if find_spec("av") is None:
+        if not ffmpeg.is_here():
             raise UnavailableError(
                 f"stream.source = {shown(address)!r}: expected PyAV, which is not here; pip install 'sadstream[av]'"
             )
@@ -48,24 +46,22 @@ class Remote:
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
         """Its frames as they come, and every loss; until `stopped()`."""
-        import av
-
         said: Reason | None = None
         heard_s: float | None = None
         while not stopped():
             reason, detail = self._absence(heard_s), "the sender ended"
             try:
-                with self._opened() as container:
+                with ffmpeg.opened(self._address, OPEN_S, self._stall_s) as container:
                     if heard_s is not None:
                         self._framer.skip(round((time.monotonic() - heard_s) * SAMPLE_RATE))
                     said, heard_s = "none", time.monotonic()
                     yield SourceChange("listening", "none", shown(self._address))
-                    for pcm in _decoded(container, stopped):
+                    for pcm in ffmpeg.decoded(container, stopped):
                         heard_s = time.monotonic()
                         yield from self._framer.feed(pcm, heard_s)
                 reason = "device-lost"
-            except (av.FFmpegError, ValueError) as error:  # their text may hold a password
-                silent = isinstance(error, av.error.ExitError | TimeoutError)  # no packet for `stall_s`
+            except ffmpeg.failures() as error:  # their text may hold a password
+                silent = ffmpeg.is_timeout(error)  # no packet for `stall_s`
                 reason = "stalled" if silent and said == "none" else self._absence(heard_s)
                 detail = getattr(error, "strerror", None) or type(error).__name__
             if not stopped() and (said is None or said == "none"):
@@ -75,23 +71,3 @@ class Remote:
 
     def _absence(self, heard_s: float | None) -> Reason:
         return "device-absent" if heard_s is None else "device-lost"
-
-    def _opened(self) -> Any:
-        import av
-
-        options = {"protocol_whitelist": PROTOCOLS, "rtsp_transport": "tcp"}
-        return av.open(self._address, options=options, timeout=(OPEN_S, self._stall_s))
-
-
-def _decoded(container: Any, stopped: Stopped) -> Iterator[bytes]:
-    """Signed 16-bit mono 16 kHz of a container's first sound; ValueError where there is none."""
-    from av import AudioResampler
-
-    if not container.streams.audio:
-        raise ValueError("no audio")
-    resampler = AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    for frame in container.decode(audio=0):
-        if stopped():
-            return
-        for mono in resampler.resample(frame):
-            yield mono.to_ndarray().tobytes()

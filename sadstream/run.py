@@ -161,7 +161,10 @@ def open_source(stream: StreamConfig, config: Config) -> Source:
     if is_pipe(path := Path(stream.source)):
         stall_s = config.service.stall_s
         return NamedPipe(path, config.service.retry_s, lambda fd: PcmPipe(fd, stream.rate, stream.channels, stall_s))
-    return Recording(Path(stream.source))
+    recording = Recording(Path(stream.source))
+    if recording.remark:
+        log.warning("%s", recording.remark)
+    return recording
 
 
 def configured(path: Path | None, changes: dict[str, dict[str, Any]]) -> Config:

@@ -10,6 +10,7 @@ from sadstream.analyze import Analysis
 from sadstream.audio import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.episode import Turn
+from sadstream.errors import DataError
 from sadstream.events import Score
 from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.publish import Timing, envelope, make_score
@@ -45,12 +46,13 @@ def score_recording(
 ) -> Iterator[Scored | Turn]:
     """Its segments in order, each with its score, and the turns of its episodes; `on_progress` hears the seconds done.
 
-    Raises DataError in the middle where the recording turns out to be broken: what came before stands.
+    Raises DataError at the end where the recording turned out to be broken: what came before that is scored.
     """
     session, name = secrets.token_hex(8), stream_name(recording.path)
     segmenter = Segmenter(config.vad, config.segment)
     rejected, mood = 0, Mood(plan)
-    for cut, vad_ms in _segments(recording, segmenter, on_progress):
+    failures: list[DataError] = []
+    for cut, vad_ms in _segments(recording, segmenter, on_progress, failures):
         start = time.monotonic()
         analysis = analyze(cut)
         if isinstance(analysis, Unscored):
@@ -67,21 +69,26 @@ def score_recording(
         )
         yield from turns
     yield from mood.flush()
+    for failure in failures:
+        raise failure
 
 
 def _segments(
-    recording: Recording, segmenter: Segmenter, on_progress: Callable[[float], None]
+    recording: Recording, segmenter: Segmenter, on_progress: Callable[[float], None], failures: list[DataError]
 ) -> Iterator[tuple[Segment, float]]:
-    for item in recording.listen(lambda: False):
-        if isinstance(item, SourceChange):
-            continue
-        assert isinstance(item, AudioFrame)
-        start = time.perf_counter()
-        segments = segmenter.feed(item)
-        vad_ms = 1000 * (time.perf_counter() - start)
-        for segment in segments:
-            yield segment, vad_ms
-        if segments or item.index % (PROGRESS_S * SAMPLE_RATE) == 0:
-            on_progress(item.index / SAMPLE_RATE)
+    try:
+        for item in recording.listen(lambda: False):
+            if isinstance(item, SourceChange):
+                continue
+            assert isinstance(item, AudioFrame)
+            start = time.perf_counter()
+            segments = segmenter.feed(item)
+            vad_ms = 1000 * (time.perf_counter() - start)
+            for segment in segments:
+                yield segment, vad_ms
+            if segments or item.index % (PROGRESS_S * SAMPLE_RATE) == 0:
+                on_progress(item.index / SAMPLE_RATE)
+    except DataError as error:  # the segment in hand is scored before it is said
+        failures.append(error)
     for segment in segmenter.flush():
         yield segment, 0.0

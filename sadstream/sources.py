@@ -1,16 +1,17 @@
 """Where audio comes from: what every source says, a recording, raw PCM on a file descriptor."""
 
-import io
 import os
 import select
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, Framer, Resampler
+from sadstream.decoder import Sound
 from sadstream.errors import DataError, MissingFileError
 from sadstream.events import Reason, State
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BLOCK_S = 1  # recordings are read a second at a time: memory stays constant over ten hours
 PIPE_BYTES = 65_536  # what the kernel keeps in a pipe: 2 s of 16 kHz mono
 DRAIN_READS = 64  # at most 4 MB of old audio are thrown away after a pause
 POLL_S = 0.1  # how soon a stop is noticed
@@ -51,52 +51,52 @@ class Source(Protocol):
 
 
 class Recording:
-    """A WAV, FLAC or Ogg file of any rate and channel count."""
+    """A file with sound in it, of any container, rate and channel count."""
 
     live = False
     speed: float | None = 1.0
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._samples_promised, self.duration_s = _promised(path)
+        with _open(path) as sound:
+            self.remark = sound.remark()  # what its header says that is not so, where no sound is missing
+            self.duration_s: float | None = None if sound.frames is None else sound.frames / sound.rate
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
-        """Its frames as fast as they are taken; DataError where the file does not hold what it says."""
-        yield SourceChange("listening", "none", f"{self.path.name}")
-        framer = Framer()
-        for pcm in self._blocks():
-            for frame in framer.feed(pcm, time.monotonic()):
-                if stopped():
-                    return
-                yield frame
-        yield from framer.flush(time.monotonic())
-
-    def _blocks(self) -> Iterator[bytes]:
+        """Its frames as fast as they are taken; at last DataError where the file does not hold what it says."""
         import numpy as np
 
-        with _open(self.path) as file:
-            resampler = Resampler(file.samplerate, file.channels)
-            read = 0
-            while (block := self._read(file, read)).shape[0]:
-                if not np.isfinite(block).all():
-                    at = read / file.samplerate
-                    raise DataError(f"{self.path}: NaN or infinite samples after {at:.2f} s: write it again")
-                read += block.shape[0]
-                yield resampler.feed(block)
-            if read < self._samples_promised:
-                raise DataError(
-                    f"{self.path}: truncated: expected {self._samples_promised} samples by its header, "
-                    f"found {read}; copy it again"
-                )
-            yield resampler.feed(np.zeros((0, file.channels), dtype=np.float32), last=True)
+        yield SourceChange("listening", "none", f"{self.path.name}")
+        framer = Framer()
+        failure: DataError | None = None
+        with _open(self.path) as sound:
+            resampler = Resampler(sound.rate, sound.channels)
+            blocks = _finite(sound, self.path)
+            heard = 0
+            while failure is None:
+                try:
+                    block = next(blocks, None)
+                except DataError as error:  # what came before it is heard
+                    failure, block = error, None
+                if block is None:
+                    break
+                heard += block.shape[0]
+                for frame in framer.feed(resampler.feed(block), time.monotonic()):
+                    if stopped():
+                        return
+                    yield frame
+            yield from framer.feed(
+                resampler.feed(np.zeros((0, sound.channels), dtype=np.float32), last=True), time.monotonic()
+            )
+            yield from framer.flush(time.monotonic())
+            self.duration_s = heard / sound.rate
+        if failure is not None:
+            raise failure
 
-    def _read(self, file: Any, read: int) -> "NDArray[np.float32]":
-        try:
-            block: NDArray[np.float32] = file.read(BLOCK_S * file.samplerate, dtype="float32", always_2d=True)
-        except RuntimeError as error:  # soundfile's LibsndfileError
-            at = read / file.samplerate
-            raise DataError(f"{self.path}: cannot be decoded after {at:.2f} s: {error}; copy it again") from None
-        return block
+    def frames(self) -> Iterator[AudioFrame]:
+        """Its frames once more, as far as they go: where they end was said when they were scored."""
+        with suppress(DataError):
+            yield from (item for item in self.listen(lambda: False) if isinstance(item, AudioFrame))
 
 
 class PcmPipe:
@@ -148,16 +148,6 @@ class PcmPipe:
         self._framer.skip(0)
 
 
-def to_flac(pcm: bytes) -> bytes:
-    """Signed 16-bit 16 kHz mono, bit for bit, as a FLAC file."""
-    import numpy as np
-    import soundfile
-
-    file = io.BytesIO()
-    soundfile.write(file, np.frombuffer(pcm, dtype="<i2"), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return file.getvalue()
-
-
 def paced(items: Iterator[Item], stopped: Stopped, speed: float = 1.0) -> Iterator[Item]:
     """The same items, each frame held back until its last sample would have been spoken."""
     start = time.monotonic()
@@ -187,47 +177,28 @@ def sleep(seconds: float, stopped: Stopped) -> None:
         time.sleep(min(left, POLL_S))
 
 
-def _open(path: Path) -> Any:
-    import soundfile
-
+def _open(path: Path) -> Sound:
     if not path.is_file():
         what = "is not a file" if path.exists() else "no such file"
-        raise MissingFileError(f"{path}: {what}: expected a WAV, FLAC or Ogg recording")
+        raise MissingFileError(f"{path}: {what}: expected a recording")
+    file = path.open("rb", buffering=0)
     try:
-        return soundfile.SoundFile(path)
-    except (RuntimeError, OSError) as error:
-        size = path.stat().st_size
-        raise DataError(f"{path}: not a recording ({size} bytes): expected WAV, FLAC or Ogg; {error}") from None
+        return Sound(file, str(path))
+    except BaseException:
+        file.close()
+        raise
 
 
-def _promised(path: Path) -> tuple[int, float]:
-    """The samples per channel that the header promises (1 where it leaves that open), and the seconds found."""
-    with _open(path) as file:
-        if file.samplerate < 1 or file.channels < 1 or file.frames < 1:
-            raise DataError(f"{path}: holds no samples: expected at least one; record it again")
-        seconds = file.frames / file.samplerate
-        if file.format != "WAV":
-            return int(file.frames), seconds
-        frame_bytes = file.channels * _bytes_per_sample(file.subtype)
-    promised = _wav_data_bytes(path)
-    return promised // frame_bytes if promised and frame_bytes else 1, seconds
+def _finite(sound: Sound, path: Path) -> "Iterator[NDArray[np.float32]]":
+    """The same blocks up to the first sample that is no number, at which DataError is raised."""
+    import numpy as np
 
-
-def _bytes_per_sample(subtype: str) -> int:
-    sizes = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
-    return sizes.get(subtype, 0)  # 0: a compressed subtype, whose decoder knows its own end
-
-
-def _wav_data_bytes(path: Path) -> int:
-    """The size that a WAV header gives its data, which libsndfile silently cuts to the file's; 0: left open.
-
-    A program that writes to a pipe cannot go back and leaves 0 or about 2^32: that is no lie.
-    """
-    with path.open("rb") as file:
-        header = file.read(12)
-        while header[8:12] == b"WAVE" and len(chunk := file.read(8)) == 8:
-            size = int.from_bytes(chunk[4:], "little")
-            if chunk[:4] == b"data":
-                return 0 if size >= 0xFFFF_F000 else size
-            file.seek(size + size % 2, os.SEEK_CUR)
-    return 0
+    heard = 0
+    for block in sound.blocks():
+        if not np.isfinite(block).all():
+            good = block[: int((~np.isfinite(block).all(axis=1)).argmax())]
+            yield good
+            at = (heard + good.shape[0]) / sound.rate
+            raise DataError(f"{path}: NaN or infinite samples after {at:.2f} s: write it again")
+        heard += block.shape[0]
+        yield block

@@ -18,7 +18,8 @@ HOMES = {
     "whisper": {"whisper", "origins"},  # origins reads its table of official addresses
     "transformers": {"text"},
     "torchaudio": {"features"},
-    "soundfile": {"sources"},
+    "soundfile": {"decoder"},
+    "av": {"ffmpeg"},
     "matplotlib": {"plot"},
     "PIL": {"sound", "report"},  # report only asks whether it is there
 }

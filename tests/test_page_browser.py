@@ -9,9 +9,9 @@ import pytest
 from stories import a_story
 
 from sadstream.audio import to_pcm
+from sadstream.decoder import to_flac
 from sadstream.page.document import page as document
 from sadstream.page.sound import sound_rows
-from sadstream.sources import to_flac
 
 chromium = pytest.importorskip("chromium", reason="playwright is missing")
 

@@ -120,7 +120,7 @@ def test_no_password_is_shown() -> None:
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sadstream.remote.find_spec", lambda _: None)
+    monkeypatch.setattr("sadstream.ffmpeg.find_spec", lambda _: None)
     with pytest.raises(UnavailableError, match=r"sadstream\[av\]"):
         Remote("rtsp://me:secret@host/one", SERVICE)
 

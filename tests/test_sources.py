@@ -94,7 +94,7 @@ class TestRecording:
         samples[40_000] = np.nan
         path = written(tmp_path / "nan.wav", samples, subtype="FLOAT")
 
-        with pytest.raises(DataError, match=r"nan\.wav: NaN or infinite samples after 2\.00 s"):
+        with pytest.raises(DataError, match=r"nan\.wav: NaN or infinite samples after 2\.50 s"):
             frames(Recording(path))
 
     @pytest.mark.parametrize("name", ["cut.wav", "cut.flac"])
@@ -122,11 +122,7 @@ class TestRecording:
         content[40:44] = size.to_bytes(4, "little")
         path.write_bytes(content)
 
-        if size == 0:
-            with pytest.raises(DataError, match="holds no samples"):
-                Recording(path)
-        else:
-            assert to_pcm(VOICE) == pcm(frames(Recording(path)))
+        assert to_pcm(VOICE) == pcm(frames(Recording(path)))
 
     @pytest.mark.parametrize(
         ("content", "expected"),

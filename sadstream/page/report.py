@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sadstream.analyze import Analyzer
-from sadstream.audio import AudioFrame
 from sadstream.boundary import one_line
+from sadstream.decoder import to_flac
 from sadstream.episode import Turn
 from sadstream.errors import UnavailableError, UsageError
 from sadstream.mood import MoodPlan
 from sadstream.page.told import Story, last_turns, told
 from sadstream.score import Scored
-from sadstream.sources import Recording, to_flac
+from sadstream.sources import Recording
 from sadstream.whole import write_whole
 
 MARK = b'<meta name="generator" content="sadstream '  # in the pages that are made here
@@ -24,7 +24,12 @@ def require_pictures(recording: Recording, path: Path) -> None:
         import PIL.Image  # noqa: F401
     except ImportError:
         raise UnavailableError("--report: needs Pillow; pip install 'sadstream[plot]'") from None
-    if recording.duration_s > LONGEST_S:
+    check_length(recording, path)
+
+
+def check_length(recording: Recording, path: Path) -> None:
+    """UsageError for a recording that is too long for a page, as far as its length is known."""
+    if recording.duration_s is not None and recording.duration_s > LONGEST_S:
         raise UsageError(
             f"--report {path}: {recording.path.name} is {recording.duration_s / 60:.0f} minutes long: expected at most "
             f"{LONGEST_S // 60}; cut it first"
@@ -42,7 +47,7 @@ def story(
     """What the page will tell; words: also of what was said."""
     return Story(
         name=one_line(recording.path.name),
-        duration_s=recording.duration_s,
+        duration_s=recording.duration_s or 0.0,
         segments=tuple(told(scored, analyzer.header.attention_step_s, words) for scored in found),
         episodes=last_turns(turns),
         false_alarms_h=plan.false_alarms_h,
@@ -58,7 +63,8 @@ def write_report(recording: Recording, story: Story, path: Path, embed_audio: bo
     from sadstream.page.document import page
     from sadstream.page.sound import sound_rows
 
-    pcm = b"".join(item.pcm for item in recording.listen(lambda: False) if isinstance(item, AudioFrame))
+    check_length(recording, path)
+    pcm = b"".join(frame.pcm for frame in recording.frames())
     document = page(story, sound_rows(pcm), to_flac(pcm) if embed_audio else None)
     try:
         write_whole(path, document.encode(), mode=0o600 if story.with_words or embed_audio else 0o666)

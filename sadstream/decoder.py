@@ -1,0 +1,254 @@
+"""Samples out of a container's bytes: libsndfile reads a header that says the truth, FFmpeg what libsndfile cannot."""
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
+
+from sadstream import container, ffmpeg
+from sadstream.audio import SAMPLE_RATE
+from sadstream.container import BrokenError, Container, Read, UnreadableError
+from sadstream.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LOWEST_HZ, HIGHEST_HZ = 1_000, 768_000  # rates of sound: 1 Hz made 16,000 samples of each
+CHANNELS = 128  # an array of microphones
+BLOCK_SAMPLES = 1 << 20  # of all channels: memory stays constant whatever the header says
+UNKNOWN_FRAMES = 1 << 40  # libsndfile's lengths beyond are no lengths
+REMARKABLE_S = 0.1  # a few bytes more than the header says are not worth a word
+SLACK_S = 0.5  # FFmpeg's durations count the encoder's delay
+EXPECTED = "expected WAV, FLAC, Ogg, MP3, AIFF, or with PyAV what phones and browsers record"
+
+
+class Codec(Protocol):
+    """Something that gives samples."""
+
+    rate: int
+    channels: int
+    frames: int | None  # all that will come, as far as it is known
+
+    def read(self, frames: int) -> "NDArray[np.float32]":
+        """The next (n, channels) samples, none at the end; BrokenError where it cannot go on."""
+        ...
+
+
+class View:
+    """A file as libsndfile is to see it: its header mended, its end where its sound ends."""
+
+    def __init__(self, read: Read, end: int, patches: tuple[tuple[int, bytes], ...] = ()) -> None:
+        self._read = read
+        self._end = end
+        self._patches = patches
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        found = self._read(self._at, max(0, min(len(buffer), self._end - self._at)))
+        buffer[: len(found)] = found
+        for at, content in self._patches:
+            low, high = max(at, self._at), min(at + len(content), self._at + len(found))
+            if low < high:
+                buffer[low - self._at : high - self._at] = content[low - at : high - at]
+        self._at += len(found)
+        return len(found)
+
+    def read(self, size: int = -1) -> bytes:
+        content = bytearray(self._end - self._at if size < 0 else size)
+        return bytes(content[: self.readinto(content)])
+
+    def write(self, content: object) -> int:
+        raise io.UnsupportedOperation("a view is not written to")
+
+
+class Sndfile:
+    """What libsndfile makes of a file."""
+
+    def __init__(self, file: View) -> None:
+        import soundfile
+
+        try:
+            self._file = soundfile.SoundFile(file)
+        except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:
+            raise UnreadableError(getattr(error, "error_string", None) or str(error)) from None
+        self._read = 0
+        self._file.seekable = lambda: False  # soundfile would seek after each read, which some decoders cannot
+        self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
+        self.frames: int | None = int(self._file.frames) if self._file.frames < UNKNOWN_FRAMES else None
+        self.format = str(self._file.format)
+        self.shortened = re.search(r"(BODY.*|Data length.*)should be|be truncated", self._file.extra_info) is not None
+        told = re.search(r"^ *Frames +: (\d+)$", self._file.extra_info, re.MULTILINE)
+        self.shortened |= told is not None and self.frames is not None and int(told[1]) > self.frames
+        self.width = _bytes_per_sample(self._file.subtype) * self.channels  # bytes of a linear frame; 0: compressed
+
+    def read(self, frames: int) -> "NDArray[np.float32]":
+        import numpy as np
+
+        out = np.zeros((frames, self.channels), dtype=np.float32)
+        try:
+            found: NDArray[np.float32] = self._file.read(dtype="float32", always_2d=True, out=out)
+        except RuntimeError as error:  # soundfile's LibsndfileError
+            done = 0
+            with suppress(RuntimeError):
+                done = min(max(0, self._file.tell() - self._read), frames)
+            raise BrokenError(getattr(error, "error_string", str(error)), out[:done]) from None
+        self._read += found.shape[0]
+        return found
+
+
+class Sound:
+    """A file's sound: how much its header promises, how much is there, and the samples."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._size = os.fstat(file.fileno()).st_size
+        kind = container.sniffed(self._at(0, container.FRAMES_BYTES))
+        self._fault = ""  # of the container, where the samples cannot show it
+        self.promised: int | None = None  # samples of a channel, by the header
+        self.codec = self._opened(kind)
+        self.rate, self.channels = self.codec.rate, self.codec.channels
+        check_format(name, self.rate, self.channels)
+        if self.codec.frames == 0:
+            why = f"truncated: {self._fault}" if self._fault else "expected at least one"
+            raise DataError(f"{name}: holds no samples: {why}; record it again")
+
+    @property
+    def frames(self) -> int | None:
+        """The samples of a channel that will come, where that is known before they came."""
+        return self.codec.frames
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def remark(self) -> str:
+        """What is to be said of a header that promises less than is there; else nothing."""
+        if self.promised is None or self.frames is None or self.frames - self.promised < REMARKABLE_S * self.rate:
+            return ""
+        said_s, there_s = self.promised / self.rate, self.frames / self.rate
+        return f"{self._name}: its header says {said_s:.2f} s, {there_s:.2f} s are there: read to the end"
+
+    def blocks(self) -> Iterator["NDArray[np.float32]"]:
+        """(n, channels) at its own rate; DataError after the last one where sound is missing or broken."""
+        found = 0
+        try:
+            while (block := self.codec.read(block_frames(self.rate, self.channels))).shape[0]:
+                found += block.shape[0]
+                yield block
+        except BrokenError as error:
+            found += error.samples.shape[0]
+            yield error.samples
+            if self.promised is None or found < self.promised:
+                at = f"cannot be decoded after {found / self.rate:.2f} s"
+                raise DataError(f"{self._name}: {at}: {error}; copy it again") from None
+        if self.promised is not None and found < self.promised:
+            raise DataError(
+                f"{self._name}: truncated: expected {self.promised} samples by its header, found {found}; copy it again"
+            )
+        if self._fault:
+            raise DataError(f"{self._name}: truncated: {self._fault}, found {found} samples; copy it again")
+
+    def _at(self, at: int, size: int) -> bytes:
+        return os.pread(self._file.fileno(), size, at) if 0 <= at < self._size else b""
+
+    def _opened(self, kind: Container | None) -> Codec:
+        try:
+            return self._sndfile(kind)
+        except UnreadableError as error:
+            if kind is None or kind in container.SIMPLE:
+                what = f"not a recording ({self._size} bytes)"
+                raise DataError(f"{self._name}: {what}: {EXPECTED}; {error}") from None
+        if not ffmpeg.is_here():
+            raise DataError(f"{self._name}: {kind.name}: {ffmpeg.CURE}")
+        try:
+            codec = ffmpeg.Decoder(View(self._at, self._size), kind.ffmpeg)
+        except UnreadableError as error:
+            raise DataError(f"{self._name}: {kind.name} ({self._size} bytes) cannot be read: {error}") from None
+        if codec.frames is not None:
+            self.promised = max(0, codec.frames - round(SLACK_S * codec.rate))
+        return codec
+
+    def _sndfile(self, kind: Container | None) -> Codec:
+        if kind in (container.FLAC, container.MP3):
+            return self._tagged()
+        lay = None if kind is None else container.layout(kind, self._at)
+        if lay is not None and lay.start <= self._size:
+            end = container.sound_end(lay, self._size, self._at)
+            codec = Sndfile(View(self._at, end, tuple(field.patch(end - lay.start) for field in lay.fields)))
+            self._measure(codec, lay.promised, end - lay.start)
+            return codec
+        codec = Sndfile(View(self._at, self._size))
+        if kind == container.OGG:
+            self._fault = "" if container.ogg_ends(self._at, self._size) else "its last page is not whole"
+        elif codec.shortened:
+            self._fault = "its header promises more"
+        else:
+            self.promised = codec.frames
+        return codec
+
+    def _tagged(self) -> Codec:
+        """FLAC and MP3, whose lengths are taken out of the header, because libsndfile would end there."""
+        end, info = container.tagged_end(self._size, self._at), container.flac_samples(self._at)
+        if info is not None:
+            codec = Sndfile(View(self._at, end, (info[1],)))
+            self.promised = codec.frames = info[0] or None
+            return codec
+        promise = container.mp3(self._at)
+        there = end - promise.start
+        if promise.promised is None:
+            header = promise.header(self._at)
+            shift = promise.start - len(header)
+            return Sndfile(View(lambda at, size: header[at : at + size] or self._at(at + shift, size), end - shift))
+        if there < promise.promised:
+            self._fault = f"its header promises {promise.promised} bytes of sound, {there} are there"
+        return Sndfile(View(self._at, end, promise.patches(there) if there != promise.promised else ()))
+
+    def _measure(self, codec: Sndfile, promised: int | None, there: int) -> None:
+        """What the header promises, as samples."""
+        if promised is None or not codec.frames or there <= 0:
+            return
+        self.promised = promised // codec.width if codec.width else round(codec.frames * promised / there)
+        if codec.format == "CAF" and not codec.width:
+            self.promised = codec.frames  # by its table of packets
+
+
+def check_format(name: str, rate: int, channels: int) -> None:
+    """DataError for what is no sound."""
+    if not LOWEST_HZ <= rate <= HIGHEST_HZ:
+        raise DataError(f"{name}: {rate} Hz: expected {LOWEST_HZ} to {HIGHEST_HZ}; its header is wrong")
+    if not 1 <= channels <= CHANNELS:
+        raise DataError(f"{name}: {channels} channels: expected 1 to {CHANNELS}; its header is wrong")
+
+
+def block_frames(rate: int, channels: int) -> int:
+    """A second at a time, or less where that would be much."""
+    return max(1, min(rate, BLOCK_SAMPLES // channels))
+
+
+def to_flac(pcm: bytes) -> bytes:
+    """Signed 16-bit 16 kHz mono, bit for bit, as a FLAC file."""
+    import numpy as np
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, np.frombuffer(pcm, dtype="<i2"), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+
+
+def _bytes_per_sample(subtype: str) -> int:
+    sizes = {"PCM_U8": 1, "PCM_S8": 1, "ALAW": 1, "ULAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
+    return (sizes | {"FLOAT": 4, "DOUBLE": 8}).get(subtype, 0)  # 0: compressed
