@@ -255,3 +255,10 @@ class TestPaced:
         arrived = [item.arrived_s for item in paced(late(), never) if isinstance(item, AudioFrame)]
 
         assert arrived[-1] - arrived[1] > 0.25
+
+
+def test_a_name_that_is_not_utf_8_is_a_name(tmp_path: Path, scene: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/n\xff\n.flac"))
+    path.write_bytes(scene.read_bytes())
+
+    assert Recording(path).duration_s == Recording(scene).duration_s
