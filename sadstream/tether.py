@@ -3,18 +3,20 @@
 import errno
 import os
 import signal
+import sys
 
 
 class Tether:
     """Held to the controlling terminal, to nothing where there is none (systemd, `setsid`).
 
-    Nor is it held where a hangup is ignored (`nohup`), or an interrupt is, as shells do to what a script starts in the
-    background.
+    Nor is it held where standard input is no terminal and a hangup is ignored, as under `nohup`, or an interrupt, as
+    shells do to what a script starts in the background.
     """
 
     def __init__(self) -> None:
         ignored = signal.SIG_IGN in (signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGINT))
-        self._held = not ignored and _terminal_is_there()
+        typed = sys.stdin is not None and sys.stdin.isatty()
+        self._held = (typed or not ignored) and _terminal_is_there()
 
     def is_cut(self) -> bool:
         """The terminal was closed, its connection died, or its shell has ended."""
