@@ -1,5 +1,6 @@
 """A segment in, its sad score and where it came from out. One thread owns the models."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +26,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+log = logging.getLogger("sadstream")
+
 LINGUIST = "base"  # the smallest that knows languages and can be had
+# Words that say nothing of how anybody feels: what a text part makes of them shows whether it was trained on words.
+ORDINARY = (
+    "I'll be there in a minute.",
+    "The train leaves at nine.",
+    "Could you pass me the salt?",
+    "We painted the kitchen on Tuesday.",
+)
+NOTHING_LOGIT = 0.02  # half precision moves the part of no words by less
+ABSURD_LOGIT = 8.0  # odds of 3,000 to 1
 LEVEL_DBFS = -20.0  # what Whisper is given; its own log-Mel keeps absolute level
 
 
@@ -191,7 +203,29 @@ class Analyzer:
             raise UnavailableError(
                 f"text.encoder: {name} gives {encoder.dim} numbers, the checkpoint reads {wanted.dim}"
             )
+        if trouble := self._words_trouble(encoder):
+            log.warning(
+                "checkpoint %s: %s; words are off, scores are of the sound alone. Fit and export it again, or set "
+                "[text] encoder = 'off'",
+                self.model_id,
+                trouble,
+            )
+            return None
         return encoder
+
+    def _words_trouble(self, encoder: TextEncoder) -> str:
+        """That the text part was trained on no words, or makes something absurd of ordinary ones; or nothing."""
+        import torch
+
+        calibration = self.header.calibration
+        with torch.inference_mode():
+            raw = self._fusion.text_out(encoder(["", *ORDINARY])).squeeze(1).tolist()
+        nothing, *parts = (text_part(calibration, one) for one in raw)
+        one_way = all(part > 1.0 for part in parts) or all(part < -1.0 for part in parts)
+        mean = sum(parts) / len(parts)
+        if abs(nothing) < NOTHING_LOGIT and one_way:  # the mean over its training words, taken out at export
+            return "its text part was trained on empty words"
+        return f"its text part gives {mean:+.1f} to ordinary words" if abs(mean) > ABSURD_LOGIT else ""
 
     def _whispers(self, config: Config) -> tuple[Whisper | None, Whisper | None]:
         """The model that hears words (None when words are off) and the one whose states are read; often the same."""

@@ -149,7 +149,7 @@ class Header(Record):
     trained_on: tuple[str, ...]
     metrics: tuple[Metric, ...]
     licence: str
-    commercial_use: bool
+    commercial_use: bool | None  # None: nobody said
     created_with: str
 
     @model_validator(mode="after")
@@ -167,6 +167,13 @@ class Header(Record):
         if self.fusion.text_dim != (0 if self.text is None else self.text.dim):
             raise ValueError("fusion.text_dim and text.dim: expected the same width")
         return self
+
+    @property
+    def terms(self) -> str:
+        """What is to be said of using these weights in a business; nothing where it is allowed."""
+        if self.commercial_use is None:
+            return f"licence of these weights: {self.licence}; ask whoever made them what they may be used for"
+        return "" if self.commercial_use else f"these weights may not be used commercially ({self.licence})"
 
     @property
     def attention_step_s(self) -> float:

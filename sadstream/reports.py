@@ -32,7 +32,7 @@ class Ready:
     whisper: str
     device: str
     licence: str
-    commercial_use: bool
+    terms: str  # what is to be said of using the weights in a business, if anything
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,4 +215,4 @@ def load_models(config: Config, say: Say) -> tuple[Analyze, Ready]:
     analyzer = first[-1]
     header = analyzer.header
     first.clear()
-    return fallback, Ready(analyzer.whisper_name, analyzer.device, header.licence, header.commercial_use)
+    return fallback, Ready(analyzer.whisper_name, analyzer.device, header.licence, header.terms)

@@ -155,8 +155,8 @@ class Service:
         match report:
             case Ready():
                 log.info("ready: Whisper %s on %s; weights under %s", report.whisper, report.device, report.licence)
-                if not report.commercial_use:
-                    log.warning("these weights may not be used commercially; `sadstream models list` says what may")
+                if report.terms:
+                    log.warning("%s", report.terms)
                 self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
             case Degraded(reason, detail):
                 log.warning("models: %s (%s)", detail, reason, extra=logs.CHANGE)

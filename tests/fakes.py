@@ -25,7 +25,7 @@ from sadstream.segment import Segment
 from sadstream.sources import Item, SourceChange, Stopped
 from sadstream.whisper import Transcript
 
-READY = Ready("fake", "cpu", "Apache-2.0", commercial_use=True)
+READY = Ready("fake", "cpu", "Apache-2.0", terms="")
 
 
 def voice(seconds: float, dbfs: float = -20.0) -> NDArray[np.float32]:

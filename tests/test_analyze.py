@@ -1,17 +1,22 @@
 """A segment's score is its own, in whatever company it is analysed, and early what the sound alone comes to."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from sadstream import checkpoint
 from sadstream.analyze import Analysis, Analyzer
 from sadstream.audio import AudioFrame
 from sadstream.config import Config, SegmentConfig, VadConfig
 from sadstream.demo import scene_path
+from sadstream.models import locate
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import Recording
 from sadstream.speech import Unscored
+from sadstream.text import TextEncoder
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
 
@@ -61,3 +66,48 @@ def test_the_sound_alone_comes_first_and_its_part_is_the_last_words_too(
             first.bias_logit + first.audio_logit, abs=1e-6
         )
         assert first.whisper_ms < last.whisper_ms
+
+
+def trained_on(text: str, factor: float, path: Path, analyzer: Analyzer) -> Path:
+    """The default checkpoint with a text part whose every training text was this one, as its export would be."""
+    loaded = checkpoint.load(checkpoint.default_path())
+    encoder = TextEncoder(locate("minilm", "text"), loaded.header.text, "cpu")
+    with torch.inference_mode():
+        weights = factor * encoder([text])
+        mean = float((weights @ weights.T) / factor)
+    loaded.fusion.text_out.weight = torch.nn.Parameter(weights.clone(), requires_grad=False)
+    tuned = loaded.header.calibration.model_copy(update={"text_scale": 1.0, "text_shift": -mean, "text_cap": 20.0})
+    checkpoint.save(path, loaded.fusion, loaded.header.model_copy(update={"calibration": tuned}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "factor", "says"),
+    [("", 20.0, "to ordinary words"), ("", -5.0, "trained on empty words"), ("No!", 60.0, "to ordinary words")],
+)
+def test_a_text_part_that_was_trained_on_nothing_is_off_and_that_is_said(
+    text: str,
+    factor: float,
+    says: str,
+    tmp_path: Path,
+    analyzer: Analyzer,
+    segments: list[Segment],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = trained_on(text, factor, tmp_path / "old.safetensors", analyzer)
+    found = Analyzer(Config.model_validate({"model": {"checkpoint": str(made)}}))(segments[0])
+    expected = analyzer(segments[0])
+
+    assert isinstance(found, Analysis)
+    assert isinstance(expected, Analysis)
+    assert (found.text_logit, found.transcript.kept) == (0.0, False)
+    assert found.audio_logit == pytest.approx(expected.audio_logit, abs=1e-3)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert says in caplog.text
+    assert "words are off" in caplog.text
+
+
+def test_of_a_sound_text_part_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    Analyzer(Config())
+
+    assert caplog.records == []

@@ -1,5 +1,6 @@
 """The corpus as licensees have it: labels, words and sound joined, oddities passed over, faults named."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,51 @@ def test_an_empty_release_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="no utterance in it"):
         read(tmp_path)
+
+
+def in_capitals(release: Path) -> Path:
+    """As it comes by way of another system: every name in capitals but those that the labels hold."""
+    for path in sorted(release.rglob("*"), key=lambda path: -len(path.parts)):
+        keep = path.parent.name == "wav" or path.suffix == ".wav"
+        path.rename(path.with_suffix(path.suffix.upper()) if keep else path.with_name(path.name.upper()))
+    return release
+
+
+def wrapped(release: Path) -> Path:
+    """Each session's zip, and the whole one, unpacked into a folder of its own name."""
+    outer = release.parent / "a" / "IEMOCAP_full_release" / "IEMOCAP_full_release"
+    for session in sorted(release.iterdir()):
+        (outer / session.name).mkdir(parents=True)
+        session.rename(outer / session.name / session.name)
+    return release.parent / "a"
+
+
+def with_forks(release: Path) -> Path:
+    for path in list(release.rglob("*.wav")):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
+    return release
+
+
+@pytest.mark.parametrize("change", [in_capitals, wrapped, with_forks])
+def test_copies_that_travelled_are_read_like_the_original(
+    release: Path, pristine: Path, change: Callable[[Path], Path]
+) -> None:
+    expected = {(row.utterance, row.label, row.transcript) for row in read(pristine).rows}
+    reading = read(change(release))
+
+    assert {(row.utterance, row.label, row.transcript) for row in reading.rows} == expected
+    assert reading.problems == ()
+
+
+@pytest.mark.parametrize("part", ["sentences/wav", "dialog/EmoEvaluation", "dialog/transcriptions"])
+def test_a_part_that_is_missing_is_named_with_where_it_was_looked_for(release: Path, part: str) -> None:
+    import shutil
+
+    for session in range(1, 6):
+        shutil.rmtree(release / f"Session{session}" / part)
+    try:
+        said = " ".join(read(release).problems)
+    except DataError as error:
+        said = str(error)
+
+    assert f"{release}/Session1/{part}: no such folder" in said

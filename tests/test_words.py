@@ -6,7 +6,7 @@ import pytest
 from tiny_corpus import row, session, text_encoder
 
 from train.config import TextSource
-from train.words import embed, last_words, words_of
+from train.words import embed, last_words, words_fixed, words_missing, words_of
 
 
 def said(name: str, start_s: float, end_s: float, words: str) -> object:
@@ -58,3 +58,52 @@ def test_whisper_hears_the_first_three_seconds(scene: Path, tmp_path: Path) -> N
 
     assert len(heard[0].split()) >= 3
     assert words_of(rows, TextSource(source="whisper"), cache, "cpu") == heard
+
+
+def spoken(words: list[str], split: str = "train") -> list[object]:
+    """An utterance for each text, every second one sad."""
+    return [
+        row(f"Ses01F_impro01_M{i:03d}", ("neu", "sad")[i % 2], transcript=text, split=split)
+        for i, text in enumerate(words)
+    ]
+
+
+FREE = [f"words that nobody else said, number {i}" for i in range(60)]
+FEW = [f"sentence {i % 12}" for i in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (FREE, ""),
+        ([""] * 60, "words in 0 of 30 sad utterances of train"),
+        ([" ... "] * 60, "words in 0 of 30 sad"),
+        ([text if i % 2 else "" for i, text in enumerate(FREE)], "words in 0 of 30 other utterances of train"),
+        ([*FREE[:20], *[""] * 40], "words in 10 of 30 sad"),
+        ([*FREE[:40], *[""] * 20], ""),
+    ],
+    ids=["all", "none", "dots", "sad ones only", "a third", "two thirds"],
+)
+def test_a_text_part_needs_words_in_each_class(words: list[str], says: str) -> None:
+    rows = [*spoken(words), *spoken(FREE, "validation")]
+    found = words_missing(rows, [*words, *FREE])  # type: ignore[arg-type]
+
+    assert found.startswith(says)
+    assert bool(found) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (FREE, ""),
+        (FEW, "12 different sentences in 60 utterances of train"),
+        (["The same."] * 60, "1 different sentences"),
+        ([*FREE[:30], *["the same."] * 15, *["THE SAME"] * 15], ""),
+    ],
+    ids=["free speech", "acted sentences", "one sentence", "half of it free"],
+)
+def test_the_same_few_sentences_teach_nothing(words: list[str], says: str) -> None:
+    found = words_fixed(spoken(words), words)  # type: ignore[arg-type]
+
+    assert found.startswith(says)
+    assert bool(found) == bool(says)

@@ -84,7 +84,7 @@ def fit(
 
     session = Session.start(cache, compute, threads, amp=amp, compiled=compiled)
     preset = session.preset(config, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
-    run = session.fit(preset, system, manifest, out, seed=seed, fold=fold, allow_partial=allow_partial)
+    run = session.fit(preset, system, manifest, out, seed=seed, fold=fold, allow_partial=allow_partial, say=say)
     last = run.history.epochs[-1]
     say(run.provenance.partial)
     print(f"{run.folder}: {last.epoch} epochs, lowest validation loss at {run.history.lowest_loss_epoch}")
@@ -115,14 +115,27 @@ def evaluate(
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, evaluated under strict.")],
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("sadstream.safetensors"),
+    licence: Annotated[str | None, typer.Option(help="Of the weights, for recordings of your own.")] = None,
+    commercial_use: Annotated[
+        bool | None, typer.Option("--commercial-use/--no-commercial-use", help="Whether that licence allows it.")
+    ] = None,
     cache: CacheOption = None,
     force: ForceOption = False,
 ) -> None:
     """Make the daemon's checkpoint of a run; strict protocol only."""
+    from sadstream.card import card_path
+    from sadstream.checkpoint import read_header
     from train.session import Session
 
     expect_place("--out", out, mark=CHECKPOINT, force=force)
-    sha256 = Session.start(cache, "cpu", 0).export(run, out)
+    sha256 = Session.start(cache, "cpu", 0).export(run, out, licence, commercial_use)
+    header = read_header(out)
+    say(header.terms + ("; state one with --licence" if header.commercial_use is None and licence is None else ""))
+    if not card_path(out).exists():
+        say(
+            f"{card_path(out)}: not there: without a card the daemon sends scores, but no episodes, mood or uncertain; "
+            "`sadstream-train days` measures one, for checkpoints of `sadstream-train open` alone"
+        )
     print(f"{out}: {sha256[:12]}; use it with: [model] checkpoint = '{out.resolve()}'")
 
 

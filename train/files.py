@@ -1,5 +1,6 @@
 """Files written whole or not at all."""
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +14,10 @@ def write_whole(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         whole.write_whole(path, content)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        cure = "make room" if full else "choose another folder or its permissions"
         raise UnavailableError(
-            f"{path}: cannot be written: {error.strerror}; make room and run the same command again, it goes on"
+            f"{path}: cannot be written: {error.strerror}; {cure} and run the same command again, it goes on"
         ) from None
 
 

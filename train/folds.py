@@ -45,6 +45,18 @@ def assign(rows: Sequence[Utterance], fold: str) -> tuple[Utterance, ...]:
     return tuple(replace(row, split=names.get(row.session, "train")) for row in rows)
 
 
+def advice(rows: Sequence[Utterance]) -> str:
+    """How more speakers of this corpus can be tested than its own split does; nothing where they cannot."""
+    if rows[0].corpus == "iemocap":
+        return "`--loso` tests all ten"
+    count = min(SESSIONS, len(units(rows)))
+    if count < LEAST_FOLDS:
+        return ""
+    return (
+        f"`fit --fold 1of{count}` to `--fold {count}of{count}` test all {len({row.speaker for row in rows})} speakers"
+    )
+
+
 def fold_count(fold: str) -> int:
     """Of how many a fold is one; 0 for `fixed` and a session."""
     found = BY_SPEAKER.fullmatch(fold)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sadstream.errors import DataError
@@ -14,6 +15,9 @@ SESSIONS = range(1, 6)
 SPLIT_OF_SESSION = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
 LABEL_LINE = re.compile(r"\[([\d.]+) - ([\d.]+)\]\t(\S+)\t(\S+)\t\[")
 WORDS_LINE = re.compile(r"(\S+) \[([\d.]+)-([\d.]+)\]:\s?(.*)")
+SOUND, LABELS, WORDS = ("sentences", "wav"), ("dialog", "EmoEvaluation"), ("dialog", "transcriptions")
+PARTS = (SOUND, LABELS, WORDS)
+DEPTH = 4  # folders that a release may be wrapped in
 NAME = re.compile(r"Ses0([1-5])[FM]_(?:impro|script)\d\d\w*_([FM])\d{3}")
 
 
@@ -26,11 +30,34 @@ class _Label:
 
 def find_release(root: Path) -> Path:
     """The folder that holds Session1 to Session5: `root` or one of its folders; DataError if there is none."""
-    folders = [root, *sorted(path for path in root.glob("*") if path.is_dir())] if root.is_dir() else []
-    for folder in folders:
-        if any((folder / f"Session{session}").is_dir() for session in SESSIONS):
-            return folder
+    folders = [root] if root.is_dir() else []
+    for _ in range(DEPTH):
+        for folder in folders:
+            if any(inside(folder, f"Session{session}") for session in SESSIONS):
+                return folder
+        folders = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_dir()]
     raise DataError(f"{root}: not IEMOCAP: expected the release (Session1 to Session5) or the folder above it")
+
+
+def inside(folder: Path, *names: str) -> Path | None:
+    """What `folder` holds under these names one in another, in capitals or not; None if there is nothing.
+
+    A copy by way of another system has `.WAV` and `DIALOG`; a zip may lie in a folder of its own name.
+    """
+    for name in names:
+        found = _entries(folder).get(name.lower())
+        if found is None:
+            return None
+        folder = found
+    return folder
+
+
+@lru_cache(maxsize=1024)
+def _entries(folder: Path) -> dict[str, Path]:
+    try:
+        return {path.name.lower(): path for path in sorted(folder.iterdir()) if not is_appledouble(path)}
+    except NotADirectoryError:
+        return {}
 
 
 def read(root: Path) -> Reading:
@@ -38,25 +65,31 @@ def read(root: Path) -> Reading:
     release = find_release(root)
     rows: list[Utterance] = []
     problems: list[str] = []
+    _entries.cache_clear()
     for session in SESSIONS:
-        folder = release / f"Session{session}"
-        if not folder.is_dir():
-            problems.append(f"{folder}: no such folder: expected five sessions")
+        folder = inside(release, f"Session{session}")
+        if folder is None:
+            problems.append(f"{release / f'Session{session}'}: no such folder: expected five sessions")
             continue
+        folder = inside(folder, folder.name) or folder
+        missing = ["/".join(part) for part in PARTS if inside(folder, *part) is None]
+        problems += [f"{folder / part}: no such folder: looked for it in capitals too" for part in missing]
         rows += _session(folder, session, problems)
     if not rows:
-        raise DataError(f"{release}: no utterance in it: expected sentences/wav and dialog/EmoEvaluation")
+        parts = " and ".join("/".join(part) for part in PARTS[:2])
+        first = f": {problems[0]}" if problems else ""
+        raise DataError(f"{release}: no utterance in it: expected {parts} in each session{first}")
     return Reading(tuple(rows), tuple(problems))
 
 
 def _session(folder: Path, session: int, problems: list[str]) -> Iterator[Utterance]:
     labels: dict[str, _Label] = {}
     words: dict[str, str] = {}
-    for path in _texts(folder / "dialog" / "EmoEvaluation"):
+    for path in _texts(inside(folder, *LABELS)):
         for line in _lines(path, problems):
             if found := LABEL_LINE.match(line):
                 labels[found[3]] = _Label(float(found[1]), float(found[2]), found[4])
-    for path in _texts(folder / "dialog" / "transcriptions"):
+    for path in _texts(inside(folder, *WORDS)):
         for line in _lines(path, problems):
             if (found := WORDS_LINE.match(line)) and NAME.fullmatch(found[1]):
                 words[found[1]] = found[4].strip()
@@ -71,7 +104,7 @@ def _utterance(
 ) -> Utterance | None:
     parts = NAME.fullmatch(name)
     dialogue = name.rpartition("_")[0]
-    path = folder / "sentences" / "wav" / dialogue / f"{name}.wav"
+    path = inside(folder, *SOUND, dialogue, f"{name}.wav") or folder.joinpath(*SOUND, dialogue, f"{name}.wav")
     trouble = None if parts else "not the name of an utterance: expected such as Ses01F_impro01_F000"
     if parts and int(parts[1]) != session:
         trouble = f"stands in {folder.name}: expected session {parts[1]}"
@@ -98,9 +131,9 @@ def _utterance(
     )
 
 
-def _texts(folder: Path) -> list[Path]:
+def _texts(folder: Path | None) -> list[Path]:
     """The dialogues' files; sub-folders such as Categorical hold single raters' opinions."""
-    return [path for path in sorted(folder.glob("*.txt")) if not is_appledouble(path)]
+    return [] if folder is None else [path for name, path in sorted(_entries(folder).items()) if name.endswith(".txt")]
 
 
 def _lines(path: Path, problems: list[str]) -> list[str]:

@@ -17,12 +17,14 @@ from train.config import AudioSource, RunConfig, TextSource
 from train.manifest import Utterance
 from train.progress import progress
 from train.sound import Done, complain, heard_samples, log_mels, pieces, stored, total_samples
-from train.words import Embedded, embed, words_of
+from train.words import Embedded, embed, words_missing, words_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from train.cache import Array
+
+CHANGED_S = 0.05  # a recording whose length is so far from the manifest's is another one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +52,7 @@ class Inputs:
     audio_config: "LogMelConfig | WhisperStatesConfig | None"
     text_config: TextEncoderConfig | None
     digests: tuple[str, ...]
+    texts: tuple[str, ...] = ()  # (rows,) the words that were embedded
 
     def pieces_of(self, split: str) -> "Tensor":
         """Indices of the pieces of a split's rows, in order."""
@@ -98,6 +101,7 @@ class Loader:
             audio_config=sound.exported if sound else None,
             text_config=words.encoder if words else None,
             digests=sound.digests if sound else ("",) * len(rows),
+            texts=words.texts if words else (),
         )
 
     def _sounds(self, rows: Sequence[Utterance], config: RunConfig) -> Sound:
@@ -137,8 +141,24 @@ class Loader:
         key = key_of("\n".join(f"{row.utterance} {row.transcript}" for row in rows).encode(), source.model_dump_json())
         if self._words is None or self._words[0] != key:
             texts = words_of(rows, source, self._cache, self._device)
-            self._words = (key, embed(texts, source, self._cache, self._device))
+            self._words = (key, _silent_are_zero(embed(texts, source, self._cache, self._device), source))
+        if missing := words_missing(rows, self._words[1].texts):
+            raise DataError(f"no text part can be trained: {missing}; choose a system without words, such as cnn-lstm")
         return self._words[1]
+
+    def texts(self, rows: Sequence[Utterance], source: TextSource) -> list[str]:
+        """The words that a text part would read."""
+        return words_of(rows, source, self._cache, self._device)
+
+
+def _silent_are_zero(words: Embedded, source: TextSource) -> Embedded:
+    """Where nothing was written down the text part is 0, as it is in the daemon where nothing is said."""
+    import numpy as np
+
+    if source.source != "gold" or source.window_s is not None:
+        return words
+    spoken = np.array([bool(text.strip()) for text in words.texts])
+    return words if spoken.all() else replace(words, vectors=words.vectors * spoken[:, None].astype(np.float32))
 
 
 def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: AudioSource, cache: Cache) -> Done:
@@ -177,7 +197,13 @@ def _sound(
 
     heard, owner = [], []
     for i, (row, array) in enumerate(zip(rows, arrays, strict=True)):
-        lengths = heard_samples(total_samples(row.path), audio)[: array.shape[0]]
+        total = total_samples(row.path)
+        if not row.session and abs(total / SAMPLE_RATE - row.duration_s) > CHANGED_S:
+            raise DataError(
+                f"{row.path}: holds {total / SAMPLE_RATE:.2f} s, where the manifest says {row.duration_s:.2f} s: "
+                "it has changed since; restore it or prepare again"
+            )
+        lengths = heard_samples(total, audio)[: array.shape[0]]
         owner += [i] * array.shape[0]
         heard += [_frames(n, n_frames, audio) for n in lengths]
     return Sound(

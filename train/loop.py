@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from sadstream.errors import DataError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 STATE = "state.pt"
 TEXT = "text_out.weight"
+# What torch.load and what follows it raise over an empty, cut, foreign or changed file.
+DAMAGED = (RuntimeError, LookupError, ValueError, OSError, EOFError, TypeError, AttributeError, UnpicklingError)
 EVALUATE_BATCH = 256
 # A batch is computed in parts of this many: the maps of 64 spectrograms are 98 MB a layer and leave every cache.
 PART = 16
@@ -61,15 +64,22 @@ class Weights:
         try:
             fusion.load_state_dict(load(self.path(epoch).read_bytes()))
         except (OSError, SafetensorError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"{self.path(epoch)}: cannot be read ({reason}); delete the run and fit it again") from None
+            raise self._unreadable(epoch, error) from None
+
+    def _unreadable(self, epoch: int, error: Exception) -> DataError:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        where = self.folder.parent
+        return DataError(f"{self.path(epoch)}: cannot be read ({reason}); delete the folder {where} and fit again")
 
     def text_dim(self, epoch: int) -> int:
         """The width of the text embedding that these weights read; 0: none."""
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
-        with safe_open(self.path(epoch), "numpy") as file:
-            return int(file.get_slice(TEXT).get_shape()[1]) if TEXT in file.keys() else 0  # noqa: SIM118
+        try:
+            with safe_open(self.path(epoch), "numpy") as file:
+                return int(file.get_slice(TEXT).get_shape()[1]) if TEXT in file.keys() else 0  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise self._unreadable(epoch, error) from None
 
     def keep(self, epochs: Sequence[int]) -> None:
         """Delete the weights of all epochs but these."""
@@ -165,8 +175,9 @@ class Trainer:
             self.fusion.load_state_dict(saved["fusion"])
             self.optimiser.load_state_dict(saved["optimiser"])
             return History.model_validate_json(saved["history"])
-        except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
-            raise DataError(f"{where}: damaged ({str(error).splitlines()[0]}); delete it and fit again") from None
+        except DAMAGED as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0][:80]
+            raise DataError(f"{where}: damaged ({reason}); delete it and fit again: training starts anew") from None
 
     def train_epoch(self, epoch: int, advance: Callable[[], None] = lambda: None, steps: int | None = None) -> float:
         """Mean training loss of an epoch (of its first `steps` batches); the order depends on seed and epoch alone."""

@@ -101,6 +101,8 @@ def parse(content: bytes, where: str) -> Manifest:
 
 
 def _row(line: dict[str, str], where: str) -> Utterance:
+    if None in line.values() or None in line:
+        raise DataError(f"{where}: too few or too many cells: expected {', '.join(COLUMNS)}")
     try:
         row = Utterance(
             utterance=line["utterance"],

@@ -53,8 +53,10 @@ def read(path: Path, split: str, rows: Sequence[Utterance] | None = None) -> Pre
             lines = [line for line in csv.DictReader(file) if line["split"] == split]
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no predictions; make them with: sadstream-train evaluate") from None
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not predictions ({error}); evaluate the run again") from None
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise _damaged(path, error) from None
+    if not lines:
+        raise _damaged(path, f"no line of {split}")
     try:
         found = Predictions(
             names=tuple(line["utterance"] for line in lines),
@@ -66,11 +68,18 @@ def read(path: Path, split: str, rows: Sequence[Utterance] | None = None) -> Pre
             predicted=np.array([int(line["predicted"]) for line in lines]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not predictions ({error}); evaluate the run again") from None
+        raise _damaged(path, error) from None
+    whole = all(np.isfinite(column).all() for column in (found.logits, found.probabilities))
+    if not whole or {*found.labels.tolist(), *found.predicted.tolist()} - {0, 1}:
+        raise _damaged(path, "numbers that no prediction has")
     if rows is not None:
         wanted = [row for row in rows if row.split == split]
         check_predictions(wanted, found.names, found.labels.tolist(), str(path))
     return found
+
+
+def _damaged(path: Path, why: object) -> DataError:
+    return DataError(f"{path}: not predictions ({why}); delete the folder {path.parent} and evaluate the run again")
 
 
 def pooled(parts: Sequence[Predictions]) -> Predictions:

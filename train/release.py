@@ -1,19 +1,22 @@
 """A run of the strict protocol as the daemon's checkpoint."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream import __version__, checkpoint
-from sadstream.errors import DataError
+from sadstream.errors import DataError, UnavailableError, UsageError
 from sadstream.header import Calibration, Header, LogMelConfig, Metric, TextEncoderConfig, WhisperStatesConfig
 from train.config import RunConfig
 from train.run import Run
 from train.selection import CAP, Selection
 from train.statistics import sad_figures
+from train.words import words_fixed
 
 if TYPE_CHECKING:
     from train.inputs import Inputs
 
+NOT_STATED = "not stated"
 LICENCES = {
     "iemocap": "none of its own; made from IEMOCAP, whose licence binds its use",
     "ravdess": "CC BY-NC-SA 4.0",
@@ -50,13 +53,36 @@ def _raw_shift(selection: Selection) -> float:
     return -math.log(selection.prior / (1.0 - selection.prior))
 
 
-def export(run: Run, inputs: "Inputs", path: Path) -> str:
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Under which licence the weights are, and whether a business may use them; None: nobody said."""
+
+    licence: str
+    commercial_use: bool | None
+
+
+def terms_of(corpus: str, licence: str | None, commercial_use: bool | None) -> Terms:
+    """The terms of a known corpus, or those that the makers of an own one state; UsageError for the wrong one."""
+    if corpus in LICENCES:
+        if licence is not None or commercial_use is not None:
+            raise UsageError(f"--licence, --commercial-use: {corpus} has its own licence: {LICENCES[corpus]}")
+        return Terms(LICENCES[corpus], corpus in COMMERCIAL)
+    if licence is not None and not licence.strip():
+        raise UsageError("--licence: empty: expected a licence's name, such as 'CC BY 4.0'")
+    if licence is None and commercial_use is not None:
+        raise UsageError("--commercial-use: expected --licence too, which says so")
+    return Terms(licence or NOT_STATED, commercial_use)
+
+
+def export(run: Run, inputs: "Inputs", path: Path, licence: str | None = None, commercial: bool | None = None) -> str:
     """Write the checkpoint; returns its SHA-256. DataError for a run that the daemon could not repeat."""
     from sadstream.model import Fusion
     from train.loop import Weights
 
     config = run.config
+    terms = terms_of(inputs.rows[0].corpus, licence, commercial)
     _require_repeatable(run, config, inputs.audio_config)
+    _require_words(run, inputs)
     selection = run.selection("strict")
     fusion = Fusion(inputs.fusion)
     Weights(run.folder).load(selection.epoch, fusion)
@@ -75,11 +101,17 @@ def export(run: Run, inputs: "Inputs", path: Path) -> str:
         threshold=selection.threshold,
         trained_on=(_trained_on(run, inputs),),
         metrics=_metrics(run, inputs),
-        licence=LICENCES.get(inputs.rows[0].corpus, "unknown; that of the corpus it was trained on"),
-        commercial_use=inputs.rows[0].corpus in COMMERCIAL,
+        licence=terms.licence,
+        commercial_use=terms.commercial_use,
         created_with=f"sadstream {__version__}",
     )
-    return checkpoint.save(path, fusion, header)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return checkpoint.save(path, fusion, header)
+    except OSError as error:
+        raise UnavailableError(f"{path}: cannot be written: {error.strerror}; choose another --out") from None
+    except ValueError as error:  # weights beyond the daemon's limit
+        raise DataError(f"{error}; choose a smaller preset, such as thesis-small") from None
 
 
 def _single(both: Calibration, config: RunConfig) -> Calibration:
@@ -106,6 +138,12 @@ def _require_repeatable(
     for reason, applies in reasons.items():
         if applies:
             raise DataError(f"{run.folder}: reads {reason}: expected a run over 3-second segments")
+
+
+def _require_words(run: Run, inputs: "Inputs") -> None:
+    """A text part that learned from the same few sentences says what it likes of any other words."""
+    if inputs.texts and inputs.rows[0].corpus != "iemocap" and (trouble := words_fixed(inputs.rows, inputs.texts)):
+        raise DataError(f"{run.folder}: its text part learned nothing: {trouble}; `sadstream-train fit` leaves it out")
 
 
 def _trained_on(run: Run, inputs: "Inputs") -> str:

@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from sadstream.errors import DataError, SadstreamError
 from train import figures, tables, thesis
 from train.files import write_whole
-from train.folds import FIXED, SESSIONS, assign
+from train.folds import FIXED, advice, assign, fold_count, fold_names
 from train.guards import Protocol
 from train.manifest import Manifest, Utterance, read
 from train.predictions import Predictions, pooled
@@ -105,7 +105,7 @@ def _ladder(ladder: Ladder, number: int) -> tuple[str, dict[str, bytes]]:
     for protocol in PROTOCOLS:
         scored = ladder.scored(ladder.chosen(), protocol)
         if scored:
-            text += _protocol(protocol, scored, ladder.encoder, note)
+            text += _protocol(protocol, scored, ladder, note)
             stem = f"figures/{number}-{protocol}"
             pictures |= {
                 f"{stem}-confusion.png": figures.confusion_matrices(scored),
@@ -113,8 +113,9 @@ def _ladder(ladder: Ladder, number: int) -> tuple[str, dict[str, bytes]]:
             }
             text += f"![Confusion matrices, {protocol}]({stem}-confusion.png)\n\n"
             text += f"![Precision over recall, and reliability, {protocol}]({stem}-curves.png)\n\n"
-    text += "## The thesis's own numbers\n\n" + _list(tables.thesis_verdicts())
-    text += _seeds(ladder, note) + _loso(ladder, note) + _ablations(ladder, note)
+    if corpus == thesis.CORPUS:
+        text += "## The thesis's own numbers\n\n" + _list(tables.thesis_verdicts())
+    text += _seeds(ladder, note) + _crossed(ladder, note) + _ablations(ladder, note)
     more, drawn = _training(ladder, number, rows)
     return text + more, pictures | drawn
 
@@ -128,13 +129,25 @@ def _origin(ladder: Ladder) -> str:
     )
 
 
-def _protocol(protocol: Protocol, scored: Sequence[Scored], encoder: str, note: str) -> str:
+def _verdicts(scored: Sequence[Scored], ladder: Ladder) -> list[str]:
+    """On what the thesis claims, where it can be judged: on the corpus and the split that it speaks of."""
+    if ladder.manifest.corpus != thesis.CORPUS:
+        return [f"Not judged: the thesis's claim and hypothesis are about IEMOCAP, not about {ladder.manifest.corpus}."]
+    if ladder.runs[0].provenance.partial:
+        return ["Not judged: the thesis's claim and hypothesis are about the whole of IEMOCAP."]
+    return tables.found_verdicts(scored)
+
+
+def _protocol(protocol: Protocol, scored: Sequence[Scored], ladder: Ladder, note: str) -> str:
     what = thesis.WHY_OPTIMISTIC if protocol == "thesis" else thesis.WHAT_STRICT_IS
     label = "protocol thesis (optimistic)" if protocol == "thesis" else "protocol strict"
-    text = f"## Table 2, {label}, text encoder {encoder}\n\n{note}{what}\n\n{tables.table_2(scored)}\n"
-    text += f"{tables.spread(scored)}\n\n### Verdicts, {label}\n\n{_list(tables.found_verdicts(scored))}"
+    beside = ladder.manifest.corpus == thesis.CORPUS
+    title = f"## {'Table 2' if beside else 'Systems'}, {label}, text encoder {ladder.encoder}"
+    text = f"{title}\n\n{note}{what}\n\n{tables.table_2(scored, beside)}\n"
+    text += f"{tables.spread(scored, advice(ladder.manifest.rows))}\n\n"
+    text += f"### Verdicts, {label}\n\n{_list(_verdicts(scored, ladder))}"
     text += f"### All figures, {label}\n\n{note}{tables.more_figures(scored)}\n"
-    text += f"### Confusion, {label}\n\n{tables.confusions(scored)}\n"
+    text += f"### Confusion, {label}\n\n{tables.confusions(scored, beside)}\n"
     systems = {one.title: one.found for one in scored}
     attention = next((one.title for one in scored if one.system == "attention"), None)
     if attention and len(systems) > 1:
@@ -163,8 +176,21 @@ def _seeds(ladder: Ladder, note: str) -> str:
     return f"## F1 over seeds\n\n{note}{markdown(('system', 'protocol', 'seeds', 'mean F1', 'SD'), lines)}\n"
 
 
-def _loso(ladder: Ladder, note: str) -> str:
-    folds = [f"s{session}" for session in range(1, SESSIONS + 1)]
+def _crossed(ladder: Ladder, note: str) -> str:
+    """Leave one session out, and each number of parts by speaker, of which all folds were evaluated."""
+    head = f"## Leave one session out, protocol strict\n\n{note}Each fold tests one session, validates on the one"
+    text = _pooled(ladder, fold_names(loso=True), f"{head} before and trains on three")
+    for count in sorted({fold_count(run.config.fold) for run in ladder.runs} - {0}):
+        text += _pooled(
+            ladder,
+            [f"{number}of{count}" for number in range(1, count + 1)],
+            f"## Cross-validation by speaker, {count} folds, protocol strict\n\n{note}Each fold tests one part of the "
+            "speakers, validates on the part before and trains on the rest",
+        )
+    return text
+
+
+def _pooled(ladder: Ladder, folds: Sequence[str], head: str) -> str:
     runs = {fold: ladder.chosen(fold=fold) for fold in folds}
     titles = [run.config.title for run in runs[folds[0]]]
     scored = []
@@ -175,13 +201,13 @@ def _loso(ladder: Ladder, note: str) -> str:
             scored.append(Scored(same[0].config.system, title, pooled(parts)))
     if not scored:
         return ""
-    text = f"## Leave one session out, protocol strict\n\n{note}Each fold tests one session, validates on the one "
-    text += "before and trains on three; threshold and calibration are each fold's own; predictions are pooled.\n\n"
+    text = f"{head}; threshold and calibration are each fold's own; predictions are pooled.\n\n"
     text += f"{tables.more_figures(scored)}\n{tables.spread(scored)}\n\n"
     attention = next((one.title for one in scored if one.system == "attention"), None)
     if attention and len(scored) > 1:
         tests = against(attention, {one.title: one.found for one in scored})
-        text += f"### {attention} against each other system, leave one session out\n\n{tables.paired_table(tests)}\n"
+        crossed = "leave one session out" if folds[0] == "s1" else f"{len(folds)} folds by speaker"
+        text += f"### {attention} against each other system, {crossed}\n\n{tables.paired_table(tests)}\n"
     return text
 
 

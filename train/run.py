@@ -59,7 +59,10 @@ class Run:
     @property
     def history(self) -> History:
         """How training went."""
-        return self._read("history.json", History)
+        found = self._read("history.json", History)
+        if not found.epochs:
+            raise DataError(f"{self.folder / 'history.json'}: no epoch; delete the folder {self.folder} and fit again")
+        return found
 
     @property
     def learned(self) -> Learned:
@@ -101,7 +104,8 @@ class Run:
         except ValidationError as error:
             detail = error.errors()[0]
             key = ".".join(map(str, detail["loc"]))
-            raise DataError(f"{path}: {key}: {detail['msg']}; delete the run and fit it again") from None
+            again = f"{path.parent} and evaluate" if "/" in name else f"{self.folder} and fit"
+            raise DataError(f"{path}: {key or 'not JSON'}: {detail['msg']}; delete the folder {again} again") from None
 
     def rows(self, manifest: Manifest) -> tuple[Utterance, ...]:
         """The manifest's utterances with this run's split, all guards passed."""
@@ -237,6 +241,7 @@ def _text_mean(fusion: "Fusion", inputs: "Inputs") -> float:
         return 0.0
     with torch.inference_mode():
         train = inputs.text[inputs.pieces_of("train")].to(fusion.bias.device)
+        train = train[(train != 0).any(1)]  # the mean over words, where there are some
         return float(fusion.text_out(train).double().mean())
 
 

@@ -1,18 +1,20 @@
 """What the commands share: the device, the cache, the loaded inputs."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.errors import UsageError
+from sadstream.errors import DataError, UsageError
 from train import manifest as manifests
 from train.cache import Cache, default_folder
 from train.config import Preset, RunConfig, load_preset, run_config
-from train.guards import Protocol
+from train.folds import assign
+from train.guards import Protocol, check_splits
 from train.launch import Share
 from train.progress import progress
 from train.run import Run, evaluate_run, fit_run, open_run
+from train.words import words_fixed, words_missing
 
 if TYPE_CHECKING:
     from train.inputs import Inputs, Loader
@@ -79,15 +81,36 @@ class Session:
         seed: int = 0,
         fold: str = "fixed",
         allow_partial: bool = False,
+        say: Callable[[str], None] = print,
     ) -> Run:
         """Train one system of a preset in its own folder under `out`."""
         found = manifests.read(manifest)
         path = manifest / manifests.NAME if manifest.is_dir() else manifest
         config = run_config(preset, system, str(path.resolve()), seed=seed, fold=fold, allow_partial=allow_partial)
+        config = self._with_words_that_say_something(config, found, say)
         require_encoders(config)
         run = open_run(out / config.name, config)
         self.fit_run(run, found)
         return run
+
+    def _with_words_that_say_something(
+        self, config: RunConfig, manifest: "Manifest", say: Callable[[str], None]
+    ) -> RunConfig:
+        """The same run, or one without its text part where the corpus has no words to learn from; that is said."""
+        if not config.spec.text:
+            return config
+        rows = assign(manifest.rows, config.fold)
+        check_splits(rows, config.manifest)
+        texts = self.load.texts(rows, config.text)
+        trouble = words_missing(rows, texts) or ("" if manifest.corpus == "iemocap" else words_fixed(rows, texts))
+        if not trouble:
+            return config
+        if config.spec.front_end == "none":
+            raise DataError(f"{config.manifest}: {config.system} reads words alone, and they say nothing: {trouble}")
+        say(f"{config.system}: trained without a text part, on sound alone: {trouble}")
+        pooling = "attention" if config.spec.pooling == "cross-attention" else config.spec.pooling
+        changes = {"text": False, "title": f"{config.spec.title}, no words", "pooling": pooling}
+        return config.model_copy(update={"spec": config.spec.model_copy(update=changes)})
 
     def fit_run(self, run: Run, manifest: "Manifest") -> "Inputs":
         """Train a run to its end."""
@@ -105,13 +128,13 @@ class Session:
             evaluate_run(run, inputs, protocol, self.compute.device)
         return run
 
-    def export(self, folder: Path, out: Path) -> str:
+    def export(self, folder: Path, out: Path, licence: str | None = None, commercial: bool | None = None) -> str:
         """Write the daemon's checkpoint of a run; returns its SHA-256."""
         from train.release import export
 
         run = Run(folder)
         manifest = manifests.read(Path(run.config.manifest))
-        return export(run, self.load(run.rows(manifest), run.config), out)
+        return export(run, self.load(run.rows(manifest), run.config), out, licence, commercial)
 
 
 def require_encoders(config: RunConfig) -> None:

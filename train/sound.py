@@ -4,18 +4,19 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.audio import SAMPLE_RATE, SEGMENT_SAMPLES
-from sadstream.errors import ConfigError, DataError, SadstreamError
+from sadstream.errors import ConfigError, DataError, SadstreamError, UnavailableError
 from sadstream.features import at_level, log_mel
 from sadstream.header import LogMelConfig
 from sadstream.highpass import IDENTITY
 from train.cache import Cache, key_of
-from train.clips import read_speech
+from train.clips import audio_rate, read_speech
 from train.config import AudioSource
 from train.manifest import Utterance
 from train.progress import Advance, progress
@@ -78,10 +79,7 @@ def heard_samples(total: int, audio: AudioSource) -> list[int]:
 
 def total_samples(path: str) -> int:
     """Samples of a recording at 16 kHz, from its header."""
-    import soundfile
-
-    found = soundfile.info(path)
-    frames, rate = int(found.frames), int(found.samplerate)
+    frames, rate = audio_rate(Path(path))
     return round(frames * SAMPLE_RATE / rate)
 
 
@@ -104,6 +102,8 @@ def compute_log_mel(job: Job) -> Done:
             cache.put(key, matrices if job.audio.view == "first" else matrices.astype("float16"))
     except OSError as error:
         return Done("", "", f"{job.path}: cannot be read: {error.strerror}")
+    except UnavailableError:  # the cache cannot be written: no fault of the recording
+        raise
     except SadstreamError as error:
         return Done("", "", str(error))
     return Done(digest, key)
@@ -124,9 +124,16 @@ def log_mels(rows: Sequence[Utterance], features: LogMelConfig, audio: AudioSour
             done = [_advancing(compute_log_mel(job), advance) for job in jobs]
         else:
             workers = max(1, len(os.sched_getaffinity(0)))
-            with ProcessPoolExecutor(workers, get_context("forkserver"), initializer=one_thread) as pool:
+            # Not "forkserver": its socket lies under TMPDIR, whose name may be too long for one.
+            with ProcessPoolExecutor(workers, get_context("spawn"), initializer=one_thread) as pool:
                 results = pool.map(compute_log_mel, jobs, chunksize=CHUNK)
-                done = [_advancing(result, advance) for result in results]
+                try:
+                    done = [_advancing(result, advance) for result in results]
+                except BrokenProcessPool:
+                    raise UnavailableError(
+                        "a process that computes features was ended from outside, as the system does when memory is "
+                        "short; make room and run the same command again, it goes on"
+                    ) from None
     complain([found.trouble for found in done if found.trouble])
     return done
 
@@ -144,11 +151,15 @@ def complain(troubles: Sequence[str]) -> None:
 
 
 def stored(keys: Sequence[Done], cache: Cache) -> "list[Array]":
-    """The arrays of these keys; DataError when one vanished or was damaged since."""
+    """The arrays of these keys; DataError when one vanished, was damaged since, or holds what is no number."""
+    import numpy as np
+
     arrays = []
     for done in keys:
         array = cache.get(done.key)
         if array is None:
             raise DataError(f"{cache.path(done.key)}: damaged while in use; run the same command again")
+        if not np.isfinite(np.asarray(array, dtype=np.float32)).all():
+            raise DataError(f"{cache.path(done.key)}: NaN in features; delete it and run the same command again")
         arrays.append(array)
     return arrays

@@ -18,6 +18,7 @@ EXPECTED = "columns path or transcript, speaker, sad (0 or 1) or label; also utt
 CORPUS = "csv"
 SAD_LABELS = frozenset({"sad", "sadness"})
 YES, NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
+NOTHING = frozenset({"nan", "none", "null", "n/a"})  # what programs write where there is no transcript
 SPLIT_NAMES = {
     **{split: split for split in SPLITS},
     **dict.fromkeys(("training",), "train"),
@@ -140,7 +141,8 @@ def _utterance(file: Path, cells: Cells, number: int) -> Utterance | str:
     if cells.get("split") and not split:
         return f"split = {cells['split']!r}: expected {', '.join(SPLITS)}"
     recording = recording_at(file.parent, cells["path"]) if cells.get("path") else None
-    if recording is None and not cells.get("transcript"):
+    transcript = "" if cells.get("transcript", "").lower() in NOTHING else cells.get("transcript", "")
+    if recording is None and not transcript:
         return "neither a recording nor a transcript"
     if recording is not None and (trouble := sound_problem(recording, _seconds(cells.get("duration_s", "")))):
         return trouble
@@ -156,7 +158,7 @@ def _utterance(file: Path, cells: Cells, number: int) -> Utterance | str:
         end_s=length_s(recording) if recording else 0.0,
         label=label or ("sad" if said in YES else "other"),
         sad=int(said in YES),
-        transcript=cells.get("transcript", ""),
+        transcript=transcript,
         split=split or "train",
     )
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train import thesis
+from train import folds, thesis
+from train import manifest as manifests
 from train.guards import Protocol
 from train.manifest import Utterance
 from train.predictions import Predictions, read
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from train.run import Run
 
 SHOWN = ("accuracy", "F1", "precision", "recall", "macro F1", "ROC AUC", "average precision", "ECE", "Brier")
+LEAST_OF_A_CLASS = 20  # test utterances; of fewer each one moves recall by more than 5 points
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,21 +54,22 @@ def table_1(rows: Sequence[Utterance]) -> str:
     return markdown(head, lines)
 
 
-def table_2(scored: Sequence[Scored]) -> str:
-    """The ladder beside the thesis's numbers, percent; intervals are 95 percent over speakers."""
-    head = ("system", *(f"thesis {n}" for n in ("acc.", "F1", "P", "R")), *("acc.", "F1", "P", "R"), "F1 interval", "n")
+def table_2(scored: Sequence[Scored], beside: bool = True) -> str:
+    """The ladder, `beside` the thesis's numbers, percent; intervals are 95 percent over speakers."""
+    names = ("acc.", "F1", "P", "R")
+    head = ("system", *(f"thesis {name}" for name in names if beside), *names, "F1 interval", "n")
     lines = []
     for one in scored:
         printed = thesis.TABLE_2.get(one.system)
-        lines.append(_line(one.title, printed, one.found))
-    lines.append(_line("never sad", thesis.NEVER_SAD, never_sad(scored[0].found)))
+        lines.append(_line(one.title, printed, one.found, beside))
+    lines.append(_line("never sad", thesis.NEVER_SAD, never_sad(scored[0].found), beside))
     return markdown(head, lines)
 
 
-def _line(title: str, printed: "thesis.Row2 | None", found: Predictions) -> list[str]:
+def _line(title: str, printed: "thesis.Row2 | None", found: Predictions, beside: bool) -> list[str]:
     figures = sad_figures(found)
-    there = ["-"] * 4
-    if printed:
+    there = ["-"] * 4 if beside else []
+    if printed and beside:
         there = [f"{value:.2f}" for value in (printed.accuracy, printed.f1, printed.precision, printed.recall)]
     here = [percent(figures[name].value) for name in ("accuracy", "F1", "precision", "recall")]
     f1 = figures["F1"]
@@ -81,28 +85,32 @@ def more_figures(scored: Sequence[Scored]) -> str:
     return markdown(("system", *SHOWN), lines)
 
 
-def confusions(scored: Sequence[Scored]) -> str:
-    """The confusion matrix of each system."""
-    lines = [["thesis, Attention-based CNN-LSTM", *map(str, thesis.CONFUSION)]]
+def confusions(scored: Sequence[Scored], beside: bool = True) -> str:
+    """The confusion matrix of each system, `beside` the thesis's."""
+    lines = [["thesis, Attention-based CNN-LSTM", *map(str, thesis.CONFUSION)]] if beside else []
     for one in scored:
         cells = confusion(one.found)
         lines.append([one.title, str(cells.tn), str(cells.fp), str(cells.fn), str(cells.tp)])
     return markdown(("system", "TN", "FP", "FN", "TP"), lines)
 
 
-def spread(scored: Sequence[Scored]) -> str:
-    """How many speakers and dialogues the intervals rest on."""
+def spread(scored: Sequence[Scored], advice: str = "") -> str:
+    """How many speakers and dialogues the intervals rest on, and how to test more of them."""
     found = scored[0].found
-    speakers, dialogues = len(set(found.speakers)), len(set(found.dialogues))
+    speakers, dialogues = len(set(found.speakers)), len(set(found.dialogues) - {""})
     note = ""
     if speakers < 5:
         note = (
             f" {speakers} speakers give {'three' if speakers == 2 else 'few'} different draws: such an interval is a "
         )
-        note += "lower bound of the uncertainty; `--loso` tests all ten."
+        note += f"lower bound of the uncertainty{advice and '; '}{advice}."
+    if speakers < 2:
+        note = f" One speaker: no interval, and nothing here says how it is with others{advice and '; '}{advice}."
+    if min(int(found.labels.sum()), int((1 - found.labels).sum())) < LEAST_OF_A_CLASS:
+        note += f" Fewer than {LEAST_OF_A_CLASS} of a class: too few utterances to judge by."
     return (
-        f"n = {found.labels.size:,} utterances, {int(found.labels.sum()):,} sad, {speakers} speakers, "
-        f"{dialogues} dialogues. Intervals: 95 percent, bootstrap over speakers.{note}"
+        f"n = {found.labels.size:,} utterances, {int(found.labels.sum()):,} sad, {speakers} speakers"
+        f"{f', {dialogues} dialogues' if dialogues else ''}. Intervals: 95 percent, bootstrap over speakers.{note}"
     )
 
 
@@ -195,9 +203,10 @@ def found_verdicts(scored: Sequence[Scored]) -> list[str]:
 def figures_table(run: "Run", protocols: Sequence[Protocol]) -> str:
     """One run's test figures under these protocols."""
     config = run.config
+    advice = folds.advice(manifests.read(Path(config.manifest)).rows)
     scored = [
         Scored(config.system, f"{config.title}, {protocol}", read(run.predictions_path(protocol), "test"))
         for protocol in protocols
     ]
-    lines = [run.provenance.partial, more_figures(scored), spread(scored)]
+    lines = [run.provenance.partial, more_figures(scored), spread(scored, advice)]
     return "\n".join(line for line in lines if line)

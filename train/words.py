@@ -1,5 +1,6 @@
 """The words that the text branch reads: transcripts, what Whisper hears, or the words of the last seconds."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+LEAST_SHARE = 0.5  # of the utterances of a class that must have words
+# RAVDESS has 2 sentences, CREMA-D 12, nEMO 90 for 4,481 recordings; of what people say freely nearly all is different.
+LEAST_SENTENCES, MOST_TIMES = 20, 3
 WHISPER_DBFS = -20.0  # the level at which the daemon gives a segment to Whisper
 
 
@@ -33,6 +37,37 @@ class Embedded:
 
     vectors: "NDArray[np.float32]"
     encoder: TextEncoderConfig
+    texts: tuple[str, ...]
+
+
+def words_missing(rows: Sequence[Utterance], texts: Sequence[str]) -> str:
+    """Why there are too few words for a text part to learn from, or nothing.
+
+    Each class of train and validation needs them: words of sad utterances alone teach that whoever speaks is sad.
+    """
+    for split in ("train", "validation"):
+        for sad, name in ((1, "sad"), (0, "other")):
+            part = [text for row, text in zip(rows, texts, strict=True) if (row.split, row.sad) == (split, sad)]
+            spoken = sum(bool(_plain(text)) for text in part)
+            if spoken < LEAST_SHARE * len(part):
+                return f"words in {spoken:,} of {len(part):,} {name} utterances of {split}: expected in at least half"
+    return ""
+
+
+def words_fixed(rows: Sequence[Utterance], texts: Sequence[str]) -> str:
+    """Why these words say nothing, because everybody says the same few sentences, or nothing."""
+    said = [words for row, text in zip(rows, texts, strict=True) if row.split == "train" and (words := _plain(text))]
+    different = len(set(said))
+    if different >= LEAST_SENTENCES and len(said) <= MOST_TIMES * different:
+        return ""
+    return (
+        f"{different:,} different sentences in {len(said):,} utterances of train: expected at least {LEAST_SENTENCES}, "
+        f"each said {MOST_TIMES} times at most on average"
+    )
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def words_of(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: str) -> list[str]:
@@ -112,4 +147,4 @@ def embed(texts: Sequence[str], source: TextSource, cache: Cache, device: str) -
     identity = TextEncoderConfig(
         name=encoder.name, identity=encoder.identity, pooling=source.pooling, dim=vectors.shape[1]
     )
-    return Embedded(vectors, identity)
+    return Embedded(vectors, identity, tuple(texts))
