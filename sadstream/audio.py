@@ -1,7 +1,9 @@
 """The sample format inside the daemon: 16 kHz mono, 30 ms frames, segments of at most 3 s."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from sadstream.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +15,8 @@ def exact_div(x: int, y: int) -> int:
     assert x % y == 0, f"{x} is not a multiple of {y}"
     return x // y
 
+
+Channel = int | Literal["mix"]  # from 1; mix: all that help
 
 SAMPLE_RATE = 16_000
 FRAME_MS = 30
@@ -110,12 +114,21 @@ class Framer:
 
 
 class Resampler:
-    """Signed 16-bit audio of any rate and channel count in, 16 kHz mono out, with constant memory."""
+    """Signed 16-bit audio of any rate and channel count in, 16 kHz mono out, with constant memory.
 
-    __slots__ = ("_channels", "_rest", "_stream")
+    channel: the one that is heard, from 1, or `mix`: the mean of those that help.
+    """
 
-    def __init__(self, rate: int, channels: int) -> None:
+    __slots__ = ("_channel", "_channels", "_mixer", "_rest", "_stream")
+
+    def __init__(self, rate: int, channels: int, channel: Channel = "mix") -> None:
+        from sadstream.mixer import Mixer
+
+        if channel != "mix" and not 1 <= channel <= channels:
+            raise ConfigError(f"channel = {channel}: expected mix or 1 to {channels}: the sound has {channels}")
         self._channels = channels
+        self._channel = channel
+        self._mixer = Mixer(rate, channels) if channel == "mix" and channels > 1 else None
         self._rest = b""
         self._stream = None
         if rate != SAMPLE_RATE:
@@ -125,10 +138,20 @@ class Resampler:
 
     def feed(self, samples: "NDArray[np.float32]", last: bool = False) -> bytes:
         """Signed 16-bit bytes from (n, channels) or (n,) floats in [-1, 1]; `last` empties the filter."""
-        mono = samples if samples.ndim == 1 else samples.mean(axis=1)
+        if self._mixer is not None:
+            mono = self._mixer.feed(samples, last)
+        elif samples.ndim == 1:
+            mono = samples
+        else:
+            mono = samples[:, 0 if self._channel == "mix" else self._channel - 1]
         if self._stream is not None:
             mono = self._stream.resample_chunk(mono, last=last)
         return to_pcm(mono)
+
+    @property
+    def left_out(self) -> frozenset[int]:
+        """Channels that the mix does without by now, from 1."""
+        return frozenset() if self._mixer is None else self._mixer.left_out
 
     def feed_pcm(self, pcm: bytes, last: bool = False) -> bytes:
         """The same from signed 16-bit little-endian bytes, channels interleaved."""

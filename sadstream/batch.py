@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from sadstream import logs
 from sadstream.analyze import Analyzer
+from sadstream.audio import Channel
 from sadstream.boundary import from_system, one_line, utf8
 from sadstream.config import Config
 from sadstream.episode import Turn
@@ -45,6 +46,7 @@ class Wanted:
     words: bool = False  # in the report
     embed_audio: bool = False  # in the report
     force: bool = False  # also over files that were made by something else
+    channel: Channel | None = None  # none: the first stream's of the configuration
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ def score_files(paths: Sequence[Path], wanted: Wanted, config: Path | None, comp
     """Print every good recording's scores; 65 if any was bad, 66 if all that was wrong is missing files."""
     settings = configured(config, {"compute": {"device": compute}})
     _check(paths, wanted, config)
-    good, bad = _opened(paths)
+    good, bad = _opened(paths, wanted.channel or settings.stream[0].channel)
     if good:
         _require(good[0], wanted)
         plan = read_plan(settings)
@@ -111,13 +113,13 @@ def _draw(recording: Recording, found: _Found, analyzer: Analyzer, plan: MoodPla
         write_report(recording, told, wanted.report, wanted.embed_audio)
 
 
-def _opened(paths: Sequence[Path]) -> tuple[list[Recording], list[SadstreamError]]:
+def _opened(paths: Sequence[Path], channel: Channel) -> tuple[list[Recording], list[SadstreamError]]:
     """Bad files are known before the models load."""
     good: list[Recording] = []
     bad: list[SadstreamError] = []
     for path in paths:
         try:
-            recording = Recording(path)
+            recording = Recording(path, channel)
             good.append(recording)
             if recording.remark:
                 logs.fatal(one_line(f"sadstream: {recording.remark}"))
@@ -156,11 +158,20 @@ def _score_one(
             print(_row(recording.path, item.score, output), flush=True)
     except (DataError, MissingFileError) as error:
         _name(bad, error)
+        _name_left_out(recording)
         return found
     found.whole = True
+    _name_left_out(recording)
     if not found.scored:
         logs.fatal(one_line(f"sadstream: {recording.path}: {recording.duration_s or 0.0:.2f} s, no speech found"))
     return found
+
+
+def _name_left_out(recording: Recording) -> None:
+    """A line for each channel that the mix did without."""
+    for channel, seconds in sorted(recording.without_s.items()):
+        said = f"channel {channel} is left out of the mix (dead, opposed or only noise) for {seconds:.0f} s"
+        logs.fatal(one_line(f"sadstream: {recording.path}: {said}; --channel chooses one"))
 
 
 def _advancing(

@@ -4,7 +4,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -51,7 +51,19 @@ class Format(StrEnum):
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Also over a file that something else made.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; without it the defaults.")]
+ChannelOption = Annotated[str | None, typer.Option("--channel", help="The one that is heard, from 1; or mix.")]
 ComputeOption = Annotated[Compute | None, typer.Option("--compute", help="Where the models run.")]
+
+
+def one_channel(text: str | None) -> int | Literal["mix"] | None:
+    """The channel that an option names; UsageError for anything but a number or `mix`."""
+    if text is None:
+        return None
+    if text == "mix":
+        return "mix"
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise UsageError(f"--channel {text}: expected mix, or a number from 1")
+    return int(text)
 
 
 @app.command()
@@ -72,6 +84,7 @@ def run(
     require_device: Annotated[bool, typer.Option("--require-device", help="End with 69 without a device.")] = False,
     rate: Annotated[int | None, typer.Option(help="Hz, of raw PCM.")] = None,
     channels: Annotated[int | None, typer.Option(help="Channels of raw PCM, interleaved.")] = None,
+    channel: ChannelOption = None,
     stream: Annotated[str | None, typer.Option(help="The stream's name; default mic, or the file's stem.")] = None,
 ) -> None:
     """The daemon: hear, score, publish."""
@@ -79,7 +92,14 @@ def run(
 
     logs.set_up()
     changes: dict[str, dict[str, Any]] = {
-        "stream": {"source": source, "device": device, "rate": rate, "channels": channels, "name": stream},
+        "stream": {
+            "source": source,
+            "device": device,
+            "rate": rate,
+            "channels": channels,
+            "channel": one_channel(channel),
+            "name": stream,
+        },
         "compute": {"device": compute.value if compute else None},
         "publish": {"endpoint": publish},
     }
@@ -136,13 +156,14 @@ def score(
     words: Annotated[bool, typer.Option("--words", help="What was said, in the report.")] = False,
     embed_audio: Annotated[bool, typer.Option("--embed-audio", help="The sound, in the report.")] = False,
     force: ForceOption = False,
+    channel: ChannelOption = None,
     config: ConfigOption = None,
     compute: ComputeOption = None,
 ) -> None:
     """Score recordings; bad ones are named and the rest is scored."""
     from sadstream.batch import Wanted, score_files
 
-    wanted = Wanted(output.value, plot, report, words, embed_audio, force)
+    wanted = Wanted(output.value, plot, report, words, embed_audio, force, one_channel(channel))
     code = score_files(recordings, wanted, config, compute.value if compute else None)
     if code:
         raise typer.Exit(code)

@@ -155,13 +155,17 @@ def open_source(stream: StreamConfig, config: Config) -> Source:
     if stream.source == "-":
         if sys.stdin is None:  # number 0 may be another file by now
             raise MissingFileError("standard input: closed: expected raw PCM; use a pipe or < FILE")
-        return PcmPipe(sys.stdin.fileno(), stream.rate, stream.channels, config.service.stall_s)
+        return PcmPipe(sys.stdin.fileno(), stream.rate, stream.channels, config.service.stall_s, stream.channel)
     if is_address(stream.source):
         return Remote(stream.source, config.service)
     if is_pipe(path := Path(stream.source)):
         stall_s = config.service.stall_s
-        return NamedPipe(path, config.service.retry_s, lambda fd: PcmPipe(fd, stream.rate, stream.channels, stall_s))
-    recording = Recording(Path(stream.source))
+
+        def read(fd: int) -> PcmPipe:
+            return PcmPipe(fd, stream.rate, stream.channels, stall_s, stream.channel)
+
+        return NamedPipe(path, config.service.retry_s, read)
+    recording = Recording(Path(stream.source), stream.channel)
     if recording.remark:
         log.warning("%s", recording.remark)
     return recording

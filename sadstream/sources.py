@@ -4,13 +4,14 @@ import os
 import select
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, Framer, Resampler
+from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, Channel, Framer, Resampler
 from sadstream.decoder import Sound
 from sadstream.errors import DataError, MissingFileError
 from sadstream.events import Reason, State
@@ -56,9 +57,13 @@ class Recording:
     live = False
     speed: float | None = 1.0
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, channel: Channel = "mix") -> None:
         self.path = path
+        self._channel = channel
+        self.without_s: Counter[int] = Counter()  # seconds that each channel, from 1, was left out of the mix
         with _open(path) as sound:
+            if channel != "mix" and channel > sound.channels:
+                raise DataError(f"{path}: channel = {channel}: expected mix or 1 to {sound.channels}, as it has")
             self.remark = sound.remark()  # what its header says that is not so, where no sound is missing
             self.duration_s: float | None = None if sound.frames is None else sound.frames / sound.rate
 
@@ -70,7 +75,8 @@ class Recording:
         framer = Framer()
         failure: DataError | None = None
         with _open(self.path) as sound:
-            resampler = Resampler(sound.rate, sound.channels)
+            resampler, left_out = Resampler(sound.rate, sound.channels, self._channel), frozenset[int]()
+            self.without_s.clear()
             blocks = _finite(sound, self.path)
             heard = 0
             while failure is None:
@@ -81,7 +87,12 @@ class Recording:
                 if block is None:
                     break
                 heard += block.shape[0]
-                for frame in framer.feed(resampler.feed(block), time.monotonic()):
+                pcm = resampler.feed(block)
+                self.without_s.update(dict.fromkeys(resampler.left_out, block.shape[0] / sound.rate))
+                if resampler.left_out != left_out:
+                    left_out = resampler.left_out
+                    yield _left_out(left_out)
+                for frame in framer.feed(pcm, time.monotonic()):
                     if stopped():
                         return
                     yield frame
@@ -102,7 +113,9 @@ class Recording:
 class PcmPipe:
     """Raw signed 16-bit little-endian PCM on a file descriptor, until its end."""
 
-    def __init__(self, fd: int, rate: int = SAMPLE_RATE, channels: int = 1, stall_s: float = 1.5) -> None:
+    def __init__(
+        self, fd: int, rate: int = SAMPLE_RATE, channels: int = 1, stall_s: float = 1.5, channel: Channel = "mix"
+    ) -> None:
         try:
             self.live = not stat.S_ISREG(os.fstat(fd).st_mode)  # a file can wait
         except OSError:
@@ -113,7 +126,8 @@ class PcmPipe:
         self._fd = fd
         self._stall_s = stall_s
         self._framer = Framer()
-        self._resampler = Resampler(rate, channels)
+        self._resampler = Resampler(rate, channels, channel)
+        self._left_out: frozenset[int] = frozenset()
         self._begun = False
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
@@ -135,7 +149,11 @@ class PcmPipe:
             if stalled and pcm:
                 stalled = False
                 yield SourceChange("listening", "none")
-            yield from self._framer.feed(self._resampler.feed_pcm(pcm, last=not pcm), heard_s)
+            frames = self._framer.feed(self._resampler.feed_pcm(pcm, last=not pcm), heard_s)
+            if self._resampler.left_out != self._left_out:
+                self._left_out = self._resampler.left_out
+                yield _left_out(self._left_out)
+            yield from frames
             if not pcm:
                 yield from self._framer.flush(heard_s)
                 return
@@ -187,6 +205,14 @@ def _open(path: Path) -> Sound:
     except BaseException:
         file.close()
         raise
+
+
+def _left_out(channels: frozenset[int]) -> SourceChange:
+    """What a source says whenever its mix comes to do without other channels."""
+    if not channels:
+        return SourceChange("listening", "none", "all channels are heard")
+    named = ", ".join(map(str, sorted(channels)))
+    return SourceChange("listening", "none", f"left out of the mix (dead, opposed or only noise): channel {named}")
 
 
 def _finite(sound: Sound, path: Path) -> "Iterator[NDArray[np.float32]]":

@@ -91,5 +91,6 @@ def test_raw_stereo_bytes_cut_in_the_middle_of_a_sample_are_put_together() -> No
     resampler = audio.Resampler(16_000, 2)
 
     pcm = b"".join(resampler.feed_pcm(stereo[at : at + 7]) for at in range(0, len(stereo), 7))
+    pcm += resampler.feed_pcm(b"", last=True)  # the mix waits for 30 ms of its channels
 
     assert np.frombuffer(pcm, dtype="<i2").tolist() == list(range(1000))
