@@ -16,7 +16,7 @@ PACKAGES = (
 )  # fmt: skip
 CGROUPS = [path for path in map(Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")) if path.is_dir()]
 CGROUPS = CGROUPS or [Path("/sys/fs/cgroup")]  # hybrid hierarchies, else the unified one
-RUNNING: list["subprocess.Popen[bytes]"] = []
+RUNNING: list["Container"] = []
 WORK: list[Path] = []
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -75,7 +75,7 @@ class Container:
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
                 env={"PATH": PATH, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             )  # fmt: skip
-        RUNNING.append(self._process)
+        RUNNING.append(self)
         self._await_boot(before=0)
 
     def reboot(self) -> None:
@@ -92,9 +92,16 @@ class Container:
         try:
             self._process.wait(40)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.kill()
             self._process.wait()
         self._process = None
+
+    def kill(self) -> None:
+        """At once: PID 1 inside takes all that is inside with it, and outlives systemd-nspawn."""
+        leader = self._child() if self._process is not None and self._process.poll() is None else 0
+        for pid in (leader, self._process.pid if self._process is not None else 0):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL) if pid else None
 
     def run(self, *command: str, limit_s: float = 60.0, user: str | None = None) -> "subprocess.CompletedProcess[str]":
         """A command inside, from start to end; killed at the limit, whatever it hangs on."""
@@ -183,8 +190,8 @@ def end_with_us() -> None:
     """SIGTERM and Ctrl-C leave no container behind: without one, what waits for its commands goes on, and fails."""
 
     def end(number: int, _frame: object) -> None:
-        for process in RUNNING:
-            process.kill()
+        for container in RUNNING:
+            container.kill()
         for work in WORK:
             subprocess.run(["umount", "--lazy", str(work / "root")], check=False, stderr=subprocess.DEVNULL)
         os._exit(128 + number)
