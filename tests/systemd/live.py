@@ -559,9 +559,8 @@ def figures(live: Live) -> None:
         if good:
             low, high = interval(len(good), len(taken))
             between = f"{good[0]:.1f} to {good[-1]:.1f} s, median {good[len(good) // 2]:.1f} s"
-            print(
-                f"| {live.suite}: {name} | {len(good)}/{len(taken)} | {100 * low:.1f} to {100 * high:.1f} % | {between} |"
-            )
+            held = f"{len(good)}/{len(taken)} | {100 * low:.1f} to {100 * high:.1f} %"
+            print(f"| {live.suite}: {name} | {held} | {between} |")
 
 
 def main() -> int:
