@@ -396,12 +396,12 @@ class Live:
         try:
             self._c.run("systemctl", "restart", "--no-block", "sadstream")
             within(40, lambda: int(self.show("NRestarts")) > 6)
-            assert self.show("ExecMainStatus") == "66", self.show("ExecMainStatus")
+            assert "status=66" in self.log("sadstream", "--since", "-60s"), self.log()[-300:]
+        finally:
             self.do("rm", "-r", "/run/systemd/system/sadstream.service.d")
             self.do("systemctl", "daemon-reload")
-        finally:
             self.do("mv", "/root/away.toml", "/etc/sadstream/sadstream.toml")
-        within(READY_S, self.listens)
+            within(READY_S, self.listens)
         self.fresh()
 
     def second(self) -> None:
@@ -411,7 +411,7 @@ class Live:
                        SYSTEM, "run", "--config", config, "--publish", ENDPOINT, code=73)  # fmt: skip
         assert len(said.splitlines()[-1]) < 300, said
         assert self.show("MainPID") == pid
-        assert self.listens()
+        within(10, self.listens)
 
     def checkpoints(self) -> None:
         self._c.write("/root/damaged.safetensors", "not weights")
@@ -419,13 +419,13 @@ class Live:
         assert "Traceback" not in said
         self.do(SYSTEM, "service", "upgrade", "default", limit_s=100)
         self.do(SYSTEM, "service", "rollback", code=2)  # there was none before
-        assert self.listens()
+        within(10, self.listens)
 
     def instance(self) -> None:
         self.do("cp", "/etc/sadstream/sadstream.toml", "/etc/sadstream/room1.toml")
         self.do("systemctl", "enable", "--now", "sadstream@room1")
         within(READY_S, lambda: self.listens("sadstream@room1"))
-        assert self.listens()
+        within(10, self.listens)
         said = self.do("timeout", "60", SYSTEM, "listen", "ipc:///run/sadstream-room1/pub", "--json", "--count", "1",
                        "--timeout", "50", limit_s=70)  # fmt: skip
         assert '"type":"score"' in said, said
