@@ -15,7 +15,7 @@ from sadstream import logs
 from sadstream.analyze import Analyzer
 from sadstream.audio import Channel
 from sadstream.boundary import from_system, one_line, utf8
-from sadstream.config import Config
+from sadstream.config import Config, StreamConfig
 from sadstream.episode import Turn
 from sadstream.errors import DataError, MissingFileError, SadstreamError, UsageError
 from sadstream.events import Score, to_json
@@ -26,6 +26,7 @@ from sadstream.plot import MARK as PICTURE
 from sadstream.run import configured
 from sadstream.score import Scored, score_recording
 from sadstream.sources import Recording
+from sadstream.spool import is_spooled, spooled
 from sadstream.whole import expect_place
 
 COLUMNS = (
@@ -62,7 +63,8 @@ def score_files(paths: Sequence[Path], wanted: Wanted, config: Path | None, comp
     """Print every good recording's scores; 65 if any was bad, 66 if all that was wrong is missing files."""
     settings = configured(config, {"compute": {"device": compute}})
     _check(paths, wanted, config)
-    good, bad = _opened(paths, wanted.channel or settings.stream[0].channel)
+    channel = wanted.channel or settings.stream[0].channel
+    good, bad = _opened(paths, settings.stream[0].model_copy(update={"channel": channel}))
     if good:
         _require(good[0], wanted)
         plan = read_plan(settings)
@@ -113,13 +115,13 @@ def _draw(recording: Recording, found: _Found, analyzer: Analyzer, plan: MoodPla
         write_report(recording, told, wanted.report, wanted.embed_audio)
 
 
-def _opened(paths: Sequence[Path], channel: Channel) -> tuple[list[Recording], list[SadstreamError]]:
+def _opened(paths: Sequence[Path], stream: StreamConfig) -> tuple[list[Recording], list[SadstreamError]]:
     """Bad files are known before the models load."""
     good: list[Recording] = []
     bad: list[SadstreamError] = []
     for path in paths:
         try:
-            recording = Recording(path, channel)
+            recording = spooled(path, stream) if is_spooled(path) else Recording(path, stream.channel)
             good.append(recording)
             if recording.remark:
                 logs.fatal(one_line(f"sadstream: {recording.remark}"))

@@ -18,7 +18,6 @@ HEAD_BYTES = 64  # enough to know any container but those that begin with a fram
 FRAMES_BYTES = 8192  # and enough for those: four frames
 MPEG_FRAMES = 3  # that follow each other: one alone is four bytes, which raw PCM may hold by chance
 PLACEHOLDERS = (0x7FFF_0000, 0x8000_0000 + 4096), (0xFFFF_0000, 0x1_0000_0000)  # SoX, arecord, phones; FFmpeg
-OPEN_BYTES = 0x7FFF_0000  # what a header says of a stream whose end is not known; ends are looked for, not believed
 W64_GUID = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 MPEG_RATES = (44_100, 48_000, 32_000)
 MPEG_KBITS = {
@@ -86,6 +85,8 @@ WEBM, ASF = Container("WebM", "matroska"), Container("WMA", "asf")
 
 SIMPLE = (WAV, AIFF, AU, CAF, W64, FLAC, MP3, NIST, VOC)  # what libsndfile refuses of these, FFmpeg reads no better
 
+LINEAR = (WAV, AIFF, AU, CAF, W64)
+
 MAGIC: tuple[tuple[int, bytes, Container], ...] = (
     (0, W64_GUID, W64),
     (0, b"NIST_1A\n", NIST),
@@ -126,6 +127,8 @@ def sniffed(head: bytes) -> Container | None:  # noqa: PLR0911
         return MP4 if known or head[:4] in (b"\0\0\0\x08", b"\0\0\0\x01") else None
     if outer == b"\x1a\x45\xdf\xa3" and (b"webm" in head or b"matroska" in head):
         return WEBM
+    if head[:3] in (b"\x47\x40\x00", b"\x47\x40\x11") and head[188::188][:3] == b"GGG":
+        return Container("MPEG-TS", "mpegts")
     if outer in (b".snd", b"dns."):
         return AU if _is_au(head) else None
     if outer[:3] == b"ID3" and head[3:4] in (b"\x02", b"\x03", b"\x04") and head[5:6] and not head[5] & 0x0F:
@@ -135,6 +138,10 @@ def sniffed(head: bytes) -> Container | None:  # noqa: PLR0911
 
 def may_be_frames(head: bytes) -> bool:
     """These bytes may be a frame of MPEG audio, so that more of them are needed to know."""
+    return head[:2] == b"\x47\x40" or _is_sync(head)
+
+
+def _is_sync(head: bytes) -> bool:
     return len(head) >= 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0
 
 
@@ -349,7 +356,7 @@ def _voc(read: Read) -> Layout | None:
 
 def _mpeg(head: bytes) -> Container | None:
     """MP3 (any layer) or AAC (ADTS) by MPEG_FRAMES frames that follow each other and agree."""
-    if head[4:8] == head[:4] or not may_be_frames(head):
+    if head[4:8] == head[:4] or not _is_sync(head):
         return None
     for container, frame in ((MP3, _mpeg_frame), (AAC, _adts_frame)):
         kinds: list[int] = []
@@ -365,7 +372,7 @@ def _mpeg(head: bytes) -> Container | None:
 
 def _mpeg_frame(head: bytes) -> tuple[int, int] | None:
     """The size of the frame that begins here, and what all frames of its stream have in common."""
-    if len(head) < 4 or not may_be_frames(head):
+    if len(head) < 4 or not _is_sync(head):
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
     kbits, rate, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1

@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import signal
+import stat
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 from sadstream import logs, metrics
 from sadstream.analyze import Analyzer
 from sadstream.config import Config, JournalConfig, MetricsConfig, StreamConfig, load, with_changes
+from sadstream.container import FRAMES_BYTES, sniffed
 from sadstream.errors import ConfigError, MissingFileError, SadstreamError
 from sadstream.events import Score, Status
 from sadstream.fallback import Fallback, Rung
@@ -148,16 +150,21 @@ def refuse_shared_pipes(config: Config) -> None:
         taken[only] = stream.name
 
 
-def open_source(stream: StreamConfig, config: Config) -> Source:
+def open_source(stream: StreamConfig, config: Config) -> Source:  # noqa: PLR0911
     """The source that a stream's configuration names, opened far enough to know that it can be read."""
     if stream.source == "mic":
         return Microphone(stream.device, config.service)
     if stream.source == "-":
         if sys.stdin is None:  # number 0 may be another file by now
             raise MissingFileError("standard input: closed: expected raw PCM; use a pipe or < FILE")
+        if has_header(sys.stdin.fileno()):
+            return Recording(Path("-"), stream.channel, Path(f"/proc/self/fd/{sys.stdin.fileno()}"))
         return PcmPipe(sys.stdin.fileno(), stream.rate, stream.channels, config.service.stall_s, stream.channel)
     if is_address(stream.source):
         return Remote(stream.source, config.service)
+    if os.path.realpath(stream.source).startswith("/proc/") and Path(stream.source).is_fifo():  # <(...) has an end
+        fd = os.open(stream.source, os.O_RDONLY | os.O_CLOEXEC)
+        return PcmPipe(fd, stream.rate, stream.channels, config.service.stall_s, stream.channel)
     if is_pipe(path := Path(stream.source)):
         stall_s = config.service.stall_s
 
@@ -169,6 +176,14 @@ def open_source(stream: StreamConfig, config: Config) -> Source:
     if recording.remark:
         log.warning("%s", recording.remark)
     return recording
+
+
+def has_header(fd: int) -> bool:
+    """It is a file, and one with a header."""
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode) and sniffed(os.pread(fd, FRAMES_BYTES, 0)) is not None
+    except OSError:
+        return False
 
 
 def configured(path: Path | None, changes: dict[str, dict[str, Any]]) -> Config:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, Channel, Framer, Resampler
+from sadstream.container import FRAMES_BYTES, HEAD_BYTES, may_be_frames, sniffed
 from sadstream.decoder import Sound
 from sadstream.errors import DataError, MissingFileError
 from sadstream.events import Reason, State
+from sadstream.unpack import Unpacker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,11 +59,12 @@ class Recording:
     live = False
     speed: float | None = 1.0
 
-    def __init__(self, path: Path, channel: Channel = "mix") -> None:
+    def __init__(self, path: Path, channel: Channel = "mix", content: Path | None = None) -> None:
         self.path = path
+        self._content = path if content is None else content  # where what is called `path` lies
         self._channel = channel
         self.without_s: Counter[int] = Counter()  # seconds that each channel, from 1, was left out of the mix
-        with _open(path) as sound:
+        with _open(self._content, str(path)) as sound:
             if channel != "mix" and channel > sound.channels:
                 raise DataError(f"{path}: channel = {channel}: expected mix or 1 to {sound.channels}, as it has")
             self.remark = sound.remark()  # what its header says that is not so, where no sound is missing
@@ -74,7 +77,7 @@ class Recording:
         yield SourceChange("listening", "none", f"{self.path.name}")
         framer = Framer()
         failure: DataError | None = None
-        with _open(self.path) as sound:
+        with _open(self._content, str(self.path)) as sound:
             resampler, left_out = Resampler(sound.rate, sound.channels, self._channel), frozenset[int]()
             self.without_s.clear()
             blocks = _finite(sound, self.path)
@@ -111,7 +114,7 @@ class Recording:
 
 
 class PcmPipe:
-    """Raw signed 16-bit little-endian PCM on a file descriptor, until its end."""
+    """Raw signed 16-bit little-endian PCM on a file descriptor, until its end; what has a header is decoded."""
 
     def __init__(
         self, fd: int, rate: int = SAMPLE_RATE, channels: int = 1, stall_s: float = 1.5, channel: Channel = "mix"
@@ -129,6 +132,10 @@ class PcmPipe:
         self._resampler = Resampler(rate, channels, channel)
         self._left_out: frozenset[int] = frozenset()
         self._begun = False
+        self._head: bytes | None = b""  # the first bytes, until it is known what they are
+        self._unpacker: Unpacker | None = None
+        self._format = (0, 0)
+        self._channel = channel
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
         """Its frames as they come; an end in the middle of a frame is filled up with its last sample."""
@@ -138,31 +145,69 @@ class PcmPipe:
         yield SourceChange("listening", "none")
         heard_s, stalled = time.monotonic(), False
         while not stopped():
-            if not readable(self._fd, POLL_S):
+            fd = self._fd if self._unpacker is None else self._unpacker.fd
+            if not readable(fd, POLL_S):
                 if not stalled and time.monotonic() - heard_s > self._stall_s:
                     stalled = True
                     self._framer.skip(0)
                     yield SourceChange("no-device", "stalled", f"no audio for {self._stall_s:g} s")
                 continue
-            pcm = os.read(self._fd, PIPE_BYTES)
+            pcm = os.read(fd, PIPE_BYTES if self._head is None else FRAMES_BYTES)
             heard_s = time.monotonic()
             if stalled and pcm:
                 stalled = False
                 yield SourceChange("listening", "none")
-            frames = self._framer.feed(self._resampler.feed_pcm(pcm, last=not pcm), heard_s)
+            frames = self._framer.feed(self._samples(pcm), heard_s)
             if self._resampler.left_out != self._left_out:
                 self._left_out = self._resampler.left_out
                 yield _left_out(self._left_out)
             yield from frames
-            if not pcm:
+            if not pcm and (self._unpacker is None or fd == self._unpacker.fd):
                 yield from self._framer.flush(heard_s)
+                failure = "" if self._unpacker is None else self._unpacker.close()
+                if failure:
+                    raise DataError(failure)
                 return
+
+    def _samples(self, content: bytes) -> bytes:
+        """16 kHz mono of these bytes, none of which were the end."""
+        if self._unpacker is not None:
+            return b"".join(self._block(*block) for block in self._unpacker.take(content)) + self._last(content)
+        if self._head is not None:
+            self._head += content
+            more = FRAMES_BYTES if may_be_frames(self._head) else HEAD_BYTES
+            if content and len(self._head) < more:
+                return b""
+            head, self._head = self._head, None
+            if sniffed(head) is not None:
+                self._unpacker = Unpacker(self._fd, head, "standard input")
+                return b""
+            return self._resampler.feed_pcm(head) + (self._resampler.feed_pcm(b"", last=True) if not content else b"")
+        return self._resampler.feed_pcm(content, last=not content)
+
+    def _block(self, rate: int, channels: int, samples: "NDArray[np.float32]") -> bytes:
+        if self._format != (rate, channels):
+            tail = self._last(b"") if self._format != (0, 0) else b""
+            self._format = rate, channels
+            self._resampler = Resampler(rate, channels, self._channel)
+            return tail + self._resampler.feed(samples)
+        return self._resampler.feed(samples)
+
+    def _last(self, content: bytes) -> bytes:
+        import numpy as np
+
+        return b"" if content else self._resampler.feed(np.zeros((0, max(1, self._format[1])), np.float32), last=True)
 
     def _drain(self) -> None:
         """What was said during a pause is not heard after it."""
         reads = 0
-        while reads < DRAIN_READS and readable(self._fd, 0.0) and os.read(self._fd, PIPE_BYTES):
-            reads += 1
+        while self._unpacker is None and reads < DRAIN_READS and readable(self._fd, 0.0):
+            reads += 1 if os.read(self._fd, PIPE_BYTES) else DRAIN_READS
+        while self._unpacker is not None and reads < DRAIN_READS and readable(self._unpacker.fd, 0.0):
+            content = os.read(self._unpacker.fd, PIPE_BYTES)
+            reads += 1 if content else DRAIN_READS
+            for _ in self._unpacker.take(content):  # its blocks stay whole
+                pass
         self._framer.skip(0)
 
 
@@ -195,13 +240,13 @@ def sleep(seconds: float, stopped: Stopped) -> None:
         time.sleep(min(left, POLL_S))
 
 
-def _open(path: Path) -> Sound:
+def _open(path: Path, name: str) -> Sound:
     if not path.is_file():
         what = "is not a file" if path.exists() else "no such file"
         raise MissingFileError(f"{path}: {what}: expected a recording")
     file = path.open("rb", buffering=0)
     try:
-        return Sound(file, str(path))
+        return Sound(file, name)
     except BaseException:
         file.close()
         raise

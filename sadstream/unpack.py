@@ -1,0 +1,290 @@
+"""Files with a header that come through a pipe, in a small process of their own: their samples on standard output.
+
+Run as `python -m sadstream.unpack`. Decoders wait where they read, and some crash: a process may do both.
+Whatever goes wrong is one line on standard error and exit code 65.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from sadstream import container, ffmpeg
+from sadstream.container import BrokenError, Container, Layout, UnreadableError
+from sadstream.decoder import Codec, Sndfile, View, check_format
+from sadstream.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BLOCK = struct.Struct("<III")  # rate, channels, samples of a channel; float32 samples follow, interleaved
+KEPT_BYTES = 1 << 20  # decoders look back by less; headers are shorter
+FAR = 1 << 40  # the end of what has none
+READ_BYTES = 16_384
+SECTION_BYTES = 1 << 27
+AHEAD_BYTES = 1 << 24  # who looks further ahead asks for an end that is not there yet
+STREAMED = (container.WAV, container.AIFF, container.AU, container.W64, container.FLAC)
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+class Tape:
+    """A pipe's bytes by their place; only the last are kept, and another file's beginning is an end."""
+
+    def __init__(self, fd: int, head: bytes) -> None:
+        self._fd = fd
+        self._kept, self._from = bytearray(head), 0
+        self._over = False  # nothing more comes
+        self.end: int | None = None  # of this file, as far as it is known
+        self.hard = False  # it is certain
+        self.patient = True  # a read waits until all that it asks for is there: half a sample is lost to libsndfile
+        self.lay: Layout | None = None
+        self.head = b""  # the header
+        self._number = 0
+        self.opened = False  # the header is read
+        self.dry = False  # a read behind the header came to the end: block codecs would go on with zeros for ever
+
+    def read(self, at: int, size: int) -> bytes:
+        """What is there at this place, waited for; nothing at the end."""
+        while not self._over and at <= self._far < at + (size if self.patient else 1) and not self._is_end(self._far):
+            self._take()
+        while not self._over and self._far <= at < self._far + AHEAD_BYTES and not self._is_end(self._far):
+            self._take()
+        if self.end is not None and not self.hard and at + size > self.end and self.opened:
+            self._settle()
+            return self.read(at, size)
+        last = self._far if self.end is None else min(self.end, self._far)
+        found = bytes(self._kept[max(0, at - self._from) : max(0, min(at + size, last) - self._from)])
+        self.dry = self.opened and len(found) < size
+        return found
+
+    def rest(self) -> bytes:
+        """What came after this file's end."""
+        return b"" if self.end is None else bytes(self._kept[max(0, self.end - self._from) :])
+
+    def section(self, number: int) -> Sndfile:
+        """A decoder for at most SECTION_BYTES of sound: no header can say that it has no end."""
+        assert self.lay is not None
+        lay, size = self.lay, max(1, SECTION_BYTES // self.lay.align) * self.lay.align
+        self._number, shift = number, number * size
+
+        def read(at: int, size: int) -> bytes:
+            return self.head[at : at + size] if at < lay.start else self.read(at + shift, size)
+
+        codec = Sndfile(View(read, lay.start + size, tuple(field.patch(size) for field in lay.fields)))
+        codec.frames = None
+        return codec
+
+    def again(self) -> Sndfile:
+        """A decoder for what follows the last one's section."""
+        return self.section(self._number + 1)
+
+    @property
+    def _far(self) -> int:
+        return self._from + len(self._kept)
+
+    def _is_end(self, at: int) -> bool:
+        return self.end is not None and at >= self.end
+
+    def _take(self) -> None:
+        more = os.read(self._fd, READ_BYTES)
+        self._over = not more
+        before = max(0, len(self._kept) - 16)
+        self._kept += more
+        if self.opened:
+            found = container.next_start(bytes(self._kept[before:]))
+            if found is not None:
+                self.end, self.hard = self._from + before + found, True
+            surplus = len(self._kept) - KEPT_BYTES
+            if surplus > KEPT_BYTES:
+                del self._kept[:surplus]
+                self._from += surplus
+
+    def _settle(self) -> None:
+        """The header's end: is what follows a chunk of notes, another file, or sound that it does not know of?"""
+        assert self.end is not None
+        end, self.end = self.end, None
+        while not self._over and self._far < end + 8:
+            self._take()
+        after = bytes(self._kept[end - self._from : end - self._from + 64])
+        another = container.next_start(after) == 0 or container.sniffed(after) is not None
+        if self.end is None and (another or len(after) < 8 or container.is_trailer(after, AHEAD_BYTES)):
+            self.end, self.hard = end, True
+
+
+class Reader:
+    """A tape as FFmpeg reads it: forward only."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        found = self._tape.read(self._at, size)
+        self._at += len(found)
+        return found
+
+
+def unpacked(fd: int, head: bytes, name: str) -> Iterator[tuple[int, int, "NDArray[np.float32]"]]:
+    """(rate, channels, samples) of one file with a header after the other; DataError for what cannot be read."""
+    while head:
+        tape = Tape(fd, head)
+        kind = container.sniffed(tape.read(0, container.HEAD_BYTES)) or container.sniffed(
+            tape.read(0, container.FRAMES_BYTES)
+        )
+        if kind is None:  # notes behind the last file, or nothing that is known
+            head = _skipped(fd, head)
+            continue
+        codec, promised = _opened(tape, kind, name)
+        check_format(name, codec.rate, codec.channels)
+        tape.opened, tape.patient = True, kind in container.LINEAR
+        found = 0
+        try:
+            while True:
+                block = codec.read(codec.rate // 25)
+                found += block.shape[0]
+                yield codec.rate, codec.channels, block
+                if (codec.frames is not None and found >= codec.frames) or (tape.patient and tape.dry):
+                    break
+                if not block.shape[0]:
+                    if not tape.patient:
+                        break
+                    codec = tape.again()
+        except BrokenError as error:
+            yield codec.rate, codec.channels, error.samples
+            found += error.samples.shape[0]
+            if promised is None or found < promised:
+                at = f"cannot be decoded after {found / codec.rate:.2f} s" if found else "cannot be read from a pipe"
+                cure = "send it again" if found else "write it to a file and name that"
+                raise DataError(f"{name}: {kind.name}: {at}: {error}; {cure}") from None
+        if not found:
+            raise DataError(f"{name}: {kind.name}: holds no samples in a pipe; write it to a file first")
+        head = tape.rest()
+        if promised is not None and found < promised:
+            said = f"expected {promised} samples by its header, found {found}"
+            if not head:
+                raise DataError(f"{name}: {kind.name}: truncated: {said}; send it again")
+            print(f"{name}: {kind.name}: truncated: {said}; what follows is read", file=sys.stderr, flush=True)
+
+
+def _skipped(fd: int, head: bytes) -> bytes:
+    """The next file's beginning; nothing where the pipe ends before one."""
+    while (at := container.next_start(head)) is None:
+        more = os.read(fd, READ_BYTES)
+        if not more:
+            return b""
+        head = head[-16:] + more
+    return head[at:]
+
+
+def _opened(tape: Tape, kind: Container, name: str) -> tuple[Codec, int | None]:
+    try:
+        if kind in STREAMED:
+            return _streamed(tape, kind)
+        if not ffmpeg.is_here():
+            raise DataError(f"{name}: {kind.name} in a pipe {ffmpeg.CURE}")
+        return ffmpeg.Decoder(Reader(tape), kind.ffmpeg), None
+    except UnreadableError as error:
+        raise DataError(f"{name}: {kind.name} cannot be read from a pipe: {error}; write it to a file first") from None
+
+
+def _streamed(tape: Tape, kind: Container) -> tuple[Codec, int | None]:
+    if kind == container.FLAC:
+        info = container.flac_samples(tape.read)
+        if info is None:
+            raise UnreadableError("no STREAMINFO")
+        codec = Sndfile(View(tape.read, FAR, (info[1],)))
+        codec.frames = info[0] or None
+        return codec, codec.frames
+    lay = container.layout(kind, tape.read)
+    if lay is None:
+        raise UnreadableError("no sound in it")
+    tape.lay, tape.head = lay, tape.read(0, lay.start)
+    codec = tape.section(0)
+    if lay.promised is None:
+        return codec, None
+    tape.end = lay.start + lay.promised
+    return codec, lay.promised // codec.width if codec.width else None
+
+
+class Unpacker:
+    """The daemon's end: the process that decodes what comes on `fd` after `head`."""
+
+    def __init__(self, fd: int, head: bytes, name: str) -> None:
+        read_fd, write_fd = os.pipe()
+        os.write(write_fd, head)  # at most what a pipe holds
+        os.close(write_fd)
+        self._process = subprocess.Popen(
+            (sys.executable, "-m", "sadstream.unpack", str(read_fd), name),
+            stdin=fd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(read_fd,),
+        )
+        os.close(read_fd)
+        assert self._process.stdout is not None
+        self.fd = self._process.stdout.fileno()
+        self._bytes = b""
+
+    def take(self, content: bytes) -> Iterator[tuple[int, int, "NDArray[np.float32]"]]:
+        """(rate, channels, samples) of the blocks that these bytes complete."""
+        import numpy as np
+
+        self._bytes += content
+        while len(self._bytes) >= BLOCK.size:
+            rate, channels, samples = BLOCK.unpack_from(self._bytes)
+            size = BLOCK.size + 4 * channels * samples
+            if len(self._bytes) < size:
+                return
+            floats = np.frombuffer(self._bytes[BLOCK.size : size], dtype="<f4")
+            self._bytes = self._bytes[size:]
+            yield rate, channels, floats.reshape(-1, channels)
+
+    def close(self) -> str:
+        """End it; what it said, if that is why it ended."""
+        process = self._process
+        assert process.stdout is not None
+        assert process.stderr is not None
+        if process.poll() is None and not select.select([self.fd], [], [], 0.0)[0]:
+            process.kill()
+        process.stdout.close()
+        said = process.stderr.read().decode(errors="replace").strip()
+        process.stderr.close()
+        code = process.wait()
+        if code in (0, -signal.SIGKILL):
+            return ""
+        return said.splitlines()[-1] if said else f"the decoder ended with {code}"
+
+
+def write(out: int, rate: int, channels: int, samples: "NDArray[Any]") -> None:
+    """One block."""
+    view = memoryview(BLOCK.pack(rate, channels, samples.shape[0]) + samples.astype("<f4").tobytes())
+    while view:
+        view = view[os.write(out, view) :]
+
+
+def main() -> int:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the daemon decides
+    head_fd, name = int(sys.argv[1]), sys.argv[2]
+    head = b""
+    while more := os.read(head_fd, READ_BYTES):
+        head += more
+    try:
+        for rate, channels, samples in unpacked(sys.stdin.fileno(), head, name):
+            write(sys.stdout.fileno(), rate, channels, samples)
+    except BrokenPipeError:
+        return 0
+    except DataError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
