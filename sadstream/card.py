@@ -20,7 +20,7 @@ class OperatingPoint(Record):
     """One threshold of the filter on simulated days."""
 
     threshold: float  # in log-odds
-    alarms: int = Field(ge=0)  # false ones, in all of the hours
+    alarms: int = Field(ge=0, le=10**9)  # false ones, in all of the hours
     caught: float = Field(ge=0.0, le=1.0)  # share of sad episodes of 60 s and more
     delay_s: float | None  # median, of those caught
 
@@ -31,7 +31,7 @@ class Card(Record):
     format: Literal["sadstream-card"] = "sadstream-card"
     model: str  # first 12 hex digits of the checkpoint's SHA-256
     protocol: str
-    hours: float = Field(gt=0.0)  # of talk without a sad episode
+    hours: float = Field(ge=1e-3, le=1e9)  # of talk without a sad episode
     speakers: int = Field(ge=1)
     reference: float  # mean audio part of neutral and calm speech, each speaker counting the same
     coverage: float = Field(gt=0.0, le=1.0)  # share of segments that are not marked uncertain

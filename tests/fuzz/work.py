@@ -166,11 +166,14 @@ def _worker(pieces: Sequence[Piece], seed: str, out: Path) -> tuple[int, int, st
     asked = [f"{piece.target}:{piece.first}:{piece.last}" for piece in pieces]
     command = [*_command(seed, out), "--progress", str(progress), "--work", *asked]
     with (out / "stderr").open("ab") as errors, subprocess.Popen(command, stdout=errors, stderr=errors) as worker:
-        hung = False
+        hung, seen, waited_s = False, (-1, -1), 0.0
         while worker.poll() is None:
             time.sleep(0.05)
-            _, case, since_s = PROGRESS.unpack(progress.read_bytes())
-            if time.monotonic() - since_s > (HANG_S if case >= 0 else OPEN_S):
+            number, case, since_s = PROGRESS.unpack(progress.read_bytes())
+            queued_s = _queued_s(worker.pid)
+            if (number, case) != seen:
+                seen, waited_s = (number, case), queued_s
+            if time.monotonic() - since_s - (queued_s - waited_s) > (HANG_S if case >= 0 else OPEN_S):
                 hung = True
                 worker.send_signal(signal.SIGABRT)  # says where it was
                 try:
@@ -184,6 +187,14 @@ def _worker(pieces: Sequence[Piece], seed: str, out: Path) -> tuple[int, int, st
     ended = f"signal {-worker.returncode}" if worker.returncode < 0 else f"exit {worker.returncode}"
     how = "memory" if worker.returncode == 3 else f"hang over {HANG_S:.0f} s" if hung else f"crash ({ended})"
     return number, case, how
+
+
+def _queued_s(pid: int) -> float:
+    """How long a process has waited for a processor: on a busy machine that is no fault of the case."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def _command(seed: str, out: Path) -> list[str]:
