@@ -1,5 +1,7 @@
 """From files to a plan: the shipped card fits the shipped checkpoint, and a voice is used where it belongs."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,18 @@ def test_a_voice_whose_offset_overflows_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UnavailableError, match="not a calibrated voice"):
         read_plan(configured(tmp_path))
+
+
+@pytest.mark.parametrize(("key", "value"), [("alarms", 10**400), ("hours", 1e-320), ("hours", 1e308)])
+def test_a_card_whose_rate_is_no_number_is_none(tmp_path: Path, key: str, value: object) -> None:
+    path = tmp_path / "model.safetensors"
+    shutil.copy(default_path(), path)
+    said = json.loads(card_path(default_path()).read_text())
+    (said["off"][0] if key == "alarms" else said)[key] = value
+    card_path(path).write_text(json.dumps(said))
+
+    with pytest.raises(UnavailableError, match="not a checkpoint's card"):
+        read_card(path, MODEL)
 
 
 def test_off_is_off(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from fuzz.trial import Target, outcome, overhearing, rng_of
 from fuzz.work import Piece, findings, save, tallies, watch, work
 
 CASES = 100_000
+PIECE = 2500
 SHOWN = 400  # bytes of a part
 
 
@@ -40,7 +41,7 @@ def run(chosen: dict[str, Target], seed: str, cases: int, out: Path, jobs: int) 
     """Deal the cases out by share, have them tried, and say what came of it; 1 where something broke the rules."""
     begun = time.monotonic()
     print(f"fuzz: seed {seed}, findings under {out}", flush=True)
-    pieces = dealt(chosen, cases)
+    pieces = [part for piece in dealt(chosen, cases) for part in _parts(piece)]
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(lambda piece: _say(watch([piece], seed, out), piece, out), pieces))
     return report(out, seed, time.monotonic() - begun)
@@ -50,6 +51,12 @@ def dealt(chosen: dict[str, Target], cases: int) -> list[Piece]:
     """So many cases in all, by the targets' shares."""
     shares = sum(one.share for one in chosen.values())
     return [Piece(name, 0, -(-cases * one.share // shares)) for name, one in chosen.items()]
+
+
+def _parts(piece: Piece) -> list[Piece]:
+    """The same in pieces of PIECE cases at most, for as many processes."""
+    firsts = range(piece.first, piece.last, PIECE)
+    return [Piece(piece.target, first, min(first + PIECE, piece.last)) for first in firsts]
 
 
 def report(out: Path, seed: str, seconds: float) -> int:
@@ -80,7 +87,7 @@ def report(out: Path, seed: str, seconds: float) -> int:
 
 def _say(_: None, piece: Piece, out: Path) -> None:
     broken = sum(one.target == piece.target for one in findings(out))
-    print(f"  {piece.target}: {piece.last} cases, {broken} findings", flush=True)
+    print(f"  {piece.target}: {piece.first} to {piece.last}, {broken} findings", flush=True)
 
 
 def _one(chosen: Target, seed: str, case: int, out: Path) -> int:

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from typing import Any
 
 import tomli_w
@@ -225,7 +226,7 @@ def _odd(rng: random.Random, old: Any) -> Any:
         return rng.choice((-old, old + 1, old - 1, old * 1000, str(old), repr(old), rng.choice(EXTREMES)))
     if isinstance(old, str) and rng.random() < 0.5:
         return rng.choice((old + rng.choice(ODD_TEXT), old[:-1], old.upper(), rng.choice(ODD_TEXT)))
-    return rng.choice(ODD_VALUES)
+    return deepcopy(rng.choice(ODD_VALUES))  # what is put in may be changed next
 
 
 def _changed(rng: random.Random, whole: Any, paths: list[tuple[Any, ...]]) -> Any:

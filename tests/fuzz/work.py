@@ -24,7 +24,7 @@ HANG_S = 10.0
 GROWTH_MB = 200.0
 OPEN_S = 120.0  # importing torch on a machine with other things to do
 ROOM_MB = 4096  # beyond what is mapped after the opening, so that a flood ends in this process
-SAVED = 3  # inputs of each kind of finding
+LAST_BYTES = 20_000  # of what a worker said before it ended
 PROGRESS = struct.Struct("<qqd")  # the piece and the case under way, and since when; case -1: it opens
 SCRATCH = next((place for place in ("/dev/shm",) if os.access(place, os.W_OK)), None)
 TESTS = Path(__file__).resolve().parent.parent
@@ -165,15 +165,16 @@ def _worker(pieces: Sequence[Piece], seed: str, out: Path) -> tuple[int, int, st
     progress.write_bytes(PROGRESS.pack(0, -1, time.monotonic()))
     asked = [f"{piece.target}:{piece.first}:{piece.last}" for piece in pieces]
     command = [*_command(seed, out), "--progress", str(progress), "--work", *asked]
-    with (out / "stderr").open("ab") as errors, subprocess.Popen(command, stdout=errors, stderr=errors) as worker:
-        hung, seen, waited_s = False, (-1, -1), 0.0
+    words = progress.with_suffix(".stderr")
+    with words.open("wb") as errors, subprocess.Popen(command, stdout=errors, stderr=errors) as worker:
+        hung, seen, spent_s, then = False, (-1, -1), 0.0, (time.monotonic(), 0.0)
         while worker.poll() is None:
             time.sleep(0.05)
-            number, case, since_s = PROGRESS.unpack(progress.read_bytes())
-            queued_s = _queued_s(worker.pid)
-            if (number, case) != seen:
-                seen, waited_s = (number, case), queued_s
-            if time.monotonic() - since_s - (queued_s - waited_s) > (HANG_S if case >= 0 else OPEN_S):
+            number, case, _ = PROGRESS.unpack(progress.read_bytes())
+            ready, *now = time_of(worker.pid)
+            spent_s = 0.0 if (number, case) != seen else spent_s + (now[1] - then[1] if ready else now[0] - then[0])
+            seen, then = (number, case), (now[0], now[1])
+            if spent_s > (HANG_S if case >= 0 else OPEN_S):
                 hung = True
                 worker.send_signal(signal.SIGABRT)  # says where it was
                 try:
@@ -182,6 +183,8 @@ def _worker(pieces: Sequence[Piece], seed: str, out: Path) -> tuple[int, int, st
                     worker.kill()
     number, case, _ = PROGRESS.unpack(progress.read_bytes())
     progress.unlink()
+    (out / "stderr").write_bytes(words.read_bytes()[-LAST_BYTES:])
+    words.unlink()
     if worker.returncode == 0:
         return number, case, None
     ended = f"signal {-worker.returncode}" if worker.returncode < 0 else f"exit {worker.returncode}"
@@ -189,12 +192,15 @@ def _worker(pieces: Sequence[Piece], seed: str, out: Path) -> tuple[int, int, st
     return number, case, how
 
 
-def _queued_s(pid: int) -> float:
-    """How long a process has waited for a processor: on a busy machine that is no fault of the case."""
+def time_of(pid: int) -> tuple[bool, float, float]:
+    """Whether a process is ready to run, the clock, and the processor time it has had: on a busy machine it may wait
+    for a processor, which is no fault of its case, or for something that never comes, which is."""
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return True, time.monotonic(), 0.0
+    used_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return fields[0] == "R", time.monotonic(), used_s
 
 
 def _command(seed: str, out: Path) -> list[str]:
