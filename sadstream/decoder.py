@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOWEST_HZ, HIGHEST_HZ = 1_000, 768_000  # rates of sound: 1 Hz made 16,000 samples of each
+SAMPLE_DUMP = (
+    b"\xf0\x7e"  # of MIDI: libsndfile's reader prints what it finds wrong on standard output, among our scores
+)
 CHANNELS = 128  # an array of microphones
 BLOCK_SAMPLES = 1 << 20  # of all channels: memory stays constant whatever the header says
 UNKNOWN_FRAMES = 1 << 40  # libsndfile's lengths beyond are no lengths
@@ -78,6 +81,10 @@ class Sndfile:
     def __init__(self, file: View) -> None:
         import soundfile
 
+        head = file.read(len(SAMPLE_DUMP))
+        file.seek(0)
+        if head == SAMPLE_DUMP:
+            raise UnreadableError("a MIDI sample dump")
         try:
             self._file = soundfile.SoundFile(file)
         except (soundfile.LibsndfileError, TypeError, ValueError, OSError) as error:

@@ -237,3 +237,13 @@ def test_a_header_may_say_anything(tmp_path: Path) -> None:
             except DataError:
                 continue
             assert samples.size < 16 * VOICE.size, struct.unpack("44B", changed[:44])
+
+
+def test_a_sample_dump_is_refused_and_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """libsndfile's reader of it prints on standard output, where scores are one JSON object a line."""
+    path = tmp_path / "dump.sds"
+    path.write_bytes(encoded("SDS", "PCM_16").replace(b"\xf7\xf0\x7e", b"\xf6\xf0\x7e"))
+    with pytest.raises(DataError, match="not a recording"):
+        Recording(path)
+
+    assert capfd.readouterr().out == ""

@@ -36,6 +36,7 @@ CONTAINERS = (
     ("mat", "MAT5", "PCM_16", 16_000, 1),
 )  # fmt: skip
 SECONDS = (0.5, 0.3)  # of voice, and of quiet on either side
+REFUSED = ("sds",)  # a MIDI sample dump
 HEAD = 200
 
 
@@ -74,14 +75,15 @@ def recordings(folder: Path) -> Iterator[Trial]:
         for _ in score_recording(Recording(path), config, analysis):
             pass
 
-    yield Trial([[content, suffix.encode()] for suffix, content in seeds], make, feed)
+    read = [[content, suffix.encode()] for suffix, content in seeds if suffix not in REFUSED]
+    yield Trial(read, make, feed)
 
 
 @contextmanager
 def pipes(_: Path) -> Iterator[Trial]:
     """What comes on standard input: raw PCM of any rate, and files with a header."""
     raw = to_pcm(talk(1, *SECONDS))
-    seeds = [raw, raw[:1001], b"", *(content for _, content in containers())]
+    seeds = [raw, raw[:1001], b"", *(content for suffix, content in containers() if suffix not in REFUSED)]
     shapes = [(16_000, 1), (8_000, 1), (48_000, 2), (44_100, 2), (192_000, 32)]
     config = parse({}, "fuzz")
 
