@@ -18,6 +18,7 @@ CGROUPS = [path for path in map(Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup
 CGROUPS = CGROUPS or [Path("/sys/fs/cgroup")]  # hybrid hierarchies, else the unified one
 RUNNING: list["Container"] = []
 WORK: list[Path] = []
+REBOOT = 133  # the exit code of a systemd-nspawn whose service manager is to start it again
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -76,13 +77,16 @@ class Container:
                 env={"PATH": PATH, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             )  # fmt: skip
         RUNNING.append(self)
-        self._await_boot(before=0)
+        self._await_boot()
 
     def reboot(self) -> None:
-        """`systemctl reboot` inside; its PID 1 is another one afterwards."""
-        before = self._leader
+        """`systemctl reboot` inside; systemd-nspawn ends, and is started again."""
+        assert self._process is not None
         self.run("systemctl", "reboot", "--no-block")
-        self._await_boot(before)
+        code = self._process.wait(BOOT_S * PATIENCE)
+        assert code == REBOOT, f"systemd-nspawn ended with {code}"
+        RUNNING.remove(self)
+        self.boot()
 
     def power_off(self) -> None:
         """As its power button would; at last by force."""
@@ -147,12 +151,12 @@ class Container:
         """The last lines of the console."""
         return (self._work / "console").read_text(errors="replace")[-800:]
 
-    def _await_boot(self, before: int) -> None:
-        until = time.monotonic() + BOOT_S
+    def _await_boot(self) -> None:
+        until = time.monotonic() + BOOT_S * PATIENCE
         while time.monotonic() < until:
             time.sleep(0.2)
             leader = self._child()
-            if leader in (0, before) or not Path(f"/proc/{leader}/root/run/dbus/system_bus_socket").exists():
+            if not leader or not Path(f"/proc/{leader}/root/run/dbus/system_bus_socket").exists():
                 continue
             self._leader = leader
             if self.said("systemctl", "is-system-running", "--wait", limit_s=BOOT_S) in ("running", "degraded"):
