@@ -73,7 +73,7 @@ def test_a_broken_recording_is_named_and_the_rest_is_kept(release: Path, content
     reading = read(release)
 
     assert len(reading.rows) == 49
-    assert "cannot be read as audio (" in reading.problems[0]
+    assert "not a recording (" in reading.problems[0]
     assert reading.problems[0].endswith("; left out")
 
 

@@ -118,13 +118,13 @@ def test_words_that_say_something_are_learned_from(recordings: SimpleNamespace, 
 
 @pytest.fixture(scope="module")
 def reported(recordings: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Three folds by speaker and the fixed split of two systems, and their report."""
+    """Three folds by speaker and the fixed split, which two systems learn from, and their report."""
     out = tmp_path_factory.mktemp("reported")
     cache = ["--cache", str(recordings.folder / "cache")]
     data = prepared(recordings, out, "free speech")
     for fold in ("fixed", "1of3", "2of3", "3of3"):
-        for system in ("cnn", "attention"):
-            assert fit(recordings, data, out, system, "--fold", fold) == 0
+        assert fit(recordings, data, out, "cnn", "--fold", fold) == 0
+    assert fit(recordings, data, out, "attention") == 0
     for run in (out / "runs").iterdir():
         assert ended(["evaluate", str(run), "--protocol", "strict", *cache]) == 0
     assert ended(["report", str(out / "runs"), "--out", str(out / "report")]) == 0

@@ -10,6 +10,7 @@ from tiny_corpus import row
 
 from sadstream.features import log_mel
 from sadstream.header import LogMelConfig
+from sadstream.highpass import above
 from train.cache import Cache
 from train.config import AudioSource
 from train.sound import heard_samples, log_mels, pieces, stored, total_samples
@@ -50,7 +51,7 @@ def test_the_features_are_the_daemons_and_are_computed_once(tmp_path: Path) -> N
 
     assert again == first
     assert cache.path(first[0].key).stat().st_mtime_ns == written
-    expected = log_mel(torch.from_numpy(heard[None, :48_000]), LogMelConfig())
+    expected = log_mel(torch.from_numpy(above(heard)[None, :48_000]), LogMelConfig())
     assert (torch.from_numpy(stored(first, cache)[0]) == expected).all()
     assert total_samples(rows[0].path) == 50_000
 

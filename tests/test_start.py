@@ -53,6 +53,19 @@ def test_a_package_of_that_name_is_not_ours_either(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_what_we_start_is_ours_too(folder: Path) -> None:
+    script = "import os, sys, sadstream_start as s; s.find_ours(); os.execv(sys.executable, ['', '-c', sys.argv[1]])"
+    asks = "import token, train, sadstream; print(train.__file__, sadstream.__file__)"
+    setting = {**os.environ, "PYTHONPATH": f".{os.pathsep}{Path.cwd()}"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, asks], cwd=folder, env=setting, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(folder) not in done.stdout
+
+
+@pytest.mark.slow
 def test_what_we_start_is_ours_too_under_a_long_temporary_folder(folder: Path) -> None:
     """Seventy recordings are heard by processes of their own; a socket under this TMPDIR has too long a name."""
     long = folder.parent / ("t" * max(1, 100 - len(str(folder.parent))))

@@ -1,27 +1,27 @@
 """Recordings of the open corpora, and the segments that the daemon's own segmenter cuts from them."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.audio import SAMPLE_RATE, Framer, to_pcm
 from sadstream.config import SegmentConfig, VadConfig
+from sadstream.decoder import Sndfile, Sound
 from sadstream.errors import DataError, MissingFileError
 from sadstream.highpass import above
 from sadstream.segment import Segment, Segmenter
 
 if TYPE_CHECKING:
     import numpy as np
-    import soundfile
     from numpy.typing import NDArray
 
 CALM = frozenset({"neutral", "calm"})  # what a room is nearly always; the hard negative
 TRAIL_S = 0.45  # silence after a clip, so that the segmenter closes as it would in a room
-LEAST_HZ, MOST_HZ = 4_000, 768_000  # below it no speech is left; above it no recorder goes
-BLOCK = 1 << 20  # samples read at a time
-UNKNOWN_FRAMES = 1 << 40  # what libsndfile says of a length that the header leaves open is more
+LEAST_HZ = 4_000  # below it no speech is left; what else a recording is, the daemon's reader says
+PLAIN = ("WAV", "WAVEX", "AIFF")  # where the size of the file tells how many samples are there
 CURE = "restore it or take its line out of the manifest"
 FLOOR = 10.0 ** (-75.0 / 20.0)  # of that silence: a quiet room's microphone, not digital zero
 
@@ -74,57 +74,71 @@ def _clip(folder: Path, row: dict[str, str], where: str) -> Clip:
 
 
 def read_audio(path: Path) -> "NDArray[np.float32]":
-    """(n,) float32 at 16 kHz mono; DataError for a file that holds no sound, or sound that is not numbers."""
-    import numpy as np
+    """(n,) float32 at 16 kHz mono, read and mixed as the daemon does it; DataError for what is no sound, or half of it.
+
+    Unlike the daemon's frames the samples are not rounded to 16 bits, and their last frame is not filled up.
+    """
     import soxr
 
-    blocks = []
-    with _opened(path) as file:
-        rate, promised = int(file.samplerate), int(file.frames)
-        try:
-            while (block := file.read(BLOCK, dtype="float32", always_2d=True)).shape[0]:
-                blocks.append(block.mean(axis=1))
-        except (RuntimeError, OSError) as error:  # soundfile's LibsndfileError
-            at_s = sum(part.size for part in blocks) / rate
-            raise DataError(f"{path}: cannot be decoded after {at_s:.2f} s: {error}; {CURE}") from None
-    if not blocks:
+    mono, rate = _mono(path)
+    samples: NDArray[np.float32] = (
+        mono if rate == SAMPLE_RATE or not mono.size else soxr.resample(mono, rate, SAMPLE_RATE)
+    )
+    if samples.size == 0:
         raise DataError(f"{path}: no samples; {CURE}")
-    mono = np.concatenate(blocks)
-    if mono.size < promised < UNKNOWN_FRAMES:
-        raise DataError(f"{path}: cut short: {mono.size:,} of {promised:,} samples; {CURE}")
-    if not np.isfinite(mono).all():
-        at_s = int(np.flatnonzero(~np.isfinite(mono))[0]) / rate
-        raise DataError(f"{path}: NaN or infinite samples at {at_s:.2f} s; {CURE}")
-    heard: NDArray[np.float32] = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE)
-    if heard.size == 0:
-        raise DataError(f"{path}: no samples; {CURE}")
-    return heard
+    return samples
 
 
 def audio_rate(path: Path) -> tuple[int, int]:
-    """(samples of a channel, Hz) by the header; counted where the header leaves the length open."""
-    with _opened(path) as file:
-        frames, rate = int(file.frames), int(file.samplerate)
-    if frames < UNKNOWN_FRAMES:
-        return frames, rate
-    return read_audio(path).size, SAMPLE_RATE
+    """(samples of a channel, Hz): by the size of plain samples, else all of it is decoded and counted."""
+    with _opened(path) as sound:
+        codec = sound.codec
+        if isinstance(codec, Sndfile) and codec.width and codec.format in PLAIN and codec.frames is not None:
+            return codec.frames, codec.rate
+    mono, rate = _mono(path)
+    return mono.size, rate
 
 
-def _opened(path: Path) -> "soundfile.SoundFile":
-    import soundfile
+def _mono(path: Path) -> "tuple[NDArray[np.float32], int]":
+    """All of a recording as one channel at its own rate, and that."""
+    import numpy as np
 
+    from sadstream.mixer import Mixer
+
+    with _opened(path) as sound:
+        mixer = Mixer(sound.rate, sound.channels) if sound.channels > 1 else None
+        blocks, heard = [np.zeros(0, np.float32)], 0
+        for block in sound.blocks():
+            _expect_numbers(path, block, heard / sound.rate, sound.rate)
+            blocks.append(block[:, 0] if mixer is None else mixer.feed(block))
+            heard += block.shape[0]
+        if mixer is not None:
+            blocks.append(mixer.feed(np.zeros((0, sound.channels), np.float32), last=True))
+        return np.concatenate(blocks), sound.rate
+
+
+def _expect_numbers(path: Path, block: "NDArray[np.float32]", begin_s: float, rate: int) -> None:
+    import numpy as np
+
+    numbers = np.isfinite(block).all(axis=1)
+    if not numbers.all():
+        at_s = begin_s + int((~numbers).argmax()) / rate
+        raise DataError(f"{path}: NaN or infinite samples at {at_s:.2f} s; {CURE}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Sound]:
     try:
-        file = soundfile.SoundFile(path)
-    except (RuntimeError, OSError, TypeError, ValueError) as error:  # TypeError: raw PCM by its name
-        raise DataError(f"{path}: cannot be read as audio ({_reason(error)}); {CURE}") from None
-    if not LEAST_HZ <= file.samplerate <= MOST_HZ:
-        file.close()
-        raise DataError(f"{path}: {file.samplerate} Hz: expected {LEAST_HZ:,} to {MOST_HZ:,}; {CURE}")
-    return file
-
-
-def _reason(error: Exception) -> str:
-    return str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
+        file = path.open("rb", buffering=0)
+    except (OSError, ValueError) as error:  # ValueError: a zero in its name
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}; {CURE}") from None
+    with file:
+        sound = Sound(file, str(path))
+        if sound.rate < LEAST_HZ:
+            raise DataError(
+                f"{path}: {sound.rate} Hz: expected at least {LEAST_HZ:,}, below it no speech is left; {CURE}"
+            )
+        yield sound
 
 
 def read_speech(path: Path) -> "NDArray[np.float32]":

@@ -10,6 +10,7 @@ from train.config import Preset, run_config
 from train.manifest import NAME, Manifest, Utterance, write
 from train.metrics import auc, over_groups
 from train.predictions import read as read_predictions
+from train.reading import length_s
 from train.run import Run, evaluate_run, open_run
 from train.scorecard import markdown
 
@@ -42,14 +43,11 @@ def climb(data: Path, out: Path, preset: Preset, session: "Session", say: Callab
 
 def _rows(folder: Path, clips: Sequence[Clip]) -> list[Utterance]:
     """The clips as utterances; the corpus's dev speakers test."""
-    import soundfile
-
     validation = _validation(clips)
     rows = []
     for clip in clips:
         split = "test" if clip.split == "dev" else "validation" if clip.speaker in validation else "train"
         name = str(clip.path.relative_to(folder).with_suffix(""))
-        length_s = float(soundfile.info(clip.path).duration)
         rows.append(
             Utterance(
                 utterance=name,
@@ -60,7 +58,7 @@ def _rows(folder: Path, clips: Sequence[Clip]) -> list[Utterance]:
                 dialogue="",
                 path=str(clip.path.resolve()),
                 start_s=0.0,
-                end_s=length_s,
+                end_s=length_s(clip.path),
                 label=clip.emotion,
                 sad=clip.sad,
                 transcript=clip.transcript,

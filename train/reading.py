@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sadstream.audio import SAMPLE_RATE
 from sadstream.errors import SadstreamError
-from train.clips import audio_rate, read_audio
+from train.clips import CURE, audio_rate, read_audio
 from train.manifest import Utterance
 
 if TYPE_CHECKING:
@@ -39,26 +39,11 @@ def sound_problem(path: Path, expected_s: float = 0.0) -> str | None:
         if not path.is_file():
             return f"no recording at {path}" if not path.exists() else f"{path} is not a file"
         samples = read_audio(path)
-        trouble = _cut_short(path)
     except SadstreamError as error:
         return _without_cure(path, error)
     except (OSError, ValueError, MemoryError) as error:
         return f"{path} cannot be read: {reason_of(error)}"
-    return trouble or _level_problem(path, samples) or _length_problem(path, samples.size / SAMPLE_RATE, expected_s)
-
-
-def _cut_short(path: Path) -> str | None:
-    """What the daemon's own reader says of a WAV file: libsndfile silently cuts such a header's promise."""
-    from sadstream.sources import Recording
-
-    if path.suffix.lower() not in (".wav", ".wave"):
-        return None
-    try:
-        for _ in Recording(path).listen(lambda: False):
-            pass
-    except SadstreamError as error:
-        return _without_cure(path, error)
-    return None
+    return _level_problem(path, samples) or _length_problem(path, samples.size / SAMPLE_RATE, expected_s)
 
 
 def _level_problem(path: Path, samples: "NDArray[np.float32]") -> str | None:
@@ -79,7 +64,7 @@ def _length_problem(path: Path, seconds: float, expected_s: float) -> str | None
 
 
 def _without_cure(path: Path, error: SadstreamError) -> str:
-    return str(error).rpartition("; ")[0].replace(f"{path}: ", f"{path} ", 1)
+    return str(error).removesuffix(f"; {CURE}").replace(f"{path}: ", f"{path} ", 1)
 
 
 def reason_of(error: Exception) -> str:
