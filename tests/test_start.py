@@ -54,11 +54,16 @@ def test_a_package_of_that_name_is_not_ours_either(tmp_path: Path) -> None:
 
 
 def test_what_we_start_is_ours_too(folder: Path) -> None:
-    script = "import os, sys, sadstream_start as s; s.find_ours(); os.execv(sys.executable, ['', '-c', sys.argv[1]])"
+    script = "import os, sys, sadstream_start as s; s.find_ours(); os.execv(sys.argv[1], sys.argv[1:])"
     asks = "import token, train, sadstream; print(train.__file__, sadstream.__file__)"
     setting = {**os.environ, "PYTHONPATH": f".{os.pathsep}{Path.cwd()}"}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script, asks], cwd=folder, env=setting, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", script, sys.executable, "-c", asks],
+        cwd=folder,
+        env=setting,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -13,6 +13,7 @@ from train.corpora import prepare, read_corpus
 from train.folds import assign
 from train.guards import by_split, check_splits
 from train.manifest import Utterance, read
+from train.table import read_table
 
 SPEAKERS = ("Ann", "Bob", "Cleo", "Dan")
 
@@ -253,3 +254,21 @@ def test_folds_by_speaker_test_everybody_once() -> None:
 def test_a_fold_that_cannot_be_says_what_can(fold: str) -> None:
     with pytest.raises(DataError, match=r"of5|at most 12 folds|at least 3|KofN"):
         assign(people(12), fold)
+
+
+def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
+    """A transcript over two lines, and empty ones, do not move what is said of those after them."""
+    table = tmp_path / "own.csv"
+    table.write_text('transcript,speaker,sad\n"one\ntwo",Ann,0\n\n\nthree,,1\n')
+    found = read_table(table)
+
+    assert [number for number, _ in found.lines] == [2, 6]
+    assert found.lines[0][1]["transcript"] == "one two"
+
+
+def test_a_quote_that_is_never_closed_is_named(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text('transcript,speaker,sad\none,Ann,0\n"two,Ben,1\nthree,Cid,0\n')
+
+    with pytest.raises(DataError, match="line 3: a quote is opened and never closed"):
+        read_table(table)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sadstream.boundary import one_line
 from sadstream.errors import DataError, UsageError
 from train import cremad, goemotions, iemocap, meld, nemo, ravdess, table
 from train.counts import EXPECTED, differences
@@ -51,7 +52,7 @@ def prepare(corpus: str, folder: Path, out: Path, allow_partial: bool, say: Call
     """Write OUT/manifest.csv; where counts are wrong no manifest but the table of differences, and DataError."""
     reading = read_corpus(corpus, folder)
     for line in (*reading.notes, *reading.problems[:SHOWN]):
-        say(line)
+        say(one_line(line))
     if len(reading.problems) > SHOWN:
         say(f"{folder}: and {len(reading.problems) - SHOWN:,} more such lines")
     wrong = differences(corpus, reading.rows)

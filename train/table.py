@@ -26,6 +26,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(("testing", "eval", "evaluation"), "test"),
 }
 Cells = dict[str, str]
+SHOWN = 40  # letters of a cell that is no good
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def read(path: Path) -> Reading:
             notes.append(said)
         check_splits(rows, str(path))
     except DataError as error:
-        lost = f"; {len(problems):,} lines were left out, the first: {problems[0]}" if problems else ""
+        lost = f"; left out: {len(problems):,}, the first: {problems[0]}" if problems else ""
         raise DataError(f"{error}{lost}") from None
     return Reading(tuple(rows), tuple(problems), (*table.notes, *_labels(rows, table.columns), *notes))
 
@@ -88,10 +89,10 @@ def read_table(path: Path) -> Table:
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
     try:
-        cells = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        cells = _cells(path, text, delimiter)
     except csv.Error as error:
         raise DataError(f"{path}: cannot be read as CSV: {error}: expected {EXPECTED}") from None
-    columns = [name.strip().lower() for name in cells[0]] if cells else []
+    columns = [name.strip().lower() for name in cells[0][1]] if cells else []
     columns = ["label" if name == "emotion" and "label" not in columns else name for name in columns]
     known = set(columns)
     if not ({"speaker"} <= known and known & {"sad", "label"} and known & {"path", "transcript"}):
@@ -116,9 +117,26 @@ def _decoded(path: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
         return content.decode("cp1252", errors="replace"), (f"{path}: not UTF-8; read as Latin-1 (Windows-1252)",)
 
 
-def _lines(path: Path, columns: Sequence[str], rows: Sequence[list[str]]) -> "list[tuple[int, Cells]]":
+def _cells(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """The rows, each with the line on which it begins: a quoted cell may hold line ends."""
+    begin, rows = 1, []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    for row in reader:
+        rows.append((begin, row))
+        begin = reader.line_num + 1
+    begin, strict = 1, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for _ in strict:
+            begin = strict.line_num + 1
+    except csv.Error as error:
+        if "end of data" in str(error):  # all that follows would be one cell
+            raise DataError(f"{path}: line {begin}: a quote is opened and never closed: expected another") from None
+    return rows
+
+
+def _lines(path: Path, columns: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> "list[tuple[int, Cells]]":
     lines = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows:
         if not any(cell.strip() for cell in row):
             continue
         if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
@@ -126,7 +144,10 @@ def _lines(path: Path, columns: Sequence[str], rows: Sequence[list[str]]) -> "li
                 f"{path}: line {number}: {len(row)} cells: expected {len(columns)}; "
                 "put quotes around a cell that holds the separator"
             )
-        lines.append((number, {name: cell.strip() for name, cell in zip(columns, row, strict=False)}))
+        plain = (
+            cell.strip() if name == "path" else " ".join(cell.split()) for name, cell in zip(columns, row, strict=False)
+        )
+        lines.append((number, dict(zip(columns, plain, strict=False))))
     return lines
 
 
@@ -136,10 +157,10 @@ def _utterance(file: Path, cells: Cells, number: int) -> Utterance | str:
         return "no speaker"
     said = sad.lower() if sad else str(int(label.lower() in SAD_LABELS)) if label else ""
     if said not in YES | NO:
-        return f"sad = {sad!r}: expected 0 or 1" if sad else "neither sad (0 or 1) nor a label"
+        return f"sad = {sad[:SHOWN]!r}: expected 0 or 1" if sad else "neither sad (0 or 1) nor a label"
     split = SPLIT_NAMES.get(cells.get("split", "").lower(), "")
     if cells.get("split") and not split:
-        return f"split = {cells['split']!r}: expected {', '.join(SPLITS)}"
+        return f"split = {cells['split'][:SHOWN]!r}: expected {', '.join(SPLITS)}"
     recording = recording_at(file.parent, cells["path"]) if cells.get("path") else None
     transcript = "" if cells.get("transcript", "").lower() in NOTHING else cells.get("transcript", "")
     if recording is None and not transcript:
