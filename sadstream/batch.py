@@ -123,13 +123,17 @@ def _opened(paths: Sequence[Path], stream: StreamConfig) -> tuple[list[Recording
         try:
             recording = spooled(path, stream) if is_spooled(path) else Recording(path, stream.channel)
             good.append(recording)
-            if recording.remark:
-                logs.fatal(one_line(f"sadstream: {recording.remark}"))
+            _remark(recording.remark)
         except (DataError, MissingFileError) as error:
             _name(bad, error)
         except OF_A_FILE as error:
             _name(bad, _unreadable(path, error))
     return good, bad
+
+
+def _remark(remark: str) -> None:
+    if remark:
+        logs.fatal(one_line(f"sadstream: {remark}"))
 
 
 def _unreadable(path: Path, error: Exception) -> SadstreamError:
@@ -150,7 +154,7 @@ def _score_one(
     bad: list[SadstreamError],
 ) -> _Found:
     task = progress.add_task(recording.path.name, total=recording.duration_s)
-    found = _Found()
+    found, known = _Found(), recording.remark
     try:
         for item in _advancing(recording, config, analyzer, plan, progress, task):
             if isinstance(item, Turn):
@@ -163,6 +167,7 @@ def _score_one(
         _name_left_out(recording)
         return found
     found.whole = True
+    _remark("" if known else recording.remark)
     _name_left_out(recording)
     if not found.scored:
         logs.fatal(one_line(f"sadstream: {recording.path}: {recording.duration_s or 0.0:.2f} s, no speech found"))

@@ -18,6 +18,9 @@ HEAD_BYTES = 64  # enough to know any container but those that begin with a fram
 FRAMES_BYTES = 8192  # and enough for those: four frames
 MPEG_FRAMES = 3  # that follow each other: one alone is four bytes, which raw PCM may hold by chance
 PLACEHOLDERS = (0x7FFF_0000, 0x8000_0000 + 4096), (0xFFFF_0000, 0x1_0000_0000)  # SoX, arecord, phones; FFmpeg
+SCAN_BYTES = 1 << 20
+OGG_PAGE_BYTES = 65_307  # at most
+OGG_START = b"OggS\0\x02" + bytes(8)
 W64_GUID = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 MPEG_RATES = (44_100, 48_000, 32_000)
 MPEG_KBITS = {
@@ -97,7 +100,7 @@ MAGIC: tuple[tuple[int, bytes, Container], ...] = (
     (0, b"caff\0\x01\0\0", CAF),
     (0, b"fLaC\0\0\0\x22", FLAC),
     (0, b"fLaC\x80\0\0\x22", FLAC),
-    (0, b"OggS\0\x02\0\0\0\0\0\0\0\0", OGG),
+    (0, OGG_START, OGG),
     (0, b"FLV\x01\x04\0\0\0\x09", Container("FLV", "flv")),
     (0, b"FLV\x01\x05\0\0\0\x09", Container("FLV", "flv")),
     (0, b".RMF\0\0\0\x12", Container("RealMedia", "rm")),
@@ -155,6 +158,34 @@ def next_start(content: bytes) -> int | None:
     return min(found) if found else None
 
 
+def next_part(container: Container, read: Read, size: int) -> int | None:
+    """Where in a file of this container another one begins: copied behind it, or a chained Ogg."""
+    if container in (FLAC, OGG):
+        find = next_start if container == FLAC else _ogg_start
+        return next((at + found for at, content in _pages(read, size) if (found := find(content)) is not None), None)
+    sound = layout(container, read)
+    end = size if sound is None or sound.promised is None else sound.start + sound.promised
+    another = next_start(read(end, HEAD_BYTES)) if end < size else None
+    return end + another if another in (0, 1) else None  # chunks begin at even places
+
+
+def _pages(read: Read, size: int) -> Iterator[tuple[int, bytes]]:
+    """All but a file's first byte, each piece with the last bytes of the one before."""
+    for at in range(1, size, SCAN_BYTES - OGG_PAGE_BYTES):
+        yield at, read(at, SCAN_BYTES)
+
+
+def _ogg_start(content: bytes) -> int | None:
+    """A page that begins a stream, where the one before it did not: several that begin together are one file."""
+    at = content.find(OGG_START)
+    while at >= 0:
+        before = content.rfind(b"OggS", 0, at)
+        if before >= 0 and content[before + 5] & 2 == 0:
+            return at
+        at = content.find(OGG_START, at + 1)
+    return None
+
+
 def layout(container: Container, read: Read) -> Layout | None:
     """Where the sound lies; none where the container has no size of it (Ogg, MP3), or no sound."""
     readers = {"wav": _wav, "aiff": _aiff, "au": _au, "caf": _caf, "w64": _w64, "nistsphere": _sphere, "voc": _voc}
@@ -202,7 +233,7 @@ def tagged_end(size: int, read: Read) -> int:
 
 def ogg_ends(read: Read, size: int) -> bool:
     """The last page of an Ogg file is whole; a writer that was stopped may leave out its mark of the end."""
-    tail = read(max(0, size - 65_307), 65_307)
+    tail = read(max(0, size - OGG_PAGE_BYTES), OGG_PAGE_BYTES)
     at = tail.rfind(b"OggS")
     if at < 0 or len(tail) < at + 27:
         return False

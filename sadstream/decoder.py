@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from sadstream import container, ffmpeg
 from sadstream.audio import SAMPLE_RATE
-from sadstream.container import BrokenError, Container, Read, UnreadableError
+from sadstream.container import BrokenError, Container, Layout, Read, UnreadableError
 from sadstream.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ SAMPLE_DUMP = (
 )
 CHANNELS = 128  # an array of microphones
 BLOCK_SAMPLES = 1 << 20  # of all channels: memory stays constant whatever the header says
+SECTION_BYTES = 1 << 31  # of sound, under a header of 32 bits
 UNKNOWN_FRAMES = 1 << 40  # libsndfile's lengths beyond are no lengths
 REMARKABLE_S = 0.1  # a few bytes more than the header says are not worth a word
 SLACK_S = 0.5  # FFmpeg's durations count the encoder's delay
@@ -114,14 +115,46 @@ class Sndfile:
         return found
 
 
+class Long:
+    """Sound beyond what its header's field can say: one section after the other, each with a header that holds it."""
+
+    def __init__(self, read: Read, lay: Layout, end: int, first: Sndfile) -> None:
+        self._read, self._lay, self._end = read, lay, end
+        self._size = SECTION_BYTES // (first.width or lay.align) * (first.width or lay.align)
+        self._at, self._codec = lay.start, self._section(lay.start)
+        self.rate, self.channels, self.width, self.format = first.rate, first.channels, first.width, first.format
+        self.frames: int | None = (end - lay.start) // first.width if first.width else None
+
+    def read(self, frames: int) -> "NDArray[np.float32]":
+        block = self._codec.read(frames)
+        while not block.shape[0] and self._at + self._size < self._end:
+            self._at += self._size
+            self._codec = self._section(self._at)
+            block = self._codec.read(frames)
+        return block
+
+    def _section(self, at: int) -> Sndfile:
+        start, size = self._lay.start, min(self._size, self._end - at)
+
+        def read(place: int, size: int) -> bytes:
+            if place < start:
+                return self._read(place, min(size, start - place))
+            return self._read(place - start + at, size)
+
+        return Sndfile(View(read, start + size, tuple(field.patch(size) for field in self._lay.fields)))
+
+
 class Sound:
     """A file's sound: how much its header promises, how much is there, and the samples."""
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, start: int = 0) -> None:
         self._file = file
         self._name = name
-        self._size = os.fstat(file.fileno()).st_size
+        self._start = start  # of this one in the file
+        self._size = os.fstat(file.fileno()).st_size - start
         kind = container.sniffed(self._at(0, container.FRAMES_BYTES))
+        self._next = None if kind is None else container.next_part(kind, self._at, self._size)
+        self._size = self._size if self._next is None else self._next
         self._fault = ""  # of the container, where the samples cannot show it
         self.promised: int | None = None  # samples of a channel, by the header
         self.codec = self._opened(kind)
@@ -134,7 +167,7 @@ class Sound:
     @property
     def frames(self) -> int | None:
         """The samples of a channel that will come, where that is known before they came."""
-        return self.codec.frames
+        return self.codec.frames if self._next is None else None
 
     def __enter__(self) -> Self:
         return self
@@ -142,15 +175,45 @@ class Sound:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
 
-    def remark(self) -> str:
-        """What is to be said of a header that promises less than is there; else nothing."""
-        if self.promised is None or self.frames is None or self.frames - self.promised < REMARKABLE_S * self.rate:
+    def remark(self, found: int | None = None) -> str:
+        """What is to be said of a header that promises less than is there, or was found; else nothing."""
+        there = self.frames if found is None else found
+        if self._next is not None or self.promised is None or there is None:
             return ""
-        said_s, there_s = self.promised / self.rate, self.frames / self.rate
+        if there - self.promised < REMARKABLE_S * self.rate:
+            return ""
+        said_s, there_s = self.promised / self.rate, there / self.rate
         return f"{self._name}: its header says {said_s:.2f} s, {there_s:.2f} s are there: read to the end"
 
     def blocks(self) -> Iterator["NDArray[np.float32]"]:
-        """(n, channels) at its own rate; DataError after the last one where sound is missing or broken."""
+        """(n, channels) at its own rate; DataError after the last one where sound is missing or broken.
+
+        Another file behind this one is read too, where its sound is of the same kind.
+        """
+        failure: DataError | None = None
+        part: Sound | None = self
+        while part is not None:
+            try:
+                yield from part._blocks()
+            except DataError as error:
+                failure = failure or error
+            try:
+                part = None if part._next is None else self._behind(part._start + part._next)
+            except DataError as error:
+                failure, part = failure or error, None
+        if failure is not None:
+            raise failure
+
+    def _behind(self, start: int) -> "Sound":
+        other = Sound(self._file, self._name, start)
+        if (other.rate, other.channels) != (self.rate, self.channels):
+            raise DataError(
+                f"{self._name}: another recording follows at byte {start}, of {other.rate} Hz and {other.channels} "
+                f"channels behind {self.rate} Hz and {self.channels}: not read; make two files of it"
+            )
+        return other
+
+    def _blocks(self) -> Iterator["NDArray[np.float32]"]:
         found = 0
         try:
             while (block := self.codec.read(block_frames(self.rate, self.channels))).shape[0]:
@@ -170,7 +233,8 @@ class Sound:
             raise DataError(f"{self._name}: truncated: {self._fault}, found {found} samples; copy it again")
 
     def _at(self, at: int, size: int) -> bytes:
-        return os.pread(self._file.fileno(), size, at) if 0 <= at < self._size else b""
+        size = min(size, self._size - at)
+        return os.pread(self._file.fileno(), size, self._start + at) if 0 <= at < self._size else b""
 
     def _opened(self, kind: Container | None) -> Codec:
         try:
@@ -195,17 +259,19 @@ class Sound:
         lay = None if kind is None else container.layout(kind, self._at)
         if lay is not None and lay.start <= self._size:
             end = container.sound_end(lay, self._size, self._at)
-            codec = Sndfile(View(self._at, end, tuple(field.patch(end - lay.start) for field in lay.fields)))
+            first = Sndfile(View(self._at, end, tuple(field.patch(end - lay.start) for field in lay.fields)))
+            is_long = end - lay.start > SECTION_BYTES and any(field.width < 8 for field in lay.fields)
+            codec: Sndfile | Long = Long(self._at, lay, end, first) if is_long else first
             self._measure(codec, lay.promised, end - lay.start)
             return codec
-        codec = Sndfile(View(self._at, self._size))
+        whole = Sndfile(View(self._at, self._size))
         if kind == container.OGG:
             self._fault = "" if container.ogg_ends(self._at, self._size) else "its last page is not whole"
-        elif codec.shortened:
+        elif whole.shortened:
             self._fault = "its header promises more"
         else:
-            self.promised = codec.frames
-        return codec
+            self.promised = whole.frames
+        return whole
 
     def _tagged(self) -> Codec:
         """FLAC and MP3, whose lengths are taken out of the header, because libsndfile would end there."""
@@ -224,7 +290,7 @@ class Sound:
             self._fault = f"its header promises {promise.promised} bytes of sound, {there} are there"
         return Sndfile(View(self._at, end, promise.patches(there) if there != promise.promised else ()))
 
-    def _measure(self, codec: Sndfile, promised: int | None, there: int) -> None:
+    def _measure(self, codec: "Sndfile | Long", promised: int | None, there: int) -> None:
         """What the header promises, as samples."""
         if promised is None or not codec.frames or there <= 0:
             return

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sadstream.audio import FRAME_SAMPLES, AudioFrame
+from sadstream.errors import DataError
 from sadstream.sources import HASTE, Item, Source, SourceChange, Stopped, sleep
 
 LOOK_S = 0.5  # between two looks whether the path still leads to the pipe that is open
@@ -52,7 +53,10 @@ class NamedPipe:
                 yield SourceChange("no-device", "device-absent", f"{self.path}: {fault}")
                 sleep(self._retry_s, stopped)
                 continue
-            yield from self._hear(stopped)
+            try:
+                yield from self._hear(stopped)
+            except DataError as error:  # of one writer's file: the next one's is heard
+                yield SourceChange("listening", "none", f"{error}; the next writer is heard")
             if stopped() or self._open is None:
                 continue
             if self._is_elsewhere(fd := self._open[0]):

@@ -164,12 +164,12 @@ def open_source(stream: StreamConfig, config: Config) -> Source:  # noqa: PLR091
         return Remote(stream.source, config.service)
     if os.path.realpath(stream.source).startswith("/proc/") and Path(stream.source).is_fifo():  # <(...) has an end
         fd = os.open(stream.source, os.O_RDONLY | os.O_CLOEXEC)
-        return PcmPipe(fd, stream.rate, stream.channels, config.service.stall_s, stream.channel)
+        return PcmPipe(fd, stream.rate, stream.channels, config.service.stall_s, stream.channel, stream.source)
     if is_pipe(path := Path(stream.source)):
         stall_s = config.service.stall_s
 
         def read(fd: int) -> PcmPipe:
-            return PcmPipe(fd, stream.rate, stream.channels, stall_s, stream.channel)
+            return PcmPipe(fd, stream.rate, stream.channels, stall_s, stream.channel, stream.source)
 
         return NamedPipe(path, config.service.retry_s, read)
     recording = Recording(Path(stream.source), stream.channel)

@@ -67,7 +67,9 @@ class Recording:
         with _open(self._content, str(path)) as sound:
             if channel != "mix" and channel > sound.channels:
                 raise DataError(f"{path}: channel = {channel}: expected mix or 1 to {sound.channels}, as it has")
-            self.remark = sound.remark()  # what its header says that is not so, where no sound is missing
+            self.remark = (
+                sound.remark()
+            )  # what its header says that is not so, where no sound is missing; as late as it is known
             self.duration_s: float | None = None if sound.frames is None else sound.frames / sound.rate
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
@@ -104,6 +106,9 @@ class Recording:
             )
             yield from framer.flush(time.monotonic())
             self.duration_s = heard / sound.rate
+            if not self.remark and (remark := sound.remark(heard)):
+                self.remark = remark
+                yield SourceChange("listening", "none", remark)
         if failure is not None:
             raise failure
 
@@ -117,16 +122,23 @@ class PcmPipe:
     """Raw signed 16-bit little-endian PCM on a file descriptor, until its end; what has a header is decoded."""
 
     def __init__(
-        self, fd: int, rate: int = SAMPLE_RATE, channels: int = 1, stall_s: float = 1.5, channel: Channel = "mix"
+        self,
+        fd: int,
+        rate: int = SAMPLE_RATE,
+        channels: int = 1,
+        stall_s: float = 1.5,
+        channel: Channel = "mix",
+        name: str = "standard input",
     ) -> None:
         try:
             self.live = not stat.S_ISREG(os.fstat(fd).st_mode)  # a file can wait
         except OSError:
-            raise MissingFileError("standard input: closed: expected raw PCM; use a pipe or < FILE") from None
+            raise MissingFileError(f"{name}: closed: expected raw PCM; use a pipe or < FILE") from None
         if os.isatty(fd):
-            raise MissingFileError("standard input: a terminal: expected raw PCM; use a pipe or < FILE")
+            raise MissingFileError(f"{name}: a terminal: expected raw PCM; use a pipe or < FILE")
         self.speed: float | None = HASTE if self.live else 1.0
         self._fd = fd
+        self._name = name
         self._stall_s = stall_s
         self._framer = Framer()
         self._resampler = Resampler(rate, channels, channel)
@@ -162,6 +174,8 @@ class PcmPipe:
                 self._left_out = self._resampler.left_out
                 yield _left_out(self._left_out)
             yield from frames
+            for fault in [] if self._unpacker is None else self._unpacker.said():
+                yield SourceChange("listening", "none", fault)
             if not pcm and (self._unpacker is None or fd == self._unpacker.fd):
                 yield from self._framer.flush(heard_s)
                 failure = "" if self._unpacker is None else self._unpacker.close()
@@ -180,7 +194,7 @@ class PcmPipe:
                 return b""
             head, self._head = self._head, None
             if sniffed(head) is not None:
-                self._unpacker = Unpacker(self._fd, head, "standard input")
+                self._unpacker = Unpacker(self._fd, head, self._name)
                 return b""
             return self._resampler.feed_pcm(head) + (self._resampler.feed_pcm(b"", last=True) if not content else b"")
         return self._resampler.feed_pcm(content, last=not content)

@@ -28,6 +28,8 @@ KEPT_BYTES = 1 << 20  # decoders look back by less; headers are shorter
 FAR = 1 << 40  # the end of what has none
 READ_BYTES = 16_384
 SECTION_BYTES = 1 << 27
+FOLLOWED = "; what follows is read"
+QUIET_S = 0.5  # what comes after that is another writer's, with a header or without
 AHEAD_BYTES = 1 << 24  # who looks further ahead asks for an end that is not there yet
 STREAMED = (container.WAV, container.AIFF, container.AU, container.W64, container.FLAC)
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -66,6 +68,10 @@ class Tape:
     def rest(self) -> bytes:
         """What came after this file's end."""
         return b"" if self.end is None else bytes(self._kept[max(0, self.end - self._from) :])
+
+    def after(self) -> bytes:
+        """What came after this file's beginning, as far as it is kept."""
+        return self.rest() if self.hard else bytes(self._kept[max(0, 1 - self._from) :])
 
     def section(self, number: int) -> Sndfile:
         """A decoder for at most SECTION_BYTES of sound: no header can say that it has no end."""
@@ -131,7 +137,11 @@ class Reader:
 
 
 def unpacked(fd: int, head: bytes, name: str) -> Iterator[tuple[int, int, "NDArray[np.float32]"]]:
-    """(rate, channels, samples) of one file with a header after the other; DataError for what cannot be read."""
+    """(rate, channels, samples) of one file with a header after the other.
+
+    One that cannot be read is said where another follows; DataError at the end where any was.
+    """
+    files = failures = 0
     while head:
         tape = Tape(fd, head)
         kind = container.sniffed(tape.read(0, container.HEAD_BYTES)) or container.sniffed(
@@ -140,41 +150,58 @@ def unpacked(fd: int, head: bytes, name: str) -> Iterator[tuple[int, int, "NDArr
         if kind is None:  # notes behind the last file, or nothing that is known
             head = _skipped(fd, head)
             continue
-        codec, promised = _opened(tape, kind, name)
-        check_format(name, codec.rate, codec.channels)
-        tape.opened, tape.patient = True, kind in container.LINEAR
-        found = 0
+        files += 1
         try:
-            while True:
-                block = codec.read(codec.rate // 25)
-                found += block.shape[0]
-                yield codec.rate, codec.channels, block
-                if (codec.frames is not None and found >= codec.frames) or (tape.patient and tape.dry):
-                    break
-                if not block.shape[0]:
-                    if not tape.patient:
-                        break
-                    codec = tape.again()
-        except BrokenError as error:
-            yield codec.rate, codec.channels, error.samples
-            found += error.samples.shape[0]
-            if promised is None or found < promised:
-                at = f"cannot be decoded after {found / codec.rate:.2f} s" if found else "cannot be read from a pipe"
-                cure = "send it again" if found else "write it to a file and name that"
-                raise DataError(f"{name}: {kind.name}: {at}: {error}; {cure}") from None
-        if not found:
-            raise DataError(f"{name}: {kind.name}: holds no samples in a pipe; write it to a file first")
-        head = tape.rest()
-        if promised is not None and found < promised:
-            said = f"expected {promised} samples by its header, found {found}"
+            yield from _one(tape, kind, name)
+            head = tape.rest()
+        except DataError as error:
+            failures += 1
+            head = _skipped(fd, tape.after(), QUIET_S)
             if not head:
-                raise DataError(f"{name}: {kind.name}: truncated: {said}; send it again")
-            print(f"{name}: {kind.name}: truncated: {said}; what follows is read", file=sys.stderr, flush=True)
+                raise
+            print(f"{error}{FOLLOWED}", file=sys.stderr, flush=True)
+    if failures:
+        raise DataError(f"{name}: {failures} of {files} files in it could not be read whole; send them again")
 
 
-def _skipped(fd: int, head: bytes) -> bytes:
-    """The next file's beginning; nothing where the pipe ends before one."""
+def _one(tape: Tape, kind: Container, name: str) -> Iterator[tuple[int, int, "NDArray[np.float32]"]]:
+    """What this file holds; DataError at its end where sound is missing."""
+    codec, promised = _opened(tape, kind, name)
+    check_format(name, codec.rate, codec.channels)
+    tape.opened, tape.patient = True, kind in container.LINEAR
+    found = 0
+    try:
+        while True:
+            block = codec.read(codec.rate // 25)
+            found += block.shape[0]
+            yield codec.rate, codec.channels, block
+            if (codec.frames is not None and found >= codec.frames) or (tape.patient and tape.dry):
+                break
+            if not block.shape[0]:
+                if not tape.patient:
+                    break
+                codec = tape.again()
+    except BrokenError as error:
+        yield codec.rate, codec.channels, error.samples
+        found += error.samples.shape[0]
+        if promised is None or found < promised:
+            at = f"cannot be decoded after {found / codec.rate:.2f} s" if found else "cannot be read from a pipe"
+            cure = "send it again" if found else "write it to a file and name that"
+            raise DataError(f"{name}: {kind.name}: {at}: {error}; {cure}") from None
+    if not found:
+        raise DataError(f"{name}: {kind.name}: holds no samples in a pipe; write it to a file first")
+    if promised is not None and found < promised:
+        said = f"expected {promised} samples by its header, found {found}"
+        raise DataError(f"{name}: {kind.name}: truncated: {said}; send it again")
+
+
+def _skipped(fd: int, head: bytes, quiet_s: float | None = None) -> bytes:
+    """The next file's beginning; nothing where the pipe ends, or is quiet for so long, before one."""
+    if len(head) >= container.HEAD_BYTES and container.sniffed(head) is not None:
+        return head
     while (at := container.next_start(head)) is None:
+        if quiet_s is not None and not select.select([fd], [], [], quiet_s)[0]:
+            return b""
         more = os.read(fd, READ_BYTES)
         if not more:
             return b""
@@ -229,7 +256,8 @@ class Unpacker:
         os.close(read_fd)
         assert self._process.stdout is not None
         self.fd = self._process.stdout.fileno()
-        self._bytes = b""
+        os.set_blocking(self._process.stderr.fileno(), False)  # type: ignore[union-attr]
+        self._bytes = self._said = b""
 
     def take(self, content: bytes) -> Iterator[tuple[int, int, "NDArray[np.float32]"]]:
         """(rate, channels, samples) of the blocks that these bytes complete."""
@@ -245,6 +273,14 @@ class Unpacker:
             self._bytes = self._bytes[size:]
             yield rate, channels, floats.reshape(-1, channels)
 
+    def said(self) -> list[str]:
+        """What is wrong with files that others follow, since the last time."""
+        assert self._process.stderr is not None
+        self._said += self._process.stderr.read() or b""
+        lines = self._said.splitlines(keepends=True)
+        self._said = b"" if not lines or lines[-1].endswith(FOLLOWED.encode() + b"\n") else lines.pop()
+        return [line.decode(errors="replace").strip() for line in lines]
+
     def close(self) -> str:
         """End it; what it said, if that is why it ended."""
         process = self._process
@@ -253,9 +289,9 @@ class Unpacker:
         if process.poll() is None and not select.select([self.fd], [], [], 0.0)[0]:
             process.kill()
         process.stdout.close()
-        said = process.stderr.read().decode(errors="replace").strip()
-        process.stderr.close()
         code = process.wait()
+        said = (self._said + (process.stderr.read() or b"")).decode(errors="replace").strip()
+        process.stderr.close()
         if code in (0, -signal.SIGKILL):
             return ""
         return said.splitlines()[-1] if said else f"the decoder ended with {code}"

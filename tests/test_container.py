@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from fakes import voice
 
-from sadstream import container
+from sadstream import container, decoder
 from sadstream.audio import AudioFrame, to_float
 from sadstream.errors import DataError
 from sadstream.sources import Recording
@@ -162,6 +162,77 @@ class TestFlac:
 
         assert "cannot be decoded after" in failure
         assert samples.size > 0.3 * VOICE.size
+
+    def test_one_that_says_less_than_is_there_is_said(self, tmp_path: Path) -> None:
+        _, remark, failure = heard(flac_of_length(16_000), tmp_path)
+
+        assert failure == ""
+        assert "its header says 1.00 s, 3.00 s are there" in remark
+
+
+PCM, FLAC, OPUS = encoded("WAV", "PCM_16"), encoded("FLAC", "PCM_16"), encoded("OGG", "OPUS")
+
+
+class TestSeveralInOne:
+    """Copied one behind the other, or a chained Ogg."""
+
+    @pytest.mark.parametrize(
+        "parts",
+        [
+            (FLAC, FLAC, FLAC),
+            (FLAC, PCM),
+            (PCM, PCM),
+            (PCM, FLAC),
+            (OPUS, OPUS),
+            (encoded("OGG", "VORBIS"), OPUS),
+            (flac_of_length(0), flac_of_length(16_000)),
+        ],
+    )
+    def test_all_are_read(self, tmp_path: Path, parts: tuple[bytes, ...]) -> None:
+        samples, _, failure = heard(b"".join(parts), tmp_path)
+
+        assert failure == ""
+        assert samples.size == pytest.approx(len(parts) * VOICE.size, abs=500)
+
+    def test_a_broken_one_is_said_and_does_not_hide_the_next(self, tmp_path: Path) -> None:
+        samples, _, failure = heard(FLAC[: len(FLAC) // 2] + FLAC, tmp_path)
+
+        assert "cannot be decoded after" in failure or "truncated" in failure
+        assert samples.size > 1.3 * VOICE.size
+
+    def test_one_of_another_kind_is_said(self, tmp_path: Path) -> None:
+        file = io.BytesIO()
+        soundfile.write(file, np.stack([VOICE, VOICE], 1), 44_100, format="FLAC")
+
+        samples, _, failure = heard(FLAC + file.getvalue(), tmp_path)
+
+        assert "another recording follows" in failure
+        assert samples.size == VOICE.size
+
+    def test_a_thousand_of_them_are_not_deeper_than_the_stack(self, tmp_path: Path) -> None:
+        samples, _, failure = heard(encoded("WAV", "PCM_16", VOICE[:480]) * 1200, tmp_path)
+
+        assert (samples.size, failure) == (1200 * 480, "")
+
+
+@pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_F000, 0, (5 << 30) & 0xFFFF_FFFF], ids=hex)
+def test_a_file_beyond_what_its_size_field_can_say_is_five_gigabytes_long(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "long.wav"
+    with path.open("wb") as file:
+        file.write(with_size(PCM, size)[:44])
+        file.truncate(44 + (5 << 30))
+
+    assert Recording(path).duration_s == (5 << 30) / 32_000
+
+
+def test_sound_in_sections_is_the_same_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a file beyond 2 GiB is read, here with sections of a second."""
+    monkeypatch.setattr(decoder, "SECTION_BYTES", 32_001)
+    for form, subtype in LINEAR:
+        samples, _, failure = heard(encoded(form, subtype), tmp_path)
+
+        assert (samples.size, failure) == (VOICE.size, ""), (form, subtype)
+        assert np.abs(samples - VOICE).max() < (0.05 if subtype in ("ULAW", "PCM_U8") else 2e-4)
 
 
 class TestMp3:

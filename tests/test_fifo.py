@@ -1,20 +1,24 @@
 """A named pipe comes and goes as a microphone does."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fakes import talk
 from supervisor import Supervisor
+from test_container import VOICE, encoded
 from test_service import FAKES, in_state, process, wait_for
 
-from sadstream.audio import FRAME_SAMPLES, AudioFrame
+from sadstream.audio import FRAME_SAMPLES, AudioFrame, to_pcm
 from sadstream.config import Config, ServiceConfig, StreamConfig
 from sadstream.fifo import NamedPipe, is_pipe
 from sadstream.run import open_source
 from sadstream.sources import Item, SourceChange
 
+WAV, FLAC = encoded("WAV", "PCM_16"), encoded("FLAC", "PCM_16")
 SETTINGS = Config(service=ServiceConfig(retry_s=0.1, stall_s=0.5))
 
 
@@ -155,3 +159,47 @@ def test_two_streams_cannot_read_one_pipe(twice: Path, endpoint: str) -> None:
     assert daemon.returncode == 78
     assert b"read by 'one' and by 'two'" in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_a_file_that_cannot_be_read_is_said_and_the_next_writer_is_heard(tmp_path: Path) -> None:
+    """What follows at once, and what follows after a while, with a header or without."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    slow = b"RIFF" + WAV[4:24] + b"\1\0\0\0" + WAV[28:]
+
+    def send(content: bytes) -> Callable[[], None]:
+        return lambda: threading.Thread(target=path.write_bytes, args=(content,)).start()
+
+    given = items(
+        pipe(path),
+        [
+            (ends_with("none"), send(slow)),
+            (said("the next writer is heard"), send(slow + FLAC)),
+            (count(100), send(to_pcm(VOICE[:4800]))),
+            (count(110), nothing),
+        ],
+    )
+
+    faults = [item.detail for item in given if isinstance(item, SourceChange) and "1 Hz" in item.detail]
+    assert len(faults) == 2
+    assert all(fault.startswith(str(path)) for fault in faults)
+    assert "what follows is read" in faults[1]
+    assert [frame.index for frame in frames(given)] == [n * FRAME_SAMPLES for n in range(110)]
+
+
+@pytest.mark.parametrize("form", ["FLAC", "WAV"])
+def test_two_files_in_a_named_pipe_come_out_of_the_daemon_as_one_stream(
+    endpoint: str, tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    content = encoded(form, "PCM_16", talk(1))
+    with process("", "--source", str(path), "--publish", endpoint) as daemon:
+        wait_for(endpoint, in_state("listening"))
+        with path.open("wb") as writer:  # taken as fast as it is played
+            writer.write(content + content)
+        last = wait_for(endpoint, lambda event: event["type"] == "score" and event["segment"] == 1)
+        daemon.terminate()
+        daemon.communicate(timeout=10)
+
+    assert last["t_start"] == pytest.approx(4.0 + 1.0, abs=0.5)
