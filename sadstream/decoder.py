@@ -180,6 +180,8 @@ class Sound:
         there = self.frames if found is None else found
         if self._next is not None or self.promised is None or there is None:
             return ""
+        if isinstance(self.codec, ffmpeg.Decoder):  # its durations count the encoder's delay
+            return ""
         if there - self.promised < REMARKABLE_S * self.rate:
             return ""
         said_s, there_s = self.promised / self.rate, there / self.rate

@@ -310,6 +310,38 @@ def test_a_header_may_say_anything(tmp_path: Path) -> None:
             assert samples.size < 16 * VOICE.size, struct.unpack("44B", changed[:44])
 
 
+@pytest.mark.parametrize(("form", "codec", "rate"), [("ipod", "aac", 16_000), ("webm", "libopus", 48_000)])
+def test_what_phones_and_browsers_record_is_read_without_a_word_and_a_cut_is_said(
+    tmp_path: Path, form: str, codec: str, rate: int
+) -> None:
+    av = pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")
+    path = tmp_path / "made"
+    try:
+        with av.open(str(path), "w", format=form) as out:
+            stream = out.add_stream(codec, rate=rate, layout="mono")
+            context = stream.codec_context
+            resampler = av.AudioResampler(context.format, "mono", rate, context.frame_size or 1024)
+            frame = av.AudioFrame.from_ndarray(np.rint(VOICE * 16_384).astype(np.int16)[None], "s16", "mono")
+            frame.sample_rate, frame.pts = 16_000, 0
+            for one in [*resampler.resample(frame), *resampler.resample(None), None]:
+                for packet in stream.encode(one):
+                    out.mux(packet)
+    except (av.FFmpegError, ValueError) as error:
+        pytest.skip(f"PyAV has no {codec}: {error}")
+
+    samples, remark, failure = heard(path.read_bytes(), tmp_path)
+
+    assert (remark, failure) == ("", "")
+    assert samples.size == pytest.approx(VOICE.size, abs=3000)
+
+    content = path.read_bytes()
+    if form == "webm":  # an m4a's table stands at its end: without it there is no sound to find
+        assert "copy it again" in heard(content[: len(content) // 2], tmp_path)[2]
+    else:
+        with pytest.raises(DataError, match="cannot be read"):
+            heard(content[: len(content) // 2], tmp_path)
+
+
 def test_a_sample_dump_is_refused_and_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """libsndfile's reader of it prints on standard output, where scores are one JSON object a line."""
     path = tmp_path / "dump.sds"
