@@ -142,7 +142,7 @@ def uninstall(where: Layout, run: Run) -> None:
             print(f"sadstream: {error}", file=sys.stderr)
 
     _systemctl(where, tried, ["stop", *ALL], ["reset-failed", *ALL])
-    for path in _unit_traces(where):
+    for path in list(_unit_traces(where)):
         _remove(path)
     _systemctl(where, tried, ["daemon-reload"])
     Hold(where.endpoint).set(False)  # a user's own is kept where the runs by hand keep theirs
@@ -235,7 +235,8 @@ def _unit_traces(where: Layout) -> Iterator[Path]:
     """Units, links that start them, and what was laid over them (`systemctl edit`, `mask`, `set-property`)."""
     control = [folder.with_name(f"{folder.name}.control") for folder in (where.units, where.runtime_units)]
     for folder in (where.units, where.runtime_units, *control):
-        for pattern in ("sadstream.service", "sadstream@*.service"):
+        # With a wildcard each: of a name without one Python 3.11 finds no link whose unit is gone.
+        for pattern in ALL:
             for within in ("", "*.wants/", "*.requires/"):
                 yield from folder.glob(f"{within}{pattern}")
             yield from folder.glob(f"{pattern}.d")

@@ -144,7 +144,7 @@ class TestInstallation:
         others = [where.units / "sadstream-dashboard.service", where.units / "other.service"]
         for path in (*made, *others):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to("/dev/null")
+            path.symlink_to("/nowhere")  # as a link to a unit that is removed before it
         install.uninstall(where, ran.append)
 
         assert [path for path in made if path.is_symlink()] == []

@@ -4,22 +4,34 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE = float(os.environ.get("PATIENCE", "2"))  # a busy machine takes longer for everything: limits are multiplied
+PATIENCE = float(os.environ.get("PATIENCE", "3"))  # limits are multiplied, and by more on a busier machine
 BOOT_S = 60.0
+FETCH_S = 420.0  # of a tree: a minute as a rule
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "python3", "python3-venv", "procps",
     "libportaudio2", "libasound2-plugins", "pulseaudio", "pulseaudio-utils",
 )  # fmt: skip
 CGROUPS = [path for path in map(Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")) if path.is_dir()]
 CGROUPS = CGROUPS or [Path("/sys/fs/cgroup")]  # hybrid hierarchies, else the unified one
-RUNNING: list["Container"] = []
-WORK: list[Path] = []
+OPEN: list["Container"] = []
+OVER = threading.Event()  # the run's own time is up
 REBOOT = 133  # the exit code of a systemd-nspawn whose service manager is to start it again
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def patience() -> float:
+    """What limits are multiplied by: three, and twice the number of programs that want each core."""
+    return max(PATIENCE, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def limited(seconds: float) -> list[str]:
+    """Before a command: it ends by then, and with us, and all that it started with it."""
+    return ["setpriv", "--pdeathsig", "TERM", "timeout", "-k", "5", f"{seconds:.0f}"]
 
 
 def bootstrap(suite: str, tree: Path) -> str | None:
@@ -29,7 +41,15 @@ def bootstrap(suite: str, tree: Path) -> str | None:
     subprocess.run(["rm", "-rf", "--one-file-system", str(tree)], check=True)
     script = [suite] if Path(f"/usr/share/debootstrap/scripts/{suite}").exists() else [suite, "sid"]
     mirror = "http://deb.debian.org/debian"
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", script[0], str(tree), mirror]
+    command = [
+        *limited(FETCH_S),
+        "debootstrap",
+        "--variant=minbase",
+        f"--include={','.join(PACKAGES)}",
+        script[0],
+        str(tree),
+        mirror,
+    ]
     done = subprocess.run([*command, *script[1:]], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         (tree / ".whole").touch()
@@ -48,17 +68,18 @@ class Container:
         self._leader = 0
 
     def __enter__(self) -> "Container":
-        self._forget()
+        self.forget()
         for name in ("upper", "scratch", "root"):
             (self._work / name).mkdir(parents=True)
-        WORK.append(self._work)
+        OPEN.append(self)
         layers = f"lowerdir={self._base},upperdir={self._work}/upper,workdir={self._work}/scratch"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(self.root)], check=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.power_off()
-        self._forget()
+        self.forget()
+        OPEN.remove(self)
 
     def boot(self) -> None:
         """Start PID 1 and wait until it has started all that it starts."""
@@ -76,16 +97,17 @@ class Container:
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
                 env={"PATH": PATH, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             )  # fmt: skip
-        RUNNING.append(self)
         self._await_boot()
 
     def reboot(self) -> None:
         """`systemctl reboot` inside; systemd-nspawn ends, and is started again."""
         assert self._process is not None
         self.run("systemctl", "reboot", "--no-block")
-        code = self._process.wait(BOOT_S * PATIENCE)
+        try:
+            code = self._process.wait(BOOT_S * patience())
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"{self._name} did not go down: {self.console()}") from error
         assert code == REBOOT, f"systemd-nspawn ended with {code}"
-        RUNNING.remove(self)
         self.boot()
 
     def power_off(self) -> None:
@@ -116,19 +138,8 @@ class Container:
             names.append(f"XDG_RUNTIME_DIR=/run/user/{self.uid(user)}")
         inside = ["nsenter", "-t", str(self._leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
         full = [
-            "timeout",
-            "-s",
-            "KILL",
-            str(limit_s * PATIENCE),
-            *inside,
-            *who,
-            "env",
-            "-i",
-            "-C",
-            "/",
-            *names,
-            *command,
-        ]
+            "timeout", "-s", "KILL", str(limit_s * patience()), *inside, *who, "env", "-i", "-C", "/", *names, *command,
+        ]  # fmt: skip
         return subprocess.run(full, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
     def said(self, *command: str, **options: float | str) -> str:
@@ -152,8 +163,8 @@ class Container:
         return (self._work / "console").read_text(errors="replace")[-800:]
 
     def _await_boot(self) -> None:
-        until = time.monotonic() + BOOT_S * PATIENCE
-        while time.monotonic() < until:
+        until = time.monotonic() + BOOT_S * patience()
+        while time.monotonic() < until and not OVER.is_set():
             time.sleep(0.2)
             leader = self._child()
             if not leader or not Path(f"/proc/{leader}/root/run/dbus/system_bus_socket").exists():
@@ -172,7 +183,8 @@ class Container:
             return int(found[-1]) if found else 0
         return 0
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """No mount, folder or cgroup of it."""
         subprocess.run(["umount", "--lazy", str(self.root)], check=False, stderr=subprocess.DEVNULL)
         subprocess.run(["rm", "-rf", "--one-file-system", str(self._work)], check=False)
         for group in CGROUPS:
@@ -183,21 +195,30 @@ class Container:
 
 def within(limit_s: float, true: Callable[[], object]) -> float:
     """Wait until it is so: the seconds that it took."""
-    began, limit_s = time.monotonic(), limit_s * PATIENCE
+    began = time.monotonic()
     while not true():
-        assert time.monotonic() - began < limit_s, f"not within {limit_s:g} s"
+        passed_s, most_s = time.monotonic() - began, limit_s * patience()
+        assert not OVER.is_set(), "the run's time is up"
+        assert passed_s < most_s, f"not within {passed_s:.0f} s"
         time.sleep(0.2)
     return time.monotonic() - began
+
+
+def leave_nothing() -> None:
+    """No process, mount or folder of a container."""
+    OVER.set()
+    for container in tuple(OPEN):
+        container.kill()
+    time.sleep(1)  # until what was killed is gone
+    for container in tuple(OPEN):
+        container.forget()
 
 
 def end_with_us() -> None:
     """SIGTERM and Ctrl-C leave no container behind: without one, what waits for its commands goes on, and fails."""
 
     def end(number: int, _frame: object) -> None:
-        for container in RUNNING:
-            container.kill()
-        for work in WORK:
-            subprocess.run(["umount", "--lazy", str(work / "root")], check=False, stderr=subprocess.DEVNULL)
+        leave_nothing()
         os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -9,7 +9,8 @@ are stopped, killed, frozen and rebooted, and all is uninstalled. As root, with 
 debootstrap; else it says why it was skipped.
 
 STARTS, KILLS, FREEZES, INSTALLATIONS and REBOOTS are the numbers of trials (1 each). Trees and wheels are kept in
-LIVE_CACHE (/var/tmp/sadstream-live), 2 GB; a run needs 6 GB more for its time. PATIENCE (2) multiplies its limits.
+LIVE_CACHE (/var/tmp/sadstream-live), 2 GB; a run needs 6 GB more for its time. Its limits grow with the machine's load;
+after LIMIT_MINUTES (20) it ends with what it has, as a failure.
 """
 
 import concurrent.futures
@@ -20,10 +21,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from container import CGROUPS, Container, bootstrap, end_with_us, within
+from container import CGROUPS, OPEN, OVER, Container, bootstrap, end_with_us, leave_nothing, limited, patience, within
 from wilson import interval
 
 from sadstream.catalogue import models_dir
@@ -40,6 +41,10 @@ LIGHT = ("typer", "rich", "platformdirs", "pydantic", "pyzmq", "numpy", "tomli-w
 READY_S = 40.0
 STARTS, KILLS, FREEZES, INSTALLATIONS, REBOOTS = (
     int(os.environ.get(name, "1")) for name in ("STARTS", "KILLS", "FREEZES", "INSTALLATIONS", "REBOOTS")
+)
+# More trials than one of each take longer.
+LIMIT_S = 60 * float(
+    os.environ.get("LIMIT_MINUTES") or 20 + 2 * (STARTS + KILLS + 2 * FREEZES + 2 * INSTALLATIONS + 4 * REBOOTS - 10)
 )
 PIP = """\
 [global]
@@ -76,6 +81,7 @@ StartLimitIntervalSec=0
 WantedBy=multi-user.target
 """
 print_lock = threading.Lock()
+LIVES: list["Live"] = []
 
 
 def why_not() -> str | None:
@@ -114,14 +120,14 @@ def wheelhouse() -> Path:
     house.mkdir(parents=True, exist_ok=True)
     for old in house.glob("sadstream-*.whl"):
         old.unlink()
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(house)]
+    pip = [*limited(420), sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(house)]
     done = subprocess.run([*pip, "--no-deps", str(source)], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         (wheel,) = house.glob("sadstream-*.whl")
         command = [*pip, "--find-links", str(house), str(wheel), *LIGHT]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"sadstream: the wheels cannot be made: {done.stderr.strip()[-400:]}")
+        raise RuntimeError(f"the wheels cannot be made: exit code {done.returncode}: {done.stderr.strip()[-400:]}")
     shutil.copyfile(ROOT / "sadstream/scene/scene.flac", house / "scene.flac")
     return house
 
@@ -158,7 +164,7 @@ class Live:
         return said
 
     def user(self, *command: str, code: int = 0, **options: float) -> str:
-        return self.do(*command, code=code, user="anna", **options)  # type: ignore[arg-type]
+        return self.do(*command, code=code, user="anna", **options)
 
     def fresh(self) -> None:
         self._c.run("systemctl", "reset-failed", "sadstream[.]service", "sadstream@*.service")
@@ -166,6 +172,8 @@ class Live:
     def check(self, name: str, true: Callable[[], object]) -> bool:
         """One line: held or not, and how long it took."""
         began, fault = time.monotonic(), ""
+        if OVER.is_set():
+            return False
         try:
             true()
         except (AssertionError, RuntimeError, OSError, ValueError) as error:
@@ -186,6 +194,7 @@ class Live:
         def all_of_them() -> None:
             faults = []
             for _ in range(count):
+                assert not OVER.is_set(), f"{len(taken)} of {count} until the time was up"
                 try:
                     taken.append(once())
                 except (AssertionError, RuntimeError, subprocess.TimeoutExpired) as error:
@@ -212,6 +221,9 @@ class Live:
             self.do("useradd", "-m", "-s", "/bin/bash", name)
         self.do("systemctl", "daemon-reload")
         self.do("systemctl", "enable", "--now", "pulsemic", "speech")
+        if self.python.startswith("/opt"):  # ours, mounted there: its library is where the loader does not look
+            c.write("/etc/ld.so.conf.d/python.conf", "/opt/python/lib\n")
+            self.do("ldconfig")
         self.do(self.python, "-m", "venv", "/root/sad", limit_s=120)
         wheel = Path(self._c.said("sh", "-c", "ls /live/sadstream-*.whl")).name
         self.do("/root/sad/bin/pip", "install", "-q", *LIGHT, limit_s=200)
@@ -219,14 +231,16 @@ class Live:
 
     def run(self) -> None:
         """Everything, in an order in which each part finds what it needs."""
-        self.check("an installation that breaks off is said, and undone", self.broken_off)
-        self.check("a group that was there is taken, said, and left", self.group_of_before)
+        whole = self.suite not in NEWEST  # the newest is asked what depends on systemd
+        if whole:
+            self.check("an installation that breaks off is said, and undone; a group is left", self.broken_off)
         if not self.check("service install --yes, umask 077", self.install):
             return
         if not self.check("listening, in the sandbox, with real models", lambda: within(READY_S, self.listens)):
             with print_lock:
                 print(self.log()[-1500:])
             return
+        self.check("the installed program scores a recording", self.score)
         self.check("systemd has nothing to say against the units", self.verified)
         self.check("its sandbox is in force", self.boxed)
         self.check("a member of the group hears scores, nobody else does", self.heard)
@@ -238,10 +252,11 @@ class Live:
         self.many("kill -9: listening again", KILLS, self.killed)
         self.many("systemctl stop and start", STARTS, self.stop_and_start)
         self.check("78 (configuration): not restarted, an error in the journal", lambda: self.not_restarted(78))
-        self.check("69 (model missing): not restarted, an error in the journal", lambda: self.not_restarted(69))
-        self.check("66 (file missing): tried until it is there", self.tried_for_ever)
-        self.check("73 (second instance): refused, the first goes on", self.second)
-        self.check("upgrade, damaged file, rollback", self.checkpoints)
+        if whole:
+            self.check("69 (model missing): not restarted, an error in the journal", lambda: self.not_restarted(69))
+            self.check("66 (file missing): tried until it is there", self.tried_for_ever)
+            self.check("73 (second instance): refused, the first goes on", self.second)
+            self.check("upgrade, damaged file, rollback", self.checkpoints)
         self.check("sadstream@room1 beside sadstream", self.instance)
         with concurrent.futures.ThreadPoolExecutor() as beside:
             frozen = beside.submit(lambda: self.many("SIGSTOP: listening again", FREEZES, self.frozen))
@@ -257,19 +272,13 @@ class Live:
             self.many("installed and uninstalled again", INSTALLATIONS - 1, self.again)
 
     def broken_off(self) -> None:
-        """Without the wheels pip cannot go on: as with a network that goes away."""
-        said = self.do("env", "PIP_CONFIG_FILE=/dev/null", "PIP_NO_INDEX=1", INSTALLER, "service", "install", "--yes",
-                       code=69, limit_s=120)  # fmt: skip
-        assert "Traceback" not in said, said
-        assert "pip install" in said.splitlines()[-1], said
-        self.do(INSTALLER, "service", "uninstall")
-        self.gone()
-
-    def group_of_before(self) -> None:
+        """Without the wheels pip cannot go on, as with a network that goes away; the group was there before."""
         self.do("groupadd", "sadstream")
         self.do("usermod", "-aG", "sadstream", "ben")
         said = self.do("env", "PIP_CONFIG_FILE=/dev/null", "PIP_NO_INDEX=1", INSTALLER, "service", "install", "--yes",
                        code=69, limit_s=120)  # fmt: skip
+        assert "Traceback" not in said, said
+        assert "pip install" in said.splitlines()[-1], said
         assert "group sadstream: there already" in said, said
         self.do("id", "sadstream")
         said = self.do(INSTALLER, "service", "uninstall")
@@ -277,9 +286,15 @@ class Live:
         self.do("id", "sadstream", code=1)
         self.do("getent", "group", "sadstream")
         self.do("groupdel", "sadstream")
+        self.gone()
 
     def install(self) -> None:
         self.do("bash", "-c", f"umask 077; {INSTALLER} service install --yes", limit_s=500)
+
+    def score(self) -> None:
+        """Which compiles what the daemon imports, as pip would have: each start of it takes 6 s of a core less."""
+        said = self.do("env", "SADSTREAM_MODELS=/var/lib/sadstream/models", SYSTEM, "score", "/live/scene.flac")
+        assert len(said.splitlines()) > 3, said
 
     def verified(self) -> None:
         for unit in ("sadstream.service", "sadstream@room1.service"):
@@ -360,7 +375,7 @@ class Live:
         self.do("systemctl", "stop", "sadstream")
         stopped_s = time.monotonic() - began
         assert (self.show("Result"), self.show("ExecMainStatus")) == ("success", "0"), self.show("Result")
-        assert stopped_s < 4, f"{stopped_s:.1f} s to stop"
+        assert stopped_s < 2 * patience(), f"{stopped_s:.1f} s to stop"
         self.stops.append(stopped_s)
         began = time.monotonic()
         self.do("systemctl", "start", "sadstream")
@@ -473,13 +488,11 @@ class Live:
     def reboot(self) -> float:
         began = time.monotonic()
         self._c.reboot()
-        booted_s = time.monotonic()
-        assert booted_s - began < 60
+        assert time.monotonic() - began < 30 * patience()
         within(READY_S, self.listens)
-        taken_s = time.monotonic() - booted_s
         within(60, lambda: self.listens("sadstream@room1"))
         within(60, self.user_listens)
-        return taken_s
+        return time.monotonic() - began
 
     def uninstall_user(self) -> None:
         self.user("/home/anna/sad/bin/python", "-m", "sadstream.cli", "service", "uninstall", "--user")
@@ -539,6 +552,7 @@ def test(suite: str, house: Path) -> Live | str:
     binds |= {house: "/live", MODELS: "/models"}
     with Container(f"sadstream-{suite}", tree, CACHE / f"work-{suite}", binds) as container:
         live = Live(suite, container, python)
+        LIVES.append(live)
         try:
             container.boot()
         except RuntimeError as error:
@@ -565,38 +579,64 @@ def figures(live: Live) -> None:
             print(f"| {live.suite}: {name} | {held} | {between} |")
 
 
+def verdict(skipped: Sequence[str] = (), faults: Sequence[str] = ()) -> int:
+    """What came out, and its exit code: 0 if every check held, or none could be made."""
+    for reason in skipped:
+        print(f"     skipped: {reason}")
+    for live in LIVES:
+        figures(live)
+    up = [f"the time is up: {LIMIT_S / 60:.0f} minutes"] if OVER.is_set() else []
+    for fault in [*faults, *up]:
+        print(f"FAIL {fault}")
+    passed, failed = (sum(getattr(live, name) for live in LIVES) for name in ("passed", "failed"))
+    failed += len(faults) + len(up)
+    print(f"{passed} passed, {failed} failed" + (f", {len(skipped)} skipped" if skipped else ""), flush=True)
+    return 1 if failed else 0
+
+
+def time_is_up() -> None:
+    """Every wait ends, every command with its container; what does not end even so is left."""
+    OVER.set()
+    for container in tuple(OPEN):
+        container.kill()
+    time.sleep(60)
+    leave_nothing()
+    os._exit(verdict())
+
+
 def main() -> int:
-    """Exit code 0 if every check held, or none could be made."""
+    """Trees, wheels, and all checks in each tree; the exit code."""
     reason = why_not()
     if reason is not None:
-        print(f"the service under systemd: skipped: {reason}\n0 passed, 0 failed, 1 skipped")
-        return 0
+        print(f"the service under systemd: skipped: {reason}")
+        return verdict([reason])
+    limit = threading.Timer(LIMIT_S, time_is_up)
+    limit.daemon = True
+    limit.start()
     suites = sys.argv[1:] or [OLDEST, NEWEST[0]]
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor() as beside:
         house = beside.submit(wheelhouse)
         made = {suite: beside.submit(bootstrap, suite, CACHE / suite) for suite in suites}
         faults = {suite: future.result() for suite, future in made.items()}
-        if not sys.argv[1:] and faults[NEWEST[0]]:  # unstable is not always installable
+        if not sys.argv[1:] and faults[NEWEST[0]] and not faults[OLDEST]:  # unstable is not always installable
             for suite in NEWEST[1:]:
                 print(f"     {faults[suites[-1]]}")
                 suites[-1], faults[suite] = suite, bootstrap(suite, CACHE / suite)
                 if faults[suite] is None:
                     break
-        wheels = house.result()
+        if all(faults[suite] for suite in suites):
+            return verdict([str(faults[suite]) for suite in suites])
+        try:
+            wheels = house.result()
+        except RuntimeError as error:
+            return verdict(faults=[str(error)])
         print(f"     trees and wheels after {time.monotonic() - began:.0f} s", flush=True)
         runs = [faults[suite] or beside.submit(test, suite, wheels) for suite in suites]
         results = [run if isinstance(run, str) else run.result() for run in runs]
-    skipped = [result for result in results if isinstance(result, str)]
-    lives = [result for result in results if isinstance(result, Live)]
-    for reason in skipped:
-        print(f"     skipped: {reason}")
-    for live in lives:
-        figures(live)
-    passed, failed = sum(live.passed for live in lives), sum(live.failed for live in lives)
+    limit.cancel()
     print(f"     after {time.monotonic() - began:.0f} s")
-    print(f"{passed} passed, {failed} failed" + (f", {len(skipped)} skipped" if skipped else ""))
-    return 1 if failed else 0
+    return verdict([result for result in results if isinstance(result, str)])
 
 
 if __name__ == "__main__":
