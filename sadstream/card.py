@@ -1,6 +1,7 @@
 """What was measured of a checkpoint over time, in a file beside it: its trade-off of alarms, how voices differ."""
 
 import math
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Literal
 
@@ -84,7 +85,7 @@ def read_card(checkpoint: Path, model: str) -> Card | None:
     if not path.exists():
         path = card_path(checkpoint.resolve())
     try:
-        card = Card.model_validate_json(path.read_bytes())
+        card = Card.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:

@@ -50,7 +50,9 @@ class Format(StrEnum):
 
 
 ForceOption = Annotated[bool, typer.Option("--force", help="Also over a file that something else made.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file; without it the defaults.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; without it the defaults.", readable=False)
+]
 ChannelOption = Annotated[str | None, typer.Option("--channel", help="The one that is heard, from 1; or mix.")]
 ComputeOption = Annotated[Compute | None, typer.Option("--compute", help="Where the models run.")]
 
@@ -149,10 +151,14 @@ def listen(
 
 @app.command()
 def score(
-    recordings: Annotated[list[Path], typer.Argument(metavar="FILE...", help="WAV, FLAC or Ogg recordings.")],
+    recordings: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="WAV, FLAC or Ogg recordings.", readable=False)
+    ],
     output: Annotated[Format, typer.Option("--format", help="How scores are printed.")] = Format.jsonl,
-    plot: Annotated[Path | None, typer.Option(help="Waveform, segments and scores as one PNG.")] = None,
-    report: Annotated[Path | None, typer.Option(help="One page of it: sound, attention, scores, episodes.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Waveform, segments and scores as one PNG.", readable=False)] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="One page of it: sound, attention, scores, episodes.", readable=False)
+    ] = None,
     words: Annotated[bool, typer.Option("--words", help="What was said, in the report.")] = False,
     embed_audio: Annotated[bool, typer.Option("--embed-audio", help="The sound, in the report.")] = False,
     force: ForceOption = False,
@@ -173,7 +179,9 @@ def score(
 def calibrate(
     source: Annotated[str, typer.Option(help="mic, a recording's path, or - for raw PCM.")] = "mic",
     seconds: Annotated[float, typer.Option(min=10.0, max=3600.0, help="Of speech to hear.")] = 120.0,
-    out: Annotated[Path | None, typer.Option(help="File for the numbers; default where the daemon looks.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the numbers; default where the daemon looks.", readable=False)
+    ] = None,
     force: ForceOption = False,
     config: ConfigOption = None,
     compute: ComputeOption = None,
@@ -202,7 +210,9 @@ def enroll(
     name: Annotated[str, typer.Argument(help="Small letters, digits and hyphens.")],
     source: Annotated[str, typer.Option(help="mic, a recording's path, or - for raw PCM.")] = "mic",
     seconds: Annotated[float, typer.Option(min=10.0, max=600.0, help="Of speech to hear.")] = 20.0,
-    out: Annotated[Path | None, typer.Option(help="Folder for the numbers; default where the daemon looks.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the numbers; default where the daemon looks.", readable=False)
+    ] = None,
     force: ForceOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -275,9 +285,9 @@ def history(
     stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Score events, one a line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A table.")] = False,
-    plot: Annotated[Path | None, typer.Option(help="A picture as PNG.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="A picture as PNG.", readable=False)] = None,
     force: ForceOption = False,
-    journal: Annotated[Path | None, typer.Option(help="The file; default the configuration's.")] = None,
+    journal: Annotated[Path | None, typer.Option(help="The file; default the configuration's.", readable=False)] = None,
     config: ConfigOption = None,
 ) -> None:
     """Scores of the past, out of the journal."""

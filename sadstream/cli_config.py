@@ -9,7 +9,7 @@ app = typer.Typer(help="The configuration.", no_args_is_help=True)
 
 
 @app.command("show")
-def config_show(path: Annotated[Path | None, typer.Argument(metavar="[FILE]")] = None) -> None:
+def config_show(path: Annotated[Path | None, typer.Argument(metavar="[FILE]", readable=False)] = None) -> None:
     """Print the configuration in force, every key, as TOML."""
     from sadstream.config import load
     from sadstream.toml import to_toml
@@ -18,7 +18,7 @@ def config_show(path: Annotated[Path | None, typer.Argument(metavar="[FILE]")] =
 
 
 @app.command("check")
-def config_check(path: Annotated[Path | None, typer.Argument(metavar="[FILE]")] = None) -> None:
+def config_check(path: Annotated[Path | None, typer.Argument(metavar="[FILE]", readable=False)] = None) -> None:
     """Say what `run` would say: the models are loaded, nothing is bound, and no microphone is opened."""
     from sadstream.config import load
     from sadstream.run import check

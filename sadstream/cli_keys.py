@@ -9,7 +9,7 @@ app = typer.Typer(help="CURVE keys, for subscribers on other machines.", no_args
 
 
 @app.command("new")
-def keys_new(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+def keys_new(path: Annotated[Path, typer.Argument(metavar="FILE", readable=False)]) -> None:
     """Make a secret key in FILE and print its public key."""
     from sadstream.keys import new_key
 
@@ -17,7 +17,7 @@ def keys_new(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
 
 
 @app.command("show")
-def keys_show(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+def keys_show(path: Annotated[Path, typer.Argument(metavar="FILE", readable=False)]) -> None:
     """Print the public key that belongs to the secret key in FILE."""
     from sadstream.keys import public_key
 
@@ -27,7 +27,7 @@ def keys_show(path: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
 @app.command("allow")
 def keys_allow(
     key: Annotated[str, typer.Argument(metavar="KEY", help="A subscriber's public key.")],
-    to: Annotated[Path, typer.Option(help="The daemon's allow-list, [publish] allow.")],
+    to: Annotated[Path, typer.Option(help="The daemon's allow-list, [publish] allow.", readable=False)],
     name: Annotated[str, typer.Option(help="Whose it is.")] = "",
 ) -> None:
     """Let a subscriber in, from its next attempt on."""

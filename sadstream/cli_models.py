@@ -19,8 +19,12 @@ def models_list() -> None:
 @app.command("fetch")
 def models_fetch(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: what is needed.")] = None,
-    to: Annotated[Path | None, typer.Option(help="Another folder, for instance an offline bundle.")] = None,
-    from_dir: Annotated[Path | None, typer.Option("--from", help="Take them from this folder only.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Another folder, for instance an offline bundle.", readable=False)
+    ] = None,
+    from_dir: Annotated[
+        Path | None, typer.Option("--from", help="Take them from this folder only.", readable=False)
+    ] = None,
 ) -> None:
     """Fetch, verify and convert models once; at run time nothing is downloaded."""
     from sadstream.inventory import fetch_models

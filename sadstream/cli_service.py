@@ -91,7 +91,7 @@ def service_status(
 def service_upgrade(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint's file, or `default` for the one that ships.")],
     user: UserOption = False,
-    to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.", readable=False)] = None,
 ) -> None:
     """Make a checkpoint the service's current one; it takes effect at the next start."""
     from sadstream import checkpoint as checkpoints
@@ -107,7 +107,8 @@ def service_upgrade(
 
 @app.command("rollback")
 def service_rollback(
-    user: UserOption = False, to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.")] = None
+    user: UserOption = False,
+    to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.", readable=False)] = None,
 ) -> None:
     """Make the checkpoint before the current one current again."""
     from sadstream import install, releases

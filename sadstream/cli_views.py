@@ -12,7 +12,9 @@ EndpointArgument = Annotated[
     str | None, typer.Argument(help="ZeroMQ endpoint of the daemon; default the one that runs here.")
 ]
 ServerKeyOption = Annotated[str | None, typer.Option("--server-key", help="The daemon's public key, on a network.")]
-SecretKeyOption = Annotated[Path | None, typer.Option("--key", help="File with our secret key, on a network.")]
+SecretKeyOption = Annotated[
+    Path | None, typer.Option("--key", help="File with our secret key, on a network.", readable=False)
+]
 
 
 def found_endpoint(command: str) -> str:
@@ -33,7 +35,7 @@ def watch(
     endpoint: EndpointArgument = None,
     stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
     marks: Annotated[
-        Path | None, typer.Option(help="File for the moments that you mark with m; times, never words.")
+        Path | None, typer.Option(help="File for the moments that you mark with m; times, never words.", readable=False)
     ] = None,
     server_key: ServerKeyOption = None,
     key: SecretKeyOption = None,
@@ -43,9 +45,10 @@ def watch(
     from sadstream.watch.live import watch as view
     from sadstream.watch.marks import Marks
 
+    noted = None if marks is None else Marks(marks)
     endpoint = endpoint or found_endpoint("watch")
     said = subscribe(endpoint, stream=stream, replay=200, server_key=server_key, secret_key=key)
-    view(said, endpoint, None if marks is None else Marks(marks))
+    view(said, endpoint, noted)
 
 
 def dashboard(
@@ -54,15 +57,17 @@ def dashboard(
         str | None,
         typer.Option(help="Of the daemon; default the configuration's, or the one that runs here."),
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file of the daemon.")] = None,
-    journal: Annotated[Path | None, typer.Option(help="The file; default the configuration's.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file of the daemon.", readable=False)] = None,
+    journal: Annotated[Path | None, typer.Option(help="The file; default the configuration's.", readable=False)] = None,
     words: Annotated[bool, typer.Option("--words", help="Show words, where the daemon publishes them.")] = False,
     server_key: ServerKeyOption = None,
     key: SecretKeyOption = None,
     host: Annotated[str, typer.Option(help="Another than this machine needs the next three.")] = "127.0.0.1",
-    token: Annotated[Path | None, typer.Option(help="File with the token that lets a browser in.")] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="File with the certificate, PEM.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="File with its key, PEM.")] = None,
+    token: Annotated[
+        Path | None, typer.Option(help="File with the token that lets a browser in.", readable=False)
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="File with the certificate, PEM.", readable=False)] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="File with its key, PEM.", readable=False)] = None,
     name: Annotated[list[str] | None, typer.Option(help="What browsers call this machine.")] = None,
 ) -> None:
     """A web page of what a daemon says: live, and its past out of the journal."""

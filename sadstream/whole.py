@@ -70,6 +70,22 @@ def make_folder(option: str, folder: Path) -> None:
         raise UnavailableError(f"{option} {folder}: cannot be made: {error.strerror}; choose another") from None
 
 
+def expect_folder(option: str, folder: Path) -> None:
+    """Before the work: that files can be written in this folder, or that it can be made; nothing is made yet.
+
+    BusyError for what is no folder, UnavailableError where nothing can be written.
+    """
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+        if not there.is_dir():
+            raise BusyError(f"{option} {folder}: {there} is no folder; choose another")
+        _probe(there / "probe")
+    except OSError as error:
+        raise UnavailableError(
+            f"{option} {folder}: cannot be written: {error.strerror}; choose a place in a folder of yours"
+        ) from None
+
+
 def _probe(target: Path) -> None:
     temporary = _beside(target)
     try:

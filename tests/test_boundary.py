@@ -1,6 +1,7 @@
 """Where a command meets the world: standard streams, locales, readers that go away, what a path can do to it."""
 
 import errno
+import inspect
 import os
 import signal
 import subprocess
@@ -9,12 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 from daemon import SADSTREAM, run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sadstream.boundary import at_home, enter, from_system, one_line, utf8
+from sadstream.cli import app as command_line
 from sadstream.errors import DataError, MissingFileError, UnavailableError
+from train.cli import app as workshop
 
 PRINTING = [["schema"], ["config", "show"], ["--help"], ["score", "--help"], ["--version"]]
 TRAIN = [sys.executable, "-m", "train.cli"]
@@ -58,6 +62,37 @@ def test_the_workshop_has_the_same_edge() -> None:
 def test_a_standard_stream_that_is_not_there_changes_no_code(closed: str) -> None:
     assert shell(f"$S config show {closed}").returncode == 0
     assert shell(f"$S score nothing.wav {closed}").returncode == 66
+
+
+def test_what_this_user_may_not_read_is_said_by_its_reader_and_costs_the_others_nothing(tmp_path: Path) -> None:
+    """As somebody who is not root: click would refuse the whole line with 2."""
+    locked, missing = tmp_path / "locked.wav", tmp_path / "missing.wav"
+    locked.write_bytes(b"RIFF")
+    locked.chmod(0)
+    unprivileged = "setpriv --bounding-set=-all --inh-caps=-all " if os.geteuid() == 0 else ""
+    done = shell(f"{unprivileged}$S score {locked} {missing}")
+    settings = shell(f"{unprivileged}$S config show {locked}")
+
+    assert (done.returncode, done.stderr.count("\n")) == (66, 2)
+    assert f"{locked}: Permission denied" in done.stderr
+    assert f"{missing}: " in done.stderr
+    assert (settings.returncode, settings.stderr.count("\n")) == (78, 1)
+
+
+@pytest.mark.parametrize("app", [command_line, workshop], ids=["sadstream", "sadstream-train"])
+def test_no_command_line_is_refused_for_a_path_before_its_reader_has_seen_it(app: typer.Typer) -> None:
+    apps = [app, *(group.typer_instance for group in app.registered_groups)]
+    options = [
+        option
+        for one in apps
+        for command in one.registered_commands
+        for option in inspect.signature(command.callback).parameters.values()
+        if "Path" in str(option.annotation)
+    ]
+    checked = [option.name for option in options if option.annotation.__metadata__[0].readable]
+
+    assert len(options) > 9
+    assert checked == []
 
 
 def test_an_error_never_goes_to_standard_output() -> None:

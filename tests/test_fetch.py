@@ -22,7 +22,7 @@ from tiny_models import (
 
 from sadstream import models
 from sadstream.convert import Payload
-from sadstream.errors import DataError, UnavailableError, UsageError
+from sadstream.errors import BusyError, DataError, UnavailableError, UsageError
 from sadstream.fetch import fetch, progress_bar
 from sadstream.origins import Origin
 
@@ -215,6 +215,16 @@ def test_a_limit_on_file_size_while_writing_leaves_nothing(root: Path) -> None:
 
     assert "File too large; nothing was installed" in done.stdout
     assert models.folders() == ()
+
+
+def test_a_folder_of_somebody_elses_is_not_replaced_by_a_model(root: Path) -> None:
+    folder = root / "text-minilm"
+    folder.mkdir(parents=True)
+    (folder / "thesis.odt").write_text("the only copy")
+
+    with pytest.raises(BusyError, match="there already, and no model"):
+        fetch(["minilm"], origins=[("never", never)])
+    assert (folder / "thesis.odt").read_text() == "the only copy"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

@@ -77,6 +77,16 @@ def test_allow_adds_a_key_once(key: Path, tmp_path: Path) -> None:
     assert listed.read_text() == f"{public} a phone\n"
 
 
+def test_a_byte_order_mark_is_no_part_of_a_key(key: Path, tmp_path: Path) -> None:
+    secret, listed = read_secret(key), tmp_path / "allowed"
+    key.write_bytes(b"\xef\xbb\xbf" + secret)
+    listed.write_bytes(b"\xef\xbb\xbf" + public_key(key).encode() + b" ann\n")
+    listed.chmod(0o644)
+
+    assert read_secret(key) == secret
+    assert read_allowed(listed) == [public_key(key)]
+
+
 def test_an_allow_list_may_have_comments(tmp_path: Path) -> None:
     listed = tmp_path / "allowed.keys"
     listed.write_text(f"# phones\n\n{'aaaa#' * 8} mine\n")

@@ -1,7 +1,10 @@
 """From files to a plan: the shipped card fits the shipped checkpoint, and a voice is used where it belongs."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,6 +112,31 @@ def test_a_voice_comes_back_as_it_was_and_is_its_owners_alone(tmp_path: Path) ->
     assert read_voice(path) == voice()
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_voice_that_may_not_be_read_is_said_to_be_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Tried without the privilege of root, who may read all."""
+    write_voice(tmp_path / "voice.json", voice())
+    (tmp_path / "voice.json").chmod(0)
+    code = (
+        "import sys; from sadstream.config import parse; from sadstream.plan import read_plan\n"
+        "try: read_plan(parse({'voice': {'path': sys.argv[1], 'offset': sys.argv[2]}}, '-'))\n"
+        "except Exception as error: print(error)"
+    )
+    unprivileged = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    for offset in ("auto", "calibrated"):
+        done = subprocess.run(
+            [*unprivileged, sys.executable, "-c", code, str(tmp_path / "voice.json"), offset],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        assert "cannot be read: Permission denied; let this user read it" in done.stdout + done.stderr
+
+
+def test_a_byte_order_mark_is_no_part_of_a_voice(tmp_path: Path) -> None:
+    write_voice(tmp_path / "voice.json", voice())
+    (tmp_path / "voice.json").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "voice.json").read_bytes())
+
+    assert read_voice(tmp_path / "voice.json") == voice()
 
 
 def test_a_file_that_is_no_voice_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sadstream import checkpoint, releases
 from sadstream.card import card_path, read_card
 from sadstream.config import parse
-from sadstream.errors import SadstreamError, UnavailableError, UsageError
+from sadstream.errors import BusyError, SadstreamError, UnavailableError, UsageError
 from sadstream.plan import read_plan
 
 DEFAULT = checkpoint.default_path()
@@ -47,6 +47,16 @@ def test_what_was_measured_of_a_checkpoint_goes_with_it_through_upgrade_and_roll
     assert read_card(folder / releases.CURRENT, second) is None
     releases.rollback(folder)
     assert read_card(folder / releases.CURRENT, first) is not None
+
+
+@pytest.mark.parametrize("name", [releases.CURRENT, releases.PREVIOUS])
+def test_an_upgrade_replaces_no_file_that_it_did_not_make(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("the only copy")
+    with pytest.raises(BusyError, match="there already"):
+        releases.upgrade(tmp_path, DEFAULT)
+
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "the only copy"
 
 
 def test_a_card_of_another_checkpoint_changes_nothing(tmp_path: Path, other: Path) -> None:

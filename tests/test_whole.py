@@ -13,7 +13,7 @@ from daemon import run
 from sadstream.errors import BusyError, ConfigError, SadstreamError, UnavailableError, UsageError
 from sadstream.journal import check_path
 from sadstream.watch.marks import Marks
-from sadstream.whole import PROBE_BYTES, expect_place, write_whole
+from sadstream.whole import PROBE_BYTES, expect_folder, expect_place, write_whole
 
 MARK = b"made by a test"
 
@@ -221,3 +221,21 @@ def test_no_command_of_the_workshop_writes_over_somebody_elses_file(words: list[
     assert done.returncode in (2, 73), done.stderr
     assert done.stderr.count("\n") == 1
     assert out.read_text() == "path,label\na.wav,sad\n"
+
+
+@pytest.mark.parametrize("name", ["new", "new/deep", "."])
+def test_a_folder_that_can_be_made_is_a_place_and_is_not_made_yet(tmp_path: Path, name: str) -> None:
+    expect_folder("--out", tmp_path / name)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path: Path, full_disk: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("missing")
+    for path in (somebody_elses(tmp_path), tmp_path / "out" / "below", tmp_path / "nowhere", tmp_path / "loop"):
+        with pytest.raises(BusyError, match="is no folder"):
+            expect_folder("--out", path)
+    for path in (full_disk, full_disk / "new", Path("/proc/new")):
+        with pytest.raises(UnavailableError, match="cannot be written"):
+            expect_folder("--out", path)

@@ -8,7 +8,7 @@ import typer
 
 from sadstream.boundary import enter
 from sadstream.errors import DataError, UnavailableError, UsageError
-from sadstream.whole import expect_place, make_folder
+from sadstream.whole import expect_folder, expect_place, make_folder
 
 CHECKPOINT = b"sadstream-checkpoint"  # stands at the start of each
 
@@ -24,7 +24,7 @@ PresetOption = Annotated[str, typer.Option("--preset", help="thesis, thesis-smal
 PartialOption = Annotated[
     bool, typer.Option("--allow-partial", help="Accept counts that are not the corpus's, and lines left out.")
 ]
-CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder for computed features.")]
+CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder for computed features.", readable=False)]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=0, help="Of PyTorch; 0: its own choice.")]
 ComputeOption = Annotated[str, typer.Option("--compute", help="auto, cpu or cuda.")]
 SpeechOption = Annotated[
@@ -38,8 +38,10 @@ SEED = typer.Option(min=0, help="Of weights, order and oversampling.")
 @app.command()
 def prepare(
     corpus: Annotated[str, typer.Argument(help="iemocap, ravdess, nemo, cremad, meld-text, goemotions or csv.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The corpus in its official layout, or a CSV file.")],
-    out: Annotated[Path, typer.Option(help="Folder for manifest.csv.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The corpus in its official layout, or a CSV file.", readable=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for manifest.csv.", readable=False)],
     allow_partial: PartialOption = False,
     force: ForceOption = False,
 ) -> None:
@@ -47,6 +49,7 @@ def prepare(
     from train.corpora import prepare as prepare_corpus
     from train.manifest import COLUMNS, NAME
 
+    expect_folder("--out", out)
     if (out / NAME).exists():
         expect_place("--out", out / NAME, mark=",".join(COLUMNS).encode(), reads=(folder,), force=force)
     prepared = prepare_corpus(corpus, folder, out, allow_partial, say)
@@ -62,8 +65,10 @@ def prepare(
 @app.command()
 def fit(
     config: Annotated[str, typer.Argument(help="A preset's name or TOML file.")],
-    manifest: Annotated[Path, typer.Option(help="What `prepare` wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder of runs; each run gets its own inside.")] = Path("runs"),
+    manifest: Annotated[Path, typer.Option(help="What `prepare` wrote.", readable=False)],
+    out: Annotated[Path, typer.Option(help="Folder of runs; each run gets its own inside.", readable=False)] = Path(
+        "runs"
+    ),
     system: Annotated[str, typer.Option(help="Which of the preset's systems.")] = "attention",
     seed: Annotated[int, SEED] = 0,
     fold: Annotated[
@@ -82,6 +87,7 @@ def fit(
     """Train one system; the same command again goes on where it stopped."""
     from train.session import Session
 
+    expect_folder("--out", out)
     session = Session.start(cache, compute, threads, amp=amp, compiled=compiled)
     preset = session.preset(config, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
     run = session.fit(preset, system, manifest, out, seed=seed, fold=fold, allow_partial=allow_partial, say=say)
@@ -92,7 +98,7 @@ def fit(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", readable=False)],
     protocol: Annotated[str, typer.Option(help="strict, thesis (optimistic), or both.")] = "both",
     cache: CacheOption = None,
     compute: ComputeOption = "auto",
@@ -113,8 +119,8 @@ def evaluate(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, evaluated under strict.")],
-    out: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("sadstream.safetensors"),
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, evaluated under strict.", readable=False)],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.", readable=False)] = Path("sadstream.safetensors"),
     licence: Annotated[str | None, typer.Option(help="Of the weights, for recordings of your own.")] = None,
     commercial_use: Annotated[
         bool | None, typer.Option("--commercial-use/--no-commercial-use", help="Whether that licence allows it.")
@@ -141,8 +147,10 @@ def export(
 
 @app.command()
 def reproduce(
-    iemocap: Annotated[Path, typer.Option(help="The IEMOCAP release, or the folder above it.")],
-    out: Annotated[Path, typer.Option(help="Folder for manifest, runs and report.")] = Path("reproduction"),
+    iemocap: Annotated[Path, typer.Option(help="The IEMOCAP release, or the folder above it.", readable=False)],
+    out: Annotated[Path, typer.Option(help="Folder for manifest, runs and report.", readable=False)] = Path(
+        "reproduction"
+    ),
     preset: PresetOption = "thesis",
     epochs: Annotated[int | None, typer.Option(min=1, help="At most; without it the preset's.")] = None,
     text_encoder: TextOption = None,
@@ -151,6 +159,7 @@ def reproduce(
     loso: Annotated[bool, typer.Option("--loso", help="Also leave one session out at a time.")] = False,
     ablations: Annotated[bool, typer.Option("--ablations", help="Also the thesis's open questions.")] = False,
     system: Annotated[list[str] | None, typer.Option(help="Only these; without it all seven.")] = None,
+    force: ForceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done and how long.")] = False,
     allow_partial: PartialOption = False,
     cache: CacheOption = None,
@@ -174,33 +183,39 @@ def reproduce(
         loso=loso,
         ablations=ablations,
         allow_partial=allow_partial,
+        force=force,
     )
     print(reproduce_thesis(wanted, session, dry_run, say), end="")
 
 
 @app.command()
 def report(
-    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder of runs, or what `reproduce` made.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for report.md and report.html.")] = None,
+    runs: Annotated[
+        Path, typer.Argument(metavar="RUNS", help="Folder of runs, or what `reproduce` made.", readable=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder for report.md and report.html.", readable=False)] = None,
+    force: ForceOption = False,
 ) -> None:
     """Tables and figures of all evaluated runs: Markdown, and one HTML page that needs nothing else."""
     from train.report import write_report
 
-    for path in write_report(runs, out or runs):
+    for path in write_report(runs, out or runs, force):
         print(path)
 
 
 @app.command("open")
 def open_data(
-    data: Annotated[Path, typer.Option(help="Folder with speech/ and text/, each with its manifest.")],
-    out: Annotated[Path, typer.Option(help="The checkpoint to write; its report goes beside it.")] = Path(
-        "open.safetensors"
-    ),
-    config: Annotated[Path | None, typer.Option(help="TOML; without it configs/open.toml.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder with speech/ and text/, each with its manifest.", readable=False)],
+    out: Annotated[
+        Path, typer.Option(help="The checkpoint to write; its report goes beside it.", readable=False)
+    ] = Path("open.safetensors"),
+    config: Annotated[Path | None, typer.Option(help="TOML; without it configs/open.toml.", readable=False)] = None,
     cache: CacheOption = None,
     provisional: Annotated[bool, typer.Option("--provisional", help="Say in the header that it is.")] = False,
     force: ForceOption = False,
-    ladder: Annotated[Path | None, typer.Option(help="Instead: the thesis's systems on the same data, here.")] = None,
+    ladder: Annotated[
+        Path | None, typer.Option(help="Instead: the thesis's systems on the same data, here.", readable=False)
+    ] = None,
     preset: PresetOption = "thesis-small",
     epochs: Annotated[int | None, typer.Option(min=1, help="Of the ladder, at most; else the preset's.")] = None,
     text_encoder: TextOption = None,
@@ -223,15 +238,20 @@ def open_data(
     print(make_checkpoint(data, out, chosen, cache or default_folder(), provisional))
 
 
-DataOption = Annotated[Path, typer.Option("--data", help="Folder with speech/, english/ and noise/.")]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder with speech/, english/ and noise/.", readable=False)]
 
 
 @app.command()
 def days(
     data: DataOption,
-    checkpoint: Annotated[Path | None, typer.Option(help="Whose card is made; default the one that ships.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Its recipe; without it configs/open.toml.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the days with their truth.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Whose card is made; default the one that ships.", readable=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Its recipe; without it configs/open.toml.", readable=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the days with their truth.", readable=False)] = None,
+    force: ForceOption = False,
     strings: Annotated[int, typer.Option(min=1, help="Of clips, for each speaker.")] = 12,
     seed: Annotated[int, SEED] = 0,
     cache: CacheOption = None,
@@ -244,6 +264,10 @@ def days(
     from train.evaluation import simulate
     from train.open import read_config
 
+    if out is not None:
+        expect_folder("--out", out)
+        if (out / "days.jsonl").exists():
+            expect_place("--out", out / "days.jsonl", mark=b'{"speaker":', force=force)
     recipe = read_config(config or presets_folder() / "open.toml")
     asked = DaysConfig(seed=seed, hours=strings)
     print(simulate(data, checkpoint or default_path(), recipe, asked, cache or default_folder(), out).text)
@@ -281,7 +305,7 @@ def trust(
 
 @app.command("synth-iemocap")
 def synth_iemocap(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", readable=False)],
     utterances: Annotated[int, typer.Option(min=50, max=20_000, help="About this many.")] = 300,
     seed: Annotated[int, SEED] = 0,
 ) -> None:
@@ -289,6 +313,7 @@ def synth_iemocap(
     from train.synth import espeak, require_espeak, script, write_corpus
 
     require_espeak()
+    expect_folder("DIR", folder)
     lines = script(utterances, seed)
     release = write_corpus(folder, lines, espeak)
     print(f"{release}: {len(lines)} utterances, {sum(line.label == 'sad' for line in lines)} sad")

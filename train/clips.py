@@ -45,7 +45,7 @@ def read_clips(folder: Path) -> list[Clip]:
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
         raise MissingFileError(f"{manifest}: no such file: expected a folder of recordings with a manifest.csv")
-    with manifest.open(encoding="utf-8", newline="") as file:
+    with manifest.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     clips = [_clip(folder, row, f"{manifest}: line {line}") for line, row in enumerate(rows, start=2)]
     if not clips:

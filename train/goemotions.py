@@ -52,7 +52,7 @@ def read(root: Path) -> Reading:
         if not path.is_file():
             problems.append(f"{path}: not there; its part is left out")
             continue
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             for number, line in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), start=1):
                 rows.append(_utterance(line, split, f"{path}: line {number}"))
     return Reading(tuple(rows), tuple(problems))

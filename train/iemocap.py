@@ -138,7 +138,7 @@ def _texts(folder: Path | None) -> list[Path]:
 
 def _lines(path: Path, problems: list[str]) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         problems.append(f"{path}: cannot be read: {error.strerror}; its utterances are left out")
         return []

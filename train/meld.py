@@ -20,7 +20,7 @@ def read(root: Path) -> Reading:
         if not path.is_file():
             problems.append(f"{path}: not there; its part is left out")
             continue
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             for number, line in enumerate(csv.DictReader(file), start=2):
                 rows.append(_utterance(line, split, f"{path}: line {number}"))
     return Reading(tuple(rows), tuple(problems))

@@ -14,7 +14,7 @@ LABELS = frozenset({"neutral", "sadness", "anger", "happiness", "fear", "surpris
 def read(root: Path) -> Reading:
     """Every clip that data.tsv lists; the last speaker is for test, the two before for validation."""
     expect_files(root, "nEMO (samples/ and data.tsv)", ("data.tsv",))
-    with (root / "data.tsv").open(encoding="utf-8", newline="") as file:
+    with (root / "data.tsv").open(encoding="utf-8-sig", newline="") as file:
         lines = list(csv.DictReader(file, delimiter="\t"))
     speakers = sorted({line.get("speaker_id") or "" for line in lines})
     rows, problems = [], []

@@ -31,7 +31,7 @@ class Noise:
 
 def recorded(folder: Path) -> list[Noise]:
     """The sounds of a folder with a manifest.csv."""
-    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / "manifest.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     return [Noise(row["class"], row["human_voice"] == "1", read_audio(folder / row["path"])) for row in rows]
 

@@ -93,7 +93,7 @@ def _read(path: Path, corpus: str) -> list[Line]:
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file: expected lines of text with columns split, text, emotion, sad")
     try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
             lines = [
                 Line(row["text"], corpus, row["emotion"], int(row["sad"]), row["dialogue"], row["split"])
                 for row in csv.DictReader(file)

@@ -49,7 +49,7 @@ def read(path: Path, split: str, rows: Sequence[Utterance] | None = None) -> Pre
     import numpy as np
 
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [line for line in csv.DictReader(file) if line["split"] == split]
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no predictions; make them with: sadstream-train evaluate") from None

@@ -1,12 +1,14 @@
 """The report of a folder of runs: Markdown with its figures beside it, and one HTML page that holds everything."""
 
 import base64
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
 from sadstream.errors import DataError, SadstreamError
+from sadstream.whole import expect_folder, expect_place
 from train import figures, tables, thesis
 from train.files import write_whole
 from train.folds import FIXED, advice, assign, fold_count, fold_names
@@ -18,6 +20,9 @@ from train.run import PROTOCOLS, Run
 from train.statistics import against, sad_figures
 from train.tables import Scored, markdown, percent
 
+MARK = b"Sadness in "  # the title of each, near its start
+FIGURE = b"Matplotlib"  # writes its name into each
+THESIS_ENCODERS = ("BERT", "no text")
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
@@ -71,19 +76,32 @@ def ladders(folder: Path) -> list[Ladder]:
     return made
 
 
-def write_report(runs: Path, out: Path) -> tuple[Path, Path]:
-    """Write report.md, its figures and report.html; a stand-in for BERT is part of the files' names."""
-    found = ladders(runs)
-    names = sorted({ladder.encoder.partition(",")[0] for ladder in found if thesis_encoder(ladder) is False})
+def expect_report(out: Path, encoders: Iterable[str], force: bool) -> tuple[Path, Path]:
+    """Before the work: where report.md and report.html go; a stand-in for BERT is part of their names."""
+    names = sorted({encoder.partition(",")[0] for encoder in encoders if encoder not in THESIS_ENCODERS})
     stem = "-".join(["report", *(Path(name).name for name in names)])
+    expect_folder("--out", out)
+    places = out / f"{stem}.md", out / f"{stem}.html"
+    for place in places:
+        if os.path.lexists(place):
+            expect_place("--out", place, mark=MARK, force=force)
+    return places
+
+
+def write_report(runs: Path, out: Path, force: bool = False) -> tuple[Path, Path]:
+    """Write report.md, its figures and report.html."""
+    found = ladders(runs)
+    markdown_path, page = expect_report(out, (ladder.encoder for ladder in found), force)
     text = ""
     pictures: dict[str, bytes] = {}
     for number, ladder in enumerate(found):
         part, drawn = _ladder(ladder, number)
         text, pictures = text + part, pictures | drawn
+    for name in pictures:
+        if os.path.lexists(out / name):
+            expect_place("--out", out / name, mark=FIGURE, force=force)
     for name, png in pictures.items():
         write_whole(out / name, png)
-    markdown_path, page = out / f"{stem}.md", out / f"{stem}.html"
     write_whole(markdown_path, text.encode())
     write_whole(page, html(text, pictures).encode())
     return markdown_path, page
@@ -91,7 +109,7 @@ def write_report(runs: Path, out: Path) -> tuple[Path, Path]:
 
 def thesis_encoder(ladder: Ladder) -> bool:
     """Whether its text encoder is the thesis's, or it reads no text."""
-    return ladder.encoder in ("BERT", "no text")
+    return ladder.encoder in THESIS_ENCODERS
 
 
 def _ladder(ladder: Ladder, number: int) -> tuple[str, dict[str, bytes]]:

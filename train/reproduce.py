@@ -15,7 +15,7 @@ from train.folds import FIXED, fold_names
 from train.launch import Share
 from train.manifest import NAME, Manifest, as_bytes, parse
 from train.manifest import read as read_manifest
-from train.report import write_report
+from train.report import expect_report, write_report
 from train.run import PROTOCOLS, Run, evaluate_run, open_run
 from train.session import Session, require_encoders
 
@@ -34,6 +34,7 @@ class Wanted:
     loso: bool
     ablations: bool
     allow_partial: bool
+    force: bool = False
 
     def configs(self) -> list[RunConfig]:
         """Every run in the order in which it is done: features that several share come together."""
@@ -61,6 +62,7 @@ def reproduce(wanted: Wanted, session: Session, dry_run: bool, say: Callable[[st
         require_encoders(config)
     if dry_run:
         return _estimate(wanted, configs, session, say)
+    expect_report(wanted.out, {config.text.label for config in configs if config.spec.text}, wanted.force)
     manifest, share = _manifest(wanted, say), Share.of_environment()
     mine = share.of(configs)
     for number, config in enumerate(mine, start=1):
@@ -69,7 +71,7 @@ def reproduce(wanted: Wanted, session: Session, dry_run: bool, say: Callable[[st
     share.wait_for_all()
     if share.rank:
         return ""
-    markdown, page = write_report(wanted.out / "runs", wanted.out)
+    markdown, page = write_report(wanted.out / "runs", wanted.out, wanted.force)
     return f"{markdown.read_text(encoding='utf-8')}\n{markdown}\n{page}\n"
 
 

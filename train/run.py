@@ -1,5 +1,6 @@
 """A run's folder: what was asked, where it comes from, how it went, what it predicts."""
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ class Run:
     def _read(self, name: str, kind: type[R]) -> R:
         path = self.folder / name
         try:
-            return kind.model_validate_json(path.read_bytes())
+            return kind.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
         except FileNotFoundError:
             raise MissingFileError(f"{path}: not there; a run is made by: sadstream-train fit") from None
         except ValidationError as error:

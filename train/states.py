@@ -43,7 +43,7 @@ class Heard:
 
 def read_noises(folder: Path) -> "list[NDArray[np.float32]]":
     """The noises of a folder with a manifest.csv that hold no human voice."""
-    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+    with (folder / "manifest.csv").open(encoding="utf-8-sig", newline="") as file:
         return [read_audio(folder / row["path"]) for row in csv.DictReader(file) if row["human_voice"] == "0"]
 
 

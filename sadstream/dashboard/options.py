@@ -105,7 +105,7 @@ def same(one: str, other: str) -> bool:
 
 def _private(path: Path, what: str) -> str:
     try:
-        with path.open(encoding="ascii", errors="replace") as file:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             text = file.read(65_536)
     except FileNotFoundError:

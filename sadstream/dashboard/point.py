@@ -1,5 +1,6 @@
 """The operating point: how many false alarms are put up with, what is caught for it, and what else could be had."""
 
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def trade_off(config: Config) -> TradeOff | None:
 
 def _card(checkpoint: Path) -> Card | None:
     try:
-        return Card.model_validate_json(card_path(checkpoint).read_bytes())
+        return Card.model_validate_json(card_path(checkpoint).read_bytes().removeprefix(BOM_UTF8))
     except (OSError, ValueError, ConfigError, UnavailableError):
         return None
 

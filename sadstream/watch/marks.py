@@ -19,12 +19,13 @@ class Marks:
 
     def add(self, score: Score | None) -> str:
         """Write down now, and the newest score of the stream in sight; what to tell whoever pressed the key."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = datetime.now(UTC)
+        now = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         mark: dict[str, object] = {"time": now}
         if score is not None:
             mark |= {"stream": score.stream, "session": score.session, "score_seq": score.seq, "t_end": score.t_end}
         self._append(json.dumps(mark) + "\n")
-        return f"marked {now[11:19]} UTC in {self._path}"
+        return f"marked {moment.astimezone():%H:%M:%S} in {self._path}"
 
     def _append(self, line: str) -> None:
         try:

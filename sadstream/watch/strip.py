@@ -8,6 +8,7 @@ from typing import Literal
 from rich.text import Text
 
 from sadstream.events import Episode, Score
+from sadstream.render import local_clock
 from sadstream.watch.glyphs import Glyphs
 
 GUTTER = 13  # cells left of the columns: what the row is, and its scale
@@ -104,11 +105,11 @@ class Strip:
 
     def times(self, width: int) -> Text:
         """When the oldest and the newest score in sight were said."""
-        times = [column.score.time[11:19] for column in self.visible(width) if column.score]
+        times = [local_clock(column.score.time) for column in self.visible(width) if column.score]
         span = len(self.visible(width))
         first = times[0].ljust(span) if times and span >= TWO_TIMES else ""
         line = f"{first[:-8]}{times[-1]}" if times else ""
-        return _gutter("UTC", "").append(line.rjust(width - GUTTER))
+        return _gutter("time", "").append(line.rjust(width - GUTTER))
 
     def _in_episode(self, score: Score) -> bool:
         return any(
