@@ -19,6 +19,7 @@ from sadstream.config import Config, StreamConfig
 from sadstream.episode import Turn
 from sadstream.errors import DataError, MissingFileError, SadstreamError, UsageError
 from sadstream.events import Score, to_json
+from sadstream.health import SignalRecord
 from sadstream.mood import MoodPlan
 from sadstream.page.report import MARK as PAGE
 from sadstream.plan import read_plan
@@ -57,6 +58,7 @@ class _Found:
     scored: list[Scored] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     whole: bool = False
+    notes: tuple[str, ...] = ()  # what is to be said of its sound
 
 
 def score_files(paths: Sequence[Path], wanted: Wanted, config: Path | None, compute: str | None) -> int:
@@ -111,7 +113,8 @@ def _draw(recording: Recording, found: _Found, analyzer: Analyzer, plan: MoodPla
     if wanted.report is not None and (found.whole or found.scored):
         from sadstream.page.report import story, write_report
 
-        told = story(recording, found.scored, found.turns, analyzer, plan, wanted.words)
+        notes = (recording.remark, *found.notes)
+        told = story(recording, found.scored, found.turns, analyzer, plan, wanted.words, notes)
         write_report(recording, told, wanted.report, wanted.embed_audio)
 
 
@@ -154,39 +157,46 @@ def _score_one(
     bad: list[SadstreamError],
 ) -> _Found:
     task = progress.add_task(recording.path.name, total=recording.duration_s)
-    found, known = _Found(), recording.remark
+    found, signal, known = _Found(), SignalRecord(), recording.remark
     try:
-        for item in _advancing(recording, config, analyzer, plan, progress, task):
+        for item in _advancing(recording, config, analyzer, plan, progress, task, signal):
             if isinstance(item, Turn):
                 found.turns.append(item)
                 continue
             found.scored.append(item)
             print(_row(recording.path, item.score, output), flush=True)
+        found.whole = True
     except (DataError, MissingFileError) as error:
         _name(bad, error)
-        _name_left_out(recording)
-        return found
-    found.whole = True
-    _remark("" if known else recording.remark)
-    _name_left_out(recording)
-    if not found.scored:
+    if found.whole and not known:
+        _remark(recording.remark)
+    found.notes = (*_left_out(recording), *signal.sentences())
+    for note in found.notes:
+        logs.fatal(one_line(f"sadstream: {recording.path}: {note}"))
+    if found.whole and not found.scored:
         logs.fatal(one_line(f"sadstream: {recording.path}: {recording.duration_s or 0.0:.2f} s, no speech found"))
     return found
 
 
-def _name_left_out(recording: Recording) -> None:
-    """A line for each channel that the mix did without."""
-    for channel, seconds in sorted(recording.without_s.items()):
-        said = f"channel {channel} is left out of the mix (dead, opposed or only noise) for {seconds:.0f} s"
-        logs.fatal(one_line(f"sadstream: {recording.path}: {said}; --channel chooses one"))
+def _left_out(recording: Recording) -> tuple[str, ...]:
+    """A sentence for each channel that the mix did without."""
+    why = "is left out of the mix (dead, opposed or only noise)"
+    without = sorted(recording.without_s.items())
+    return tuple(f"channel {channel} {why} for {seconds:.0f} s; --channel chooses one" for channel, seconds in without)
 
 
 def _advancing(
-    recording: Recording, config: Config, analyzer: Analyzer, plan: MoodPlan, progress: Progress, task: TaskID
+    recording: Recording,
+    config: Config,
+    analyzer: Analyzer,
+    plan: MoodPlan,
+    progress: Progress,
+    task: TaskID,
+    signal: SignalRecord,
 ) -> Iterator[Scored | Turn]:
     try:
         yield from score_recording(
-            recording, config, analyzer, lambda seconds: progress.update(task, completed=seconds), plan
+            recording, config, analyzer, lambda seconds: progress.update(task, completed=seconds), plan, signal
         )
     except OF_A_FILE as error:
         raise _unreadable(recording.path, error) from None

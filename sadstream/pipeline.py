@@ -22,7 +22,7 @@ from sadstream.audio import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.errors import SadstreamError
 from sadstream.events import Score
-from sadstream.health import SignalHealth
+from sadstream.health import DcOffset, SignalHealth, SignalRecord
 from sadstream.liveness import boottime
 from sadstream.publish import Timing
 from sadstream.reports import (
@@ -36,6 +36,7 @@ from sadstream.reports import (
     Felt,
     Gap,
     Load,
+    Noticed,
     Queued,
     Rejected,
     Report,
@@ -230,28 +231,49 @@ class Pipeline:
         items: Iterator[Item] = source.listen(stopped)
         if self._pace_realtime and source.speed is not None:
             items = paced(items, stopped, source.speed)
-        health = SignalHealth()
-        for item in items:
-            if isinstance(item, AudioFrame):
-                self._heard_s[stream] = self._alive_s[stream] = time.monotonic()
-                if item.gap:
-                    self._report(Gap(stream, item.index / SAMPLE_RATE))
-                felt = health.reason
-                if source.live and health.feed(item) != felt:
-                    self._report(Felt(stream, health.reason))
-                start = time.perf_counter()
-                segments = segmenter.feed(item)
-                self._put(stream, source, segments, 1000 * (time.perf_counter() - start))
-                if not source.live:
-                    self._hold(stream)
-            else:
+        health, offset, record = SignalHealth(), DcOffset(), SignalRecord()
+        try:
+            for item in items:
+                if isinstance(item, AudioFrame):
+                    if source.live:
+                        self._feel(stream, item, health, offset)
+                    else:
+                        record.feed(item)
+                    self._take(stream, source, item, segmenter)
+                    continue
                 lost = item.state == "no-device"
                 self._put(stream, source, segmenter.flush() if lost else [], 0.0)
                 self._report(Changed(stream, item))
                 if lost and health.reason != "none":
                     self._report(Felt(stream, "none"))
                 if lost:
-                    health = SignalHealth()  # what comes next may be another device
+                    health, offset = SignalHealth(), DcOffset()  # what comes next may be another device
+        finally:
+            for sentence in record.sentences():
+                self._report(Noticed(stream, sentence))
+
+    def _take(self, stream: str, source: Source, frame: AudioFrame, segmenter: Segmenter) -> None:
+        self._heard_s[stream] = self._alive_s[stream] = time.monotonic()
+        if frame.gap:
+            self._report(Gap(stream, frame.index / SAMPLE_RATE))
+        start = time.perf_counter()
+        segments = segmenter.feed(frame)
+        self._put(stream, source, segments, 1000 * (time.perf_counter() - start))
+        if not source.live:
+            self._hold(stream)
+
+    def _feel(self, stream: str, frame: AudioFrame, health: SignalHealth, offset: DcOffset) -> None:
+        """Say each change of what a live stream's audio shows."""
+        felt, stood = health.reason, offset.share
+        if health.feed(frame) != felt:
+            self._report(Felt(stream, health.reason))
+        if health.reason in ("muted", "constant"):
+            return
+        share = offset.feed(frame)
+        if share and not stood:
+            self._report(Noticed(stream, f"a constant offset of {100 * share:+.1f} % of full scale: it is taken out"))
+        elif stood and not share:
+            self._report(Noticed(stream, "the constant offset is gone"))
 
     def _hold(self, stream: str) -> None:
         """Wait until the end of a pause."""

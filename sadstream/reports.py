@@ -52,6 +52,14 @@ class Felt:
 
 
 @dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something of a stream's audio that is no fault of a live one: it costs nothing, or it is a recording's."""
+
+    stream: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Audio was lost before the frame that starts at this second of the stream."""
 
@@ -112,7 +120,7 @@ class Failed:
     private: bool
 
 
-Report = Ready | Changed | Felt | Gap | Analyzed | Rejected | Dropped | Degraded | Ended | Failed
+Report = Ready | Changed | Felt | Noticed | Gap | Analyzed | Rejected | Dropped | Degraded | Ended | Failed
 Analyze = Callable[[Segment], Analysis | Unscored]
 
 

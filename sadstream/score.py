@@ -12,6 +12,7 @@ from sadstream.config import Config
 from sadstream.episode import Turn
 from sadstream.errors import DataError
 from sadstream.events import Score
+from sadstream.health import SignalRecord
 from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.publish import Timing, envelope, make_score
 from sadstream.reports import Analyze
@@ -43,8 +44,11 @@ def score_recording(
     analyze: Analyze,
     on_progress: Callable[[float], None] = lambda _: None,
     plan: MoodPlan = NO_PLAN,
+    signal: SignalRecord | None = None,
 ) -> Iterator[Scored | Turn]:
     """Its segments in order, each with its score, and the turns of its episodes; `on_progress` hears the seconds done.
+
+    signal: hears every frame as it was recorded.
 
     Raises DataError at the end where the recording turned out to be broken: what came before that is scored.
     """
@@ -52,7 +56,7 @@ def score_recording(
     segmenter = Segmenter(config.vad, config.segment)
     rejected, mood = 0, Mood(plan)
     failures: list[DataError] = []
-    for cut, vad_ms in _segments(recording, segmenter, on_progress, failures):
+    for cut, vad_ms in _segments(recording, segmenter, on_progress, failures, signal or SignalRecord()):
         start = time.monotonic()
         analysis = analyze(cut)
         if isinstance(analysis, Unscored):
@@ -74,13 +78,18 @@ def score_recording(
 
 
 def _segments(
-    recording: Recording, segmenter: Segmenter, on_progress: Callable[[float], None], failures: list[DataError]
+    recording: Recording,
+    segmenter: Segmenter,
+    on_progress: Callable[[float], None],
+    failures: list[DataError],
+    signal: SignalRecord,
 ) -> Iterator[tuple[Segment, float]]:
     try:
         for item in recording.listen(lambda: False):
             if isinstance(item, SourceChange):
                 continue
             assert isinstance(item, AudioFrame)
+            signal.feed(item)
             start = time.perf_counter()
             segments = segmenter.feed(item)
             vad_ms = 1000 * (time.perf_counter() - start)

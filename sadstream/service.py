@@ -31,6 +31,7 @@ from sadstream.reports import (
     Felt,
     Gap,
     Load,
+    Noticed,
     Ready,
     Rejected,
     Report,
@@ -176,7 +177,7 @@ class Service:
             case _:
                 self._take_fault(report)
 
-    def _take_fault(self, report: Changed | Felt | Gap | Dropped) -> None:
+    def _take_fault(self, report: Changed | Felt | Noticed | Gap | Dropped) -> None:
         stream = self._streams[report.stream]
         match report:
             case Changed(name, change):
@@ -191,6 +192,8 @@ class Service:
             case Felt(name, reason):
                 log.warning("%s: signal: %s", name, reason, extra=logs.CHANGE)
                 stream.felt = reason
+            case Noticed(name, what):
+                log.warning("%s: signal: %s", name, what, extra=logs.CHANGE)
             case Gap(name, t):
                 stream.gaps += 1
                 log.warning("%s: audio was lost before t = %.2f s", name, t)

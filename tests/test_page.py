@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import fakes
@@ -56,6 +57,12 @@ def test_hostile_words_stay_text() -> None:
 
 def test_a_hostile_file_name_stays_text() -> None:
     assert len(Reader(page(a_story(name="<script>alert(1)</script>.wav"), quiet_rows())).scripts) == 1
+
+
+def test_what_is_to_be_said_of_the_sound_stands_at_the_top() -> None:
+    said = page(replace(a_story(), notes=("muted: nothing but zeros: <b>all of it</b>",)), quiet_rows())
+
+    assert "Its sound: muted: nothing but zeros: &lt;b&gt;all of it&lt;/b&gt;." in said
 
 
 def test_words_are_nowhere_unless_they_are_wanted() -> None:
@@ -249,7 +256,7 @@ def test_words_and_sound_are_there_when_asked_for_and_then_for_the_owner_alone(s
     [
         (["--words"], 2, "--report"),
         (["--embed-audio"], 2, "--report"),
-        (["--report", "no/such/folder/a.html"], 69, "no folder"),
+        (["--report", "no/such/folder/a.html"], 69, "No such file"),
     ],
     ids=str,
 )

@@ -36,6 +36,8 @@ def page(story: Story, rows: Iterable[SoundRow], flac: bytes | None = None) -> s
     _head(head, story, style, script if flac else "")
     add(body, "h1", story.name)
     add(body, "p", f"{summary(story)}.", class_="facts")
+    for note in story.notes:
+        add(body, "p", f"Its sound: {note}.", class_="facts")
     if flac is not None:
         add(body, "audio", controls="", src=f"data:audio/flac;base64,{base64.b64encode(flac).decode()}")
     _scrolled(body, "the whole recording").append(overview(story))

@@ -43,8 +43,9 @@ def story(
     analyzer: Analyzer,
     plan: MoodPlan,
     words: bool,
+    notes: Sequence[str] = (),
 ) -> Story:
-    """What the page will tell; words: also of what was said."""
+    """What the page will tell; words: also of what was said; notes: of its sound."""
     return Story(
         name=one_line(recording.path.name),
         duration_s=recording.duration_s or 0.0,
@@ -55,6 +56,7 @@ def story(
         system=analyzer.header.system,
         licence=analyzer.header.licence,
         with_words=words,
+        notes=tuple(one_line(note) for note in notes if note),
     )
 
 

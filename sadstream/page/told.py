@@ -46,6 +46,7 @@ class Story:
     system: str
     licence: str
     with_words: bool
+    notes: tuple[str, ...] = ()  # what is to be said of its sound
 
     @property
     def peak_share(self) -> float:
