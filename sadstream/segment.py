@@ -18,6 +18,7 @@ from sadstream.audio import (
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.errors import UnavailableError
 from sadstream.highpass import HighPass
+from sadstream.hum import Hum
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +93,7 @@ class LevelNormalizer:
 
 
 class Segmenter:
-    """Frames in, segments of what is above the high-pass out; the same audio gives the same however it arrives.
+    """Frames in, segments of what is neither rumble nor hum out; the same audio gives the same however it arrives.
 
     A segment opens when `open_voiced` of the last `open_window` frames are voiced, starts `pre_roll_ms`
     before that window, and closes at 3 s or when `hold_ms` passed without a voiced frame.
@@ -101,6 +102,7 @@ class Segmenter:
     def __init__(self, vad: VadConfig, segment: SegmentConfig, detector: SpeechDetector | None = None) -> None:
         self._detector = detector or webrtc_detector(vad.aggressiveness)
         self._high_pass = HighPass()
+        self._hum = Hum()
         self._normalizer = LevelNormalizer(vad)
         self._silence_dbfs = vad.silence_dbfs
         self._config = segment
@@ -116,7 +118,7 @@ class Segmenter:
     def feed(self, frame: AudioFrame) -> list[Segment]:
         """The segments that this frame completes: none, one, or after a gap up to two."""
         segments = self.flush() if frame.gap else []
-        frame = self._high_pass.feed(frame)
+        frame = self._hum.feed(self._high_pass.feed(frame))
         voiced = self._voiced(frame)
         self._recent.append((frame, voiced))
         if self._open:

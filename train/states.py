@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sadstream import highpass
+from sadstream import highpass, hum
 from sadstream import segment as segmenter
 from sadstream.audio import exact_div
 from sadstream.config import SegmentConfig, VadConfig
@@ -65,7 +65,7 @@ class StateCache:
         self._augment = augment
         self._noises = noises
         # Where it cuts otherwise, everything is heard anew.
-        code = b"".join(Path(str(part.__file__)).read_bytes() for part in (segmenter, highpass))
+        code = b"".join(Path(str(part.__file__)).read_bytes() for part in (segmenter, highpass, hum))
         self._segmenter = hashlib.sha256(code).hexdigest()
 
     def __call__(self, clips: Sequence[Clip], views: int) -> Heard:
