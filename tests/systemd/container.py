@@ -54,7 +54,7 @@ def bootstrap(suite: str, tree: Path) -> str | None:
     if done.returncode == 0:
         (tree / ".whole").touch()
         return None
-    return f"{suite}: debootstrap ended with {done.returncode}: {(done.stdout + done.stderr).strip()[-300:]}"
+    return f"{suite}: debootstrap ended with {done.returncode}: {' '.join((done.stdout + done.stderr).split())[-200:]}"
 
 
 class Container:
