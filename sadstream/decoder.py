@@ -98,6 +98,7 @@ class Sndfile:
         self.shortened = re.search(r"(BODY.*|Data length.*)should be|be truncated", self._file.extra_info) is not None
         told = re.search(r"^ *Frames +: (\d+)$", self._file.extra_info, re.MULTILINE)
         self.shortened |= told is not None and self.frames is not None and int(told[1]) > self.frames
+        self.is_float = self._file.subtype in ("FLOAT", "DOUBLE")
         self.width = _bytes_per_sample(self._file.subtype) * self.channels  # bytes of a linear frame; 0: compressed
 
     def read(self, frames: int) -> "NDArray[np.float32]":
@@ -168,6 +169,11 @@ class Sound:
     def frames(self) -> int | None:
         """The samples of a channel that will come, where that is known before they came."""
         return self.codec.frames if self._next is None else None
+
+    @property
+    def is_float(self) -> bool:
+        """Its samples are written as floats, which may be of any scale."""
+        return isinstance(self.codec, Sndfile) and self.codec.is_float
 
     def __enter__(self) -> Self:
         return self

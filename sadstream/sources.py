@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PIPE_BYTES = 65_536  # what the kernel keeps in a pipe: 2 s of 16 kHz mono
 DRAIN_READS = 64  # at most 4 MB of old audio are thrown away after a pause
+LOUDEST = 8.0  # floats may overshoot 1; beyond 8 times it they are of another scale
+OVERSHOOT = 1.5  # of the integers' full scale
 POLL_S = 0.1  # how soon a stop is noticed
 LATE_S = 0.25  # a source later than this was paused: its clock moves on, it does not hurry
 HASTE = 1.02  # a pipe is played this much faster than real time, so that a live one never falls behind
@@ -67,9 +69,12 @@ class Recording:
         with _open(self._content, str(path)) as sound:
             if channel != "mix" and channel > sound.channels:
                 raise DataError(f"{path}: channel = {channel}: expected mix or 1 to {sound.channels}, as it has")
-            self.remark = (
-                sound.remark()
-            )  # what its header says that is not so, where no sound is missing; as late as it is known
+            # What its header says that is not so, where no sound is missing; as late as it is known.
+            self.remark = sound.remark()
+            self._bits = _integer_bits(sound, path) if sound.is_float else 0
+            if self._bits:
+                said = f"{self.remark}; its" if self.remark else f"{path}: its"
+                self.remark = f"{said} float samples have the scale of {self._bits}-bit integers: scaled"
             self.duration_s: float | None = None if sound.frames is None else sound.frames / sound.rate
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
@@ -82,7 +87,7 @@ class Recording:
         with _open(self._content, str(self.path)) as sound:
             resampler, left_out = Resampler(sound.rate, sound.channels, self._channel), frozenset[int]()
             self.without_s.clear()
-            blocks = _finite(sound, self.path)
+            blocks = _finite(sound, self.path, self._bits)
             heard = 0
             while failure is None:
                 try:
@@ -274,12 +279,36 @@ def _left_out(channels: frozenset[int]) -> SourceChange:
     return SourceChange("listening", "none", f"left out of the mix (dead, opposed or only noise): channel {named}")
 
 
-def _finite(sound: Sound, path: Path) -> "Iterator[NDArray[np.float32]]":
-    """The same blocks up to the first sample that is no number, at which DataError is raised."""
+def _integer_bits(sound: Sound, path: Path) -> int:
+    """The width of the integers in whose scale a float recording was written; 0 where its full scale is 1.
+
+    All of it is looked at, since it may begin quietly. DataError where no integer is so large.
+    """
+    import numpy as np
+
+    peak = 0.0
+    with suppress(DataError):  # what is missing is said when it is scored
+        for block in sound.blocks():
+            peak = max(peak, float(np.abs(block, where=np.isfinite(block), out=np.zeros_like(block)).max()))
+    if peak <= LOUDEST:
+        return 0
+    bits = next((bits for bits in (8, 16, 24, 32) if peak <= OVERSHOOT * 2 ** (bits - 1)), None)
+    if bits is None:
+        raise DataError(f"{path}: float samples up to {peak:.3g}: expected -1 to 1; write it again")
+    return bits
+
+
+def _finite(sound: Sound, path: Path, bits: int = 0) -> "Iterator[NDArray[np.float32]]":
+    """The same blocks up to the first sample that is no number, at which DataError is raised.
+
+    bits: of the integers in whose scale they are; 0: full scale is 1.
+    """
     import numpy as np
 
     heard = 0
     for block in sound.blocks():
+        if bits:
+            np.multiply(block, np.float32(2.0 ** (1 - bits)), out=block)
         if not np.isfinite(block).all():
             good = block[: int((~np.isfinite(block).all(axis=1)).argmax())]
             yield good

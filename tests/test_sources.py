@@ -262,3 +262,32 @@ def test_a_name_that_is_not_utf_8_is_a_name(tmp_path: Path, scene: Path) -> None
     path.write_bytes(scene.read_bytes())
 
     assert Recording(path).duration_s == Recording(scene).duration_s
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, 32])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_floats_in_the_scale_of_integers_are_scaled_and_it_is_said(tmp_path: Path, bits: int, subtype: str) -> None:
+    tone = 0.5 * np.sin(np.arange(16_000) / 20)
+    tone[:8_000] /= 2000  # a quiet beginning says nothing of the scale
+    soundfile.write(tmp_path / "plain.wav", tone, 16_000, subtype=subtype)
+    soundfile.write(tmp_path / "scaled.wav", tone * 2 ** (bits - 1), 16_000, subtype=subtype)
+
+    plain, scaled = (Recording(tmp_path / name) for name in ("plain.wav", "scaled.wav"))
+
+    assert [frame.pcm for frame in scaled.frames()] == [frame.pcm for frame in plain.frames()]
+    assert f"scale of {bits}-bit integers" in scaled.remark
+    assert plain.remark == ""
+
+
+@pytest.mark.parametrize("peak", [1.2, 3.0])
+def test_floats_that_overshoot_are_no_integers(tmp_path: Path, peak: float) -> None:
+    soundfile.write(tmp_path / "loud.wav", np.sin(np.arange(16_000) / 20) * peak, 16_000, subtype="FLOAT")
+
+    assert Recording(tmp_path / "loud.wav").remark == ""
+
+
+def test_floats_beyond_any_integer_are_no_sound(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "huge.wav", np.full(16_000, 1e38), 16_000, subtype="FLOAT")
+
+    with pytest.raises(DataError, match="1e\\+38"):
+        Recording(tmp_path / "huge.wav")
