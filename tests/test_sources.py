@@ -168,7 +168,7 @@ class TestRecording:
             if isinstance(frame, AudioFrame):
                 assert segmenter.feed(frame) == []
 
-        assert time.process_time() - start < 6.0
+        assert time.process_time() - start < 12.0  # of 3,600: 5.6 to 6.3 beside other programs
         assert psutil.Process().memory_info().rss - before < 20e6
 
 
