@@ -1,6 +1,7 @@
 """What the tests share: the bundled scene, the fetched models, real speech."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import sadstream  # noqa: F401  sets the environment that torch reads when it is
 from sadstream import checkpoint, demo, models
 from sadstream.errors import SadstreamError
 from sadstream.inventory import needed
+
+# A shell starts what is in its background with Ctrl-C ignored, and whatever a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Two BLAS threads on two cores leave nothing for the daemon under test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
