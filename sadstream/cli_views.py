@@ -19,16 +19,22 @@ SecretKeyOption = Annotated[
 
 def found_endpoint(command: str) -> str:
     """Where the daemon that runs here publishes; where none runs yet, said on standard error, the usual one."""
+    endpoint, note = _endpoint_and_note(command)
+    if note:
+        print(note, file=sys.stderr, flush=True)
+    return endpoint
+
+
+def _endpoint_and_note(command: str) -> tuple[str, str]:
     from sadstream import running
     from sadstream.errors import UnavailableError
 
     try:
-        return running.find(control=False)
+        return running.find(control=False), ""
     except UnavailableError as error:
         if "permission" in str(error):
             raise
-        print(f"sadstream {command}: {error}; waiting at {DEFAULT_ENDPOINT}", file=sys.stderr, flush=True)
-        return DEFAULT_ENDPOINT
+        return DEFAULT_ENDPOINT, f"sadstream {command}: {error}; waiting at {DEFAULT_ENDPOINT}"
 
 
 def watch(
@@ -78,9 +84,10 @@ def dashboard(
 
     if config is not None:  # a unit's command line says where it publishes, not its file
         endpoint = endpoint or running.service_endpoint(config) or load(config).publish.endpoint
+    endpoint, note = (endpoint, "") if endpoint else _endpoint_and_note("dashboard")
     serve(
         Options(
-            endpoint=endpoint or found_endpoint("dashboard"),
+            endpoint=endpoint,
             host=host,
             port=port,
             names=tuple(name or ()),
@@ -92,5 +99,6 @@ def dashboard(
             config=config,
             server_key=server_key,
             secret_key=key,
-        )
+        ),
+        note,
     )

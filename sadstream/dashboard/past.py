@@ -94,7 +94,7 @@ def _read(connection: sqlite3.Connection, known: Table) -> Table:
     times, names, values = zip(*rows, strict=True)
     streams = tuple(sorted({*kept.streams, *names}))
     number = {name: at for at, name in enumerate(streams)}
-    time_s = np.array(times)
+    time_s = np.array(times, np.float64)  # ValueError for what is no number
     order = np.argsort(time_s, kind="stable")
     renumbered = np.array([number[name] for name in kept.streams], np.int16)[kept.stream]
     return Table(

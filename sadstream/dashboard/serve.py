@@ -13,8 +13,11 @@ GRACE_S = 1  # for connections at the end; a page's stream of events never ends 
 CONNECTIONS = 200
 
 
-def serve(options: Options) -> None:
-    """Serve until SIGINT or SIGTERM; exit codes as everywhere: 69 without the extra, 73 for a port in use, 78."""
+def serve(options: Options, note: str = "") -> None:
+    """Serve until SIGINT or SIGTERM; exit codes as everywhere: 69 without the extra, 73 for a port in use, 78.
+
+    note: a line about the endpoint, said once the page can be opened.
+    """
     options = check(options)
     try:
         import uvicorn
@@ -43,6 +46,8 @@ def serve(options: Options) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what uvicorn raises again once it has stopped
     name = options.names[0] if options.names else options.host
     print(f"{options.scheme}://{name}:{options.port}/ shows {options.endpoint}", file=sys.stderr, flush=True)
+    if note:
+        print(note, file=sys.stderr, flush=True)
     server.run(sockets=[bound])
 
 
