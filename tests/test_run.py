@@ -129,9 +129,10 @@ def test_oversampling_makes_both_classes_equally_many(made: SimpleNamespace, tmp
 
 
 def test_another_configuration_does_not_go_into_a_runs_folder(made: SimpleNamespace, tmp_path: Path) -> None:
-    run, config = begun(tmp_path, made.preset, "cnn", made.path)
+    run = whole(made, "cnn", tmp_path / "runs")
     from train.run import open_run
 
+    config = run.config
     with pytest.raises(ConfigError, match="holds a run of another configuration"):
         open_run(run.folder, config.model_copy(update={"seed": 5}))
 
@@ -140,7 +141,7 @@ def test_a_run_is_not_gone_on_with_after_the_manifest_changed(made: SimpleNamesp
     run = whole(made, "cnn", tmp_path / "runs")
     changed = write(tmp_path / "other.csv", made.manifest.rows[:-1])
 
-    with pytest.raises(DataError, match=r"made from manifest .* fit it again"):
+    with pytest.raises(DataError, match=r"made from manifest .* fit again"):
         run.rows(changed)
 
 
