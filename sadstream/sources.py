@@ -215,7 +215,11 @@ class PcmPipe:
     def _last(self, content: bytes) -> bytes:
         import numpy as np
 
-        return b"" if content else self._resampler.feed(np.zeros((0, max(1, self._format[1])), np.float32), last=True)
+        if content:
+            return b""
+        if self._format == (0, 0):  # no file's sound came
+            return self._resampler.feed_pcm(b"", last=True)
+        return self._resampler.feed(np.zeros((0, self._format[1]), np.float32), last=True)
 
     def _drain(self) -> None:
         """What was said during a pause is not heard after it."""
