@@ -37,6 +37,7 @@ CONTAINERS = (
 )  # fmt: skip
 SECONDS = (0.5, 0.3)  # of voice, and of quiet on either side
 REFUSED = ("sds",)  # a MIDI sample dump
+NOT_PIPED = (*REFUSED, "caf", ".caf")  # its PCM cannot be read as it comes
 HEAD = 200
 
 
