@@ -97,7 +97,7 @@ def check_path(path: Path) -> Path:
         raise ConfigError(f"journal.path = {path}: no folder {folder}; make it first")
     if not os.access(folder, os.W_OK | os.X_OK) or path.is_dir():
         raise ConfigError(f"journal.path = {path}: cannot be written; expected a file in a folder of the daemon's")
-    if not path.exists():
+    if not path.exists() or path.is_char_device():  # in a device nothing is lost: what it takes or not is said later
         return path
     start = b"no file"
     try:

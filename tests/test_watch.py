@@ -150,13 +150,18 @@ def test_a_mistake_leaves_the_terminal_as_it_was() -> None:
         assert "expected tcp://HOST:PORT" in terminal.text
 
 
+def shows_when(text: str) -> bool:
+    """The row of the strip that says when, which begins with its name."""
+    return any(row.lstrip().startswith("time ") for row in text.splitlines())
+
+
 def test_another_size_is_filled_at_once(daemon: str) -> None:
     with watching(daemon) as terminal:
-        terminal.until("time")
+        terminal.until(shows_when)
         terminal.resize(40, 8)
-        terminal.until(lambda text: "time" not in text.replace("real-time", "") and "LISTENING" in text)
+        terminal.until(lambda text: not shows_when(text) and "LISTENING" in text)
         terminal.resize(120, 40)
-        terminal.until(lambda text: "time" in text and text.rstrip().splitlines()[-1].startswith("p pause"))
+        terminal.until(lambda text: shows_when(text) and text.rstrip().splitlines()[-1].startswith("p pause"))
         assert sum("│" in row for row in terminal.text.splitlines()) == 16
 
 

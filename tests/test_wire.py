@@ -126,6 +126,20 @@ def test_a_daemon_killed_in_the_middle_leaves_a_whole_journal(endpoint: str, sce
     assert kept[0].session != kept[-1].session
 
 
+def test_a_disk_that_takes_nothing_stops_no_score_and_changes_no_exit_code(
+    endpoint: str, scene: Path, tmp_path: Path
+) -> None:
+    config = settings(tmp_path, '[journal]\npath = "/dev/full"\n')
+    with daemon("", scene, "--publish", endpoint, *config) as running:
+        found = heard(endpoint)
+        assert running.wait(20) == 0
+        assert running.stderr is not None
+        log = running.stderr.read()
+
+    assert whole(found)
+    assert log.count("the scoring goes on") == 1
+
+
 def test_a_journal_where_none_can_be_is_78_before_anything_starts(endpoint: str, scene: Path, tmp_path: Path) -> None:
     config = settings(tmp_path, f'[journal]\npath = "{tmp_path}/none/scores.sqlite"\n')
     with daemon("load=60", scene, "--publish", endpoint, *config) as running:
