@@ -20,6 +20,7 @@ from sadstream.episode import Turn
 from sadstream.errors import DataError, MissingFileError, SadstreamError, UsageError
 from sadstream.events import Score, to_json
 from sadstream.health import SignalRecord
+from sadstream.mixer import LEFT_OUT
 from sadstream.mood import MoodPlan
 from sadstream.page.report import MARK as PAGE
 from sadstream.plan import read_plan
@@ -180,9 +181,10 @@ def _score_one(
 
 def _left_out(recording: Recording) -> tuple[str, ...]:
     """A sentence for each channel that the mix did without."""
-    why = "is left out of the mix (dead, opposed or only noise)"
     without = sorted(recording.without_s.items())
-    return tuple(f"channel {channel} {why} for {seconds:.0f} s; --channel chooses one" for channel, seconds in without)
+    return tuple(
+        f"channel {channel} is {LEFT_OUT} for {seconds:.0f} s; --channel chooses one" for channel, seconds in without
+    )
 
 
 def _advancing(

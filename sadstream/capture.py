@@ -8,9 +8,7 @@ opened, is waited for, with one line a try.
 
 import argparse
 import contextlib
-import ctypes
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -20,9 +18,9 @@ from types import ModuleType
 from typing import Any
 
 from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, Resampler
+from sadstream.child import follow_parent
 from sadstream.errors import SadstreamError, StalledError, UnavailableError
 
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 ABSENT = "absent: "  # opens the line of a try that found no device
 LOST = "lost: "  # and of one that could not open it
 LOOK_S = 4.0  # between two looks at all devices: each takes 45 ms of processor time, a try of a known one 2 ms
@@ -235,9 +233,7 @@ def main() -> int:
     parser.add_argument("--device", default=None, help="part of the device's name, in any case")
     parser.add_argument("--wait", type=float, default=None, help="seconds between two tries where there is none")
     options = parser.parse_args()
-    # Without its daemon this process has no reader: the kernel ends it with its parent (kill -9 included).
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the daemon decides
+    follow_parent()
     try:
         capture(options.device, sys.stdout.fileno(), options.wait)
     except BrokenPipeError:

@@ -1,7 +1,6 @@
 """What was measured of a checkpoint over time, in a file beside it: its trade-off of alarms, how voices differ."""
 
 import math
-from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from sadstream.errors import ConfigError, UnavailableError
 from sadstream.header import Record
+from sadstream.whole import read_whole
 
 SUFFIX = ".card.json"
 DEFAULT_FALSE_ALARMS_H = 1.0
@@ -85,7 +85,7 @@ def read_card(checkpoint: Path, model: str) -> Card | None:
     if not path.exists():
         path = card_path(checkpoint.resolve())
     try:
-        card = Card.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+        card = Card.model_validate_json(read_whole(path))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:

@@ -2,7 +2,6 @@
 
 import math
 import re
-from codecs import BOM_UTF8
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -69,7 +68,7 @@ def read_enrolled(folder: Path, name: str, encoder: str) -> Enrolled:
     """A person of this name; ConfigError where there is none, UnavailableError for a file that is none."""
     path = folder / f"{name}.json"
     try:
-        person = Enrolled.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+        person = Enrolled.model_validate_json(whole.read_whole(path))
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"voice.only: {path}: no such file; run `sadstream enroll {name}`") from None
     except PermissionError as error:

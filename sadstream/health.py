@@ -89,6 +89,11 @@ class SignalHealth:
             self.reason = self._unless("clipped")
 
 
+def offset_of(share: float) -> str:
+    """How an offset of this share of full scale is said."""
+    return f"a constant offset of {100 * share:+.1f} % of full scale"
+
+
 class DcOffset:
     """Frames in, the constant offset that they stand on out, as a share of full scale: 0 where there is none."""
 
@@ -177,7 +182,5 @@ class SignalRecord:
         stretch.end_s = self._end_s + min(0.0, seconds)
 
     def _sentence(self, kind: str, stretch: _Stretch) -> str:
-        what = KINDS[kind]
-        if kind == "offset":
-            what = f"{what} of {100 * self._share:+.1f} % of full scale, which is taken out"
+        what = KINDS[kind] if kind != "offset" else f"{offset_of(self._share)}, which is taken out"
         return f"{what}: from {stretch.start_s:.1f} to {stretch.end_s:.1f} s, {stretch.seconds:.1f} s in all"

@@ -17,6 +17,7 @@ NOISIER_DB = 10.0  # than the best channel's pauses
 RETURN_FRAMES = 34  # of one second in which nothing spoke against a channel, before it is heard again
 DECAY_DB = 0.12  # a frame, of what was loud (4 dB a second) and of what was quiet
 UNKNOWN_DB = 3.0  # more or less than this is no difference between two channels
+LEFT_OUT = "left out of the mix (dead, opposed or only noise)"  # how it is said
 
 
 class Mixer:

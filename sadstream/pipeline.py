@@ -22,7 +22,7 @@ from sadstream.audio import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.errors import SadstreamError
 from sadstream.events import Score
-from sadstream.health import DcOffset, SignalHealth, SignalRecord
+from sadstream.health import DcOffset, SignalHealth, SignalRecord, offset_of
 from sadstream.liveness import boottime
 from sadstream.publish import Timing
 from sadstream.reports import (
@@ -271,7 +271,7 @@ class Pipeline:
             return
         share = offset.feed(frame)
         if share and not stood:
-            self._report(Noticed(stream, f"a constant offset of {100 * share:+.1f} % of full scale: it is taken out"))
+            self._report(Noticed(stream, f"{offset_of(share)}: it is taken out"))
         elif stood and not share:
             self._report(Noticed(stream, "the constant offset is gone"))
 

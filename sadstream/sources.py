@@ -16,6 +16,7 @@ from sadstream.container import FRAMES_BYTES, HEAD_BYTES, may_be_frames, sniffed
 from sadstream.decoder import Sound
 from sadstream.errors import DataError, MissingFileError
 from sadstream.events import Reason, State
+from sadstream.mixer import LEFT_OUT
 from sadstream.unpack import Unpacker
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ def _left_out(channels: frozenset[int]) -> SourceChange:
     if not channels:
         return SourceChange("listening", "none", "all channels are heard")
     named = ", ".join(map(str, sorted(channels)))
-    return SourceChange("listening", "none", f"left out of the mix (dead, opposed or only noise): channel {named}")
+    return SourceChange("listening", "none", f"{LEFT_OUT}: channel {named}")
 
 
 def _integer_bits(sound: Sound, path: Path) -> int:

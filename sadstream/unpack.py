@@ -4,7 +4,6 @@ Run as `python -m sadstream.unpack`. Decoders wait where they read, and some cra
 Whatever goes wrong is one line on standard error and exit code 65.
 """
 
-import ctypes
 import os
 import select
 import signal
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sadstream import container, ffmpeg
+from sadstream.child import follow_parent
 from sadstream.container import BrokenError, Container, Layout, UnreadableError
 from sadstream.decoder import Codec, Sndfile, View, check_format
 from sadstream.errors import DataError
@@ -32,7 +32,6 @@ FOLLOWED = "; what follows is read"
 QUIET_S = 0.5  # what comes after that is another writer's, with a header or without
 AHEAD_BYTES = 1 << 24  # who looks further ahead asks for an end that is not there yet
 STREAMED = (container.WAV, container.AIFF, container.AU, container.W64, container.FLAC)
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 class Tape:
@@ -305,8 +304,7 @@ def write(out: int, rate: int, channels: int, samples: "NDArray[Any]") -> None:
 
 
 def main() -> int:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the daemon decides
+    follow_parent()
     head_fd, name = int(sys.argv[1]), sys.argv[2]
     head = b""
     while more := os.read(head_fd, READ_BYTES):

@@ -1,6 +1,5 @@
 """What `sadstream calibrate` knows of a voice: a few numbers in a file of the user's own."""
 
-from codecs import BOM_UTF8
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -33,7 +32,7 @@ def default_path() -> Path:
 def read_voice(path: Path) -> Voice | None:
     """The voice in a file, None where there is none; UnavailableError for a file that is none, PermissionError."""
     try:
-        return Voice.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+        return Voice.model_validate_json(whole.read_whole(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:

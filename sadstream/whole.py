@@ -3,6 +3,7 @@
 import os
 import secrets
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from sadstream.errors import BusyError, UnavailableError, UsageError
 
 MARK_BYTES = 16_384  # of a file, in which its mark stands
 PROBE_BYTES = 4096  # a page: a full disk has no room for it
+
+
+def read_whole(path: Path) -> bytes:
+    """What a file of text holds, without the mark (BOM) that some editors put before it; OSError."""
+    return path.read_bytes().removeprefix(BOM_UTF8)
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:

@@ -27,7 +27,7 @@ def _figure(columns: int, rows: int = 1, width: float = 4.0, height: float = 3.2
 
 def _png(figure: "Figure") -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110, metadata={"Software": "sadstream-train"})
+    figure.savefig(file, format="png", dpi=110, metadata={"Software": "training of sadstream"})
     return file.getvalue()
 
 

@@ -21,7 +21,7 @@ from train.statistics import against, sad_figures
 from train.tables import Scored, markdown, percent
 
 MARK = b"Sadness in "  # the title of each, near its start
-FIGURE = b"sadstream-train"  # figures.py writes it into each
+FIGURE = b"tEXtSoftware\0training of sadstream"  # figures.py writes it into each
 THESIS_ENCODERS = ("BERT", "no text")
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #222; }

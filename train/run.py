@@ -1,6 +1,5 @@
 """A run's folder: what was asked, where it comes from, how it went, what it predicts."""
 
-from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 
 from sadstream.errors import ConfigError, DataError, MissingFileError
 from sadstream.header import Record
+from sadstream.whole import read_whole
 from train import predictions
 from train.config import RunConfig
 from train.counts import partial_note, require_whole
@@ -99,7 +99,7 @@ class Run:
     def _read(self, name: str, kind: type[R]) -> R:
         path = self.folder / name
         try:
-            return kind.model_validate_json(path.read_bytes().removeprefix(BOM_UTF8))
+            return kind.model_validate_json(read_whole(path))
         except FileNotFoundError:
             raise MissingFileError(f"{path}: not there; a run is made by: sadstream-train fit") from None
         except ValidationError as error:

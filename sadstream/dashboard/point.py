@@ -1,6 +1,5 @@
 """The operating point: how many false alarms are put up with, what is caught for it, and what else could be had."""
 
-from codecs import BOM_UTF8
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from sadstream.card import DEFAULT_FALSE_ALARMS_H, LEAST_CAUGHT, Card, Offset, c
 from sadstream.config import Config
 from sadstream.errors import ConfigError, UnavailableError
 from sadstream.plan import checkpoint_path
+from sadstream.whole import read_whole
 
 OFFSETS: tuple[Offset, ...] = ("off", "running", "calibrated")
 
@@ -62,7 +62,7 @@ def trade_off(config: Config) -> TradeOff | None:
 
 def _card(checkpoint: Path) -> Card | None:
     try:
-        return Card.model_validate_json(card_path(checkpoint).read_bytes().removeprefix(BOM_UTF8))
+        return Card.model_validate_json(read_whole(card_path(checkpoint)))
     except (OSError, ValueError, ConfigError, UnavailableError):
         return None
 

@@ -40,7 +40,6 @@ def bootstrap(suite: str, tree: Path) -> str | None:
         return None
     subprocess.run(["rm", "-rf", "--one-file-system", str(tree)], check=True)
     script = [suite] if Path(f"/usr/share/debootstrap/scripts/{suite}").exists() else [suite, "sid"]
-    mirror = "http://deb.debian.org/debian"
     command = [
         *limited(FETCH_S),
         "debootstrap",
@@ -48,7 +47,7 @@ def bootstrap(suite: str, tree: Path) -> str | None:
         f"--include={','.join(PACKAGES)}",
         script[0],
         str(tree),
-        mirror,
+        "",  # the mirror that it knows
     ]
     done = subprocess.run([*command, *script[1:]], capture_output=True, text=True, check=False)
     if done.returncode == 0:
