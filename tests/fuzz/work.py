@@ -129,7 +129,9 @@ def _reset_peak_mb() -> float:
 
 
 def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss: it is never reset, and begins at the peak of whoever started us.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split(maxsplit=1)[0]) / 1024
 
 
 def _bound(base_mb: float) -> None:
