@@ -8,7 +8,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-systemd test-slow soak fuzz bench bench-wire bench-views bench-dashboard eval bench-train screenshots check setup system models clean
+.PHONY: demo test test-systemd test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard eval bench-train screenshots check setup system models clean
 
 demo: setup models
 	$(BIN)/sadstream demo
@@ -34,6 +34,11 @@ soak: setup system models
 CASES ?= 100000
 fuzz: setup
 	PYTHONPATH=tests $(BIN)/python -P -m fuzz --cases $(CASES) --seed '$(SEED)' --target '$(TARGET)' $(if $(CASE),--case $(CASE))
+
+# Recordings, pipes and paths as the world leaves them: the table in docs/reliability.md. Six minutes on two idle cores.
+inputs: setup models
+	$(BIN)/python -m pip install --quiet --editable '.[av]'
+	$(BIN)/python bench/inputs.py --write
 
 # Needs speech with known words: DATA=DIR with english/ and speech/, each with a manifest.csv (path, corpus, speaker,
 # transcript) and its recordings. An hour and a half on two cores that have nothing else to do.

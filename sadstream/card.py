@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from sadstream.errors import ConfigError, UnavailableError
 from sadstream.header import Record
-from sadstream.whole import read_whole
+from sadstream.whole import read_whole, reason
 
 SUFFIX = ".card.json"
 DEFAULT_FALSE_ALARMS_H = 1.0
@@ -89,7 +89,7 @@ def read_card(checkpoint: Path, model: str) -> Card | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        raise UnavailableError(f"{path}: not a checkpoint's card ({type(error).__name__}); make it again") from None
+        raise UnavailableError(f"{path}: not a checkpoint's card ({reason(error)}); make it again") from None
     if card.model != model:
         raise UnavailableError(
             f"{path}: measured for checkpoint {card.model}, found {model}; make it with: sadstream-train days"

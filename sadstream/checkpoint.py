@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from sadstream.errors import UnavailableError
 from sadstream.header import FORMAT, Header
-from sadstream.whole import write_whole
+from sadstream.whole import contents, write_whole
 
 if TYPE_CHECKING:
     from sadstream.model import Fusion
@@ -82,15 +82,11 @@ def load(path: Path) -> Checkpoint:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)  # /dev/zero, or a film, is not read to its end
+        return contents(path, MAX_BYTES)[0]
     except OSError as error:
         raise UnavailableError(
             f"{path}: no checkpoint ({error.strerror}): expected a file made by `sadstream-train export`"
         ) from None
-    if len(content) > MAX_BYTES:
-        raise UnavailableError(f"{path}: not a sadstream checkpoint: more than {MAX_BYTES} bytes")
-    return content
 
 
 def _parse(path: Path, content: bytes) -> Header:

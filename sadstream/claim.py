@@ -7,7 +7,7 @@ import socket
 import stat
 from pathlib import Path
 
-from sadstream.errors import BusyError, ConfigError
+from sadstream.errors import BusyError, UnavailableError
 
 BESIDE = ("", ".replay", ".control")  # what a daemon binds for one endpoint
 LOCK = ".lock"
@@ -15,7 +15,7 @@ CONNECT_S = 1.0
 
 
 def claim(path: str) -> int:
-    """The lock beside a socket's path, ours until it is closed; BusyError for what is not ours, ConfigError.
+    """The lock beside a socket's path, ours until it is closed; BusyError for what is not ours, UnavailableError.
 
     ZeroMQ itself replaces whatever lies there. Ours is a socket of this user's beside an empty lock file of this
     user's, which every daemon makes before its first socket and leaves behind.
@@ -43,7 +43,7 @@ def expect_free(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be bound: {error.strerror}; choose --publish") from None
+        raise UnavailableError(f"{path}: cannot be bound: {error.strerror}; choose --publish") from None
     if not stat.S_ISSOCK(found.st_mode):
         raise _taken(path, f"there already, {_kind(found.st_mode)}")
     if found.st_uid != os.geteuid():
@@ -79,7 +79,7 @@ def _locked(path: str, lock: Path) -> int:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise _taken(lock, "there already, no lock of ours") from None
-        raise ConfigError(
+        raise UnavailableError(
             f"ipc://{path}: cannot be bound: {error.strerror}; make its folder or choose --publish"
         ) from None
     found = os.fstat(held)

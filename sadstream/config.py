@@ -2,7 +2,6 @@
 
 import codecs
 import difflib
-import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from sadstream.boundary import at_home
 from sadstream.errors import ConfigError, MissingFileError
 from sadstream.events import DEFAULT_ENDPOINT
 from sadstream.keys import NEEDS_KEYS, has_credentials
+from sadstream.whole import contents
 
 LONGEST_BYTES = 1_000_000  # of a file of settings; every key with a comment is a hundredth of it
 LONGEST_SHOWN = 80
@@ -255,13 +255,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     """A file's text, with or without a byte-order mark; ValueError says why it can be no configuration."""
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):  # a pipe would be read once, and SIGHUP reads again
-        raise ValueError("expected a file, found " + ("a folder" if stat.S_ISDIR(mode) else "a pipe or a socket"))
-    with path.open("rb") as file:
-        content = file.read(LONGEST_BYTES + 1)  # /dev/zero has no end
-    if len(content) > LONGEST_BYTES:
-        raise ValueError(f"more than {LONGEST_BYTES} bytes")
+    content, _ = contents(path, LONGEST_BYTES)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
         raise ValueError("expected UTF-8, found UTF-16; save it again as UTF-8")
     try:

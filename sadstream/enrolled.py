@@ -77,7 +77,7 @@ def read_enrolled(folder: Path, name: str, encoder: str) -> Enrolled:
         ) from None
     except (OSError, ValidationError) as error:
         raise UnavailableError(
-            f"{path}: not an enrolled voice ({type(error).__name__}); run `sadstream enroll {name}` again"
+            f"{path}: not an enrolled voice ({whole.reason(error)}); run `sadstream enroll {name}` again"
         ) from None
     if person.encoder != encoder:
         raise ConfigError(
@@ -94,11 +94,13 @@ def expect_place(folder: Path, name: str, force: bool) -> None:
 
 
 def write_enrolled(folder: Path, person: Enrolled) -> Path:
-    """Write the file whole or not at all, for its owner alone; ConfigError where it cannot be."""
+    """Write the file whole or not at all, for its owner alone; UnavailableError where it cannot be."""
     path = folder / f"{person.name}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         whole.write_whole(path, f"{person.model_dump_json(indent=2)}\n".encode(), mode=0o600)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another folder with --out") from None
+        raise UnavailableError(
+            f"{path}: cannot be written: {error.strerror}; choose another folder with --out"
+        ) from None
     return path

@@ -2,12 +2,12 @@
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sadstream.errors import ConfigError, MissingFileError, UnavailableError, UsageError
+from sadstream.errors import BusyError, ConfigError, MissingFileError, UnavailableError, UsageError
+from sadstream.whole import contents
 
 # Z85: 40 printable letters for 32 bytes. No key begins with # or $, whose worth is beyond 2^32.
 KEY = re.compile(r"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
@@ -75,9 +75,11 @@ def new_key(path: Path) -> str:
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise UsageError(f"{path}: there already; a key is not replaced, name another file") from None
+        raise BusyError(f"{path}: there already; a key is not replaced, name another file") from None
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}; name a file in a folder of yours") from None
+        raise UnavailableError(
+            f"{path}: cannot be written: {error.strerror}; name a file in a folder of yours"
+        ) from None
     try:
         with os.fdopen(file, "wb") as out:
             out.write(secret + b"\n")
@@ -105,7 +107,9 @@ def allow(path: Path, key: str, name: str) -> bool:
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+        raise UnavailableError(
+            f"{path}: cannot be written: {error.strerror}; name a file in a folder of yours"
+        ) from None
     with os.fdopen(file, "wb") as out:
         before = os.fstat(file).st_size
         line = ("\n" if _ends_within_a_line(path) else "") + f"{key} {name}".rstrip() + "\n"
@@ -119,20 +123,19 @@ def allow(path: Path, key: str, name: str) -> bool:
 
 
 def _ends_within_a_line(path: Path) -> bool:
-    content = path.read_bytes()
+    content, _ = contents(path)
     return bool(content) and not content.endswith(b"\n")
 
 
 def read_secret(path: Path) -> bytes:
     """The secret key in a file; ConfigError if others can read it or it is no key (its content is never repeated)."""
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read(4096).strip()
+        content, mode = contents(path)
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such key; `sadstream keys new {path}` makes one") from None
     except OSError as error:
         raise ConfigError(f"{path}: secret key cannot be read: {error.strerror}") from None
+    text = content.decode("utf-8-sig", errors="replace").strip()
     # systemd gives a credential to a service's user by an access list, whose mask shows as the group's bit.
     forbidden = 0o037 if credential(path.name) == path else 0o077
     if mode & forbidden:
@@ -145,8 +148,7 @@ def read_secret(path: Path) -> bytes:
 def read_allowed(path: Path) -> list[str]:
     """The public keys in an allow-list: one a line, then a name; ConfigError names the first bad line."""
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        content, mode = contents(path)
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such allow-list; `sadstream keys allow KEY --to {path}`") from None
     except OSError as error:
@@ -154,7 +156,7 @@ def read_allowed(path: Path) -> list[str]:
     if mode & 0o022 and credential(path.name) != path:
         raise ConfigError(f"{path}: mode {mode:04o} lets others add keys; chmod 644 {path}")
     keys = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), 1):
         if not line.strip() or line.startswith(COMMENT):
             continue
         key = line.split(maxsplit=1)[0]

@@ -10,6 +10,7 @@ from sadstream.config import Config
 from sadstream.errors import ConfigError, UnavailableError
 from sadstream.mood import MoodPlan, plan
 from sadstream.voice import Voice, default_path, read_voice
+from sadstream.whole import contents
 
 log = logging.getLogger("sadstream")
 
@@ -26,7 +27,7 @@ def read_plan(config: Config) -> MoodPlan:
     """The plan of a configuration, before any model loads; ConfigError for what was asked for and cannot be kept."""
     path = checkpoint_path(config)
     try:
-        model = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        model = hashlib.sha256(contents(path, checkpoint.MAX_BYTES)[0]).hexdigest()[:12]
     except OSError as error:
         raise UnavailableError(f"{path}: no checkpoint ({error.strerror})") from None
     card = _card(path, model, needed=bool(config.episode.false_alarms_h))

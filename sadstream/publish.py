@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sadstream.address import beside, check, is_local
 from sadstream.claim import claim
 from sadstream.door import Door
-from sadstream.errors import BusyError, ConfigError, SadstreamError
+from sadstream.errors import BusyError, ConfigError, SadstreamError, UnavailableError
 from sadstream.events import E, Episode, Latency, Reason, Score, State, Status, to_wire, topic
 from sadstream.keys import NEEDS_KEYS, ServerKeys, server_keys
 from sadstream.replay import Memory
@@ -232,7 +232,7 @@ class Publisher:
         except zmq.ZMQError as error:
             if error.errno == zmq.EADDRINUSE:
                 raise BusyError(f"{endpoint}: in use by another program; stop it or choose --publish") from None
-            raise ConfigError(f"{endpoint}: cannot be bound: {error.strerror}; choose --publish") from None
+            raise UnavailableError(f"{endpoint}: cannot be bound: {error.strerror}; choose --publish") from None
         return socket
 
     def _bound_replay(self) -> Any:
@@ -241,7 +241,7 @@ class Publisher:
         automatic = self._replay_wanted == "auto"
         try:
             socket = self._bound(self._zmq.ROUTER, beside(self.endpoint) if automatic else self._replay_wanted)
-        except (BusyError, ConfigError) as error:
+        except (BusyError, UnavailableError) as error:
             if not automatic:
                 raise
             log.warning("no replay: %s", error)

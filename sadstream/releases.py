@@ -6,7 +6,7 @@ from pathlib import Path
 from sadstream import checkpoint
 from sadstream.card import card_path, read_card
 from sadstream.errors import BusyError, UsageError
-from sadstream.whole import expect_folder
+from sadstream.whole import contents, expect_folder
 
 CURRENT = "current.safetensors"
 PREVIOUS = "previous.safetensors"
@@ -23,7 +23,7 @@ def upgrade(folder: Path, path: Path) -> str:
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     kept = folder / f"{sha}.safetensors"
     if not kept.exists():
-        part = _written(path.read_bytes(), kept)
+        part = _written(contents(path, checkpoint.MAX_BYTES)[0], kept)
         checkpoint.load(part)  # the copy, not the hope
         part.replace(kept)
     if card is not None:  # without it the service would say nothing of episodes

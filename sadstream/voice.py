@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from sadstream import whole
-from sadstream.errors import ConfigError, UnavailableError
+from sadstream.errors import UnavailableError
 from sadstream.header import Record
 
 
@@ -39,7 +39,7 @@ def read_voice(path: Path) -> Voice | None:
         raise
     except (OSError, ValidationError) as error:
         raise UnavailableError(
-            f"{path}: not a calibrated voice ({type(error).__name__}); run `sadstream calibrate` again"
+            f"{path}: not a calibrated voice ({whole.reason(error)}); run `sadstream calibrate` again"
         ) from None
 
 
@@ -50,9 +50,11 @@ def expect_place(path: Path, reads: Iterable[Path | None], force: bool) -> None:
 
 
 def write_voice(path: Path, voice: Voice) -> None:
-    """Write the file whole or not at all, for its owner alone; ConfigError where it cannot be."""
+    """Write the file whole or not at all, for its owner alone; UnavailableError where it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         whole.write_whole(path, f"{voice.model_dump_json(indent=2)}\n".encode(), mode=0o600)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}; choose another place with --out") from None
+        raise UnavailableError(
+            f"{path}: cannot be written: {error.strerror}; choose another place with --out"
+        ) from None

@@ -1,5 +1,6 @@
 """Files written whole or not at all, and never over what is somebody else's."""
 
+import errno
 import os
 import secrets
 import stat
@@ -10,12 +11,37 @@ from pathlib import Path
 from sadstream.errors import BusyError, UnavailableError, UsageError
 
 MARK_BYTES = 16_384  # of a file, in which its mark stands
+SMALL_BYTES = 1 << 24  # of a file of settings, keys or measurements: a hundred times what any of ours has
 PROBE_BYTES = 4096  # a page: a full disk has no room for it
 
 
-def read_whole(path: Path) -> bytes:
-    """What a file of text holds, without the mark (BOM) that some editors put before it; OSError."""
-    return path.read_bytes().removeprefix(BOM_UTF8)
+def read_whole(path: Path, most: int = SMALL_BYTES) -> bytes:
+    """What a file of text holds, without the mark (BOM) that some editors put before it; OSError as `contents`."""
+    return contents(path, most)[0].removeprefix(BOM_UTF8)
+
+
+def contents(path: Path, most: int = SMALL_BYTES) -> tuple[bytes, int]:
+    """What a file holds and its permissions; OSError for what is no file, has no end or more than `most` bytes.
+
+    A pipe would be waited for, and could not be read again; a device is read as far as it goes at once.
+    """
+    with open(path, "rb", opener=_at_once) as opened:
+        mode = os.fstat(opened.fileno()).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+            raise OSError(errno.EINVAL, "expected a file, found a pipe", str(path))
+        content = opened.read(most + 1) or b""  # a device that has nothing yet gives None
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))
+    return content, stat.S_IMODE(mode)
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read or was none, in few words."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)  # a pipe without a writer would wait
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:

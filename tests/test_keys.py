@@ -38,7 +38,7 @@ def test_a_key_is_never_replaced(key: Path) -> None:
     before = key.read_bytes()
     done = run("keys", "new", str(key))
 
-    assert done.returncode == 2
+    assert done.returncode == 73
     assert len(done.stderr.splitlines()) == 1
     assert key.read_bytes() == before
 

@@ -13,6 +13,7 @@ from sadstream.decoder import Sndfile, Sound
 from sadstream.errors import DataError, MissingFileError
 from sadstream.highpass import above
 from sadstream.segment import Segment, Segmenter
+from train.files import table_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +46,7 @@ def read_clips(folder: Path) -> list[Clip]:
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
         raise MissingFileError(f"{manifest}: no such file: expected a folder of recordings with a manifest.csv")
-    with manifest.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(table_text(manifest)))
     clips = [_clip(folder, row, f"{manifest}: line {line}") for line, row in enumerate(rows, start=2)]
     if not clips:
         raise DataError(f"{manifest}: no clips: expected one a line under a header")

@@ -1,11 +1,19 @@
 """Files written whole or not at all."""
 
 import errno
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from sadstream import whole
 from sadstream.errors import DataError, UnavailableError
+
+TABLE_BYTES = 1 << 30  # of a corpus's table
+
+
+def table_text(path: Path, errors: str = "strict") -> io.StringIO:
+    """A table's text for `csv`, with its line ends; OSError for what is no file or has no end, UnicodeDecodeError."""
+    return io.StringIO(whole.read_whole(path, TABLE_BYTES).decode(errors=errors), newline="")
 
 
 def write_whole(path: Path, content: bytes) -> None:

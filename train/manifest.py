@@ -8,7 +8,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from sadstream.errors import DataError, MissingFileError
-from train.files import write_whole
+from sadstream.whole import contents
+from train.files import TABLE_BYTES, write_whole
 
 SPLITS = ("train", "validation", "test")
 NAME = "manifest.csv"
@@ -75,7 +76,7 @@ def read(path: Path) -> Manifest:
     """The manifest in a file, or in the folder that holds it."""
     path = path / NAME if path.is_dir() else path
     try:
-        return parse(path.read_bytes(), str(path))
+        return parse(contents(path, TABLE_BYTES)[0], str(path))
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no manifest; `sadstream-train prepare` makes one") from None
     except OSError as error:

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from sadstream.errors import DataError
-from train.files import expect_files
+from train.files import expect_files, table_text
 from train.manifest import Utterance
 from train.reading import Reading, length_s, sound_problem
 
@@ -14,8 +14,7 @@ LABELS = frozenset({"neutral", "sadness", "anger", "happiness", "fear", "surpris
 def read(root: Path) -> Reading:
     """Every clip that data.tsv lists; the last speaker is for test, the two before for validation."""
     expect_files(root, "nEMO (samples/ and data.tsv)", ("data.tsv",))
-    with (root / "data.tsv").open(encoding="utf-8-sig", newline="") as file:
-        lines = list(csv.DictReader(file, delimiter="\t"))
+    lines = list(csv.DictReader(table_text(root / "data.tsv"), delimiter="\t"))
     speakers = sorted({line.get("speaker_id") or "" for line in lines})
     rows, problems = [], []
     for number, line in enumerate(lines, start=2):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, SILENCE_DBFS
 from train.clips import Clip, read_audio
+from train.files import table_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +32,7 @@ class Noise:
 
 def recorded(folder: Path) -> list[Noise]:
     """The sounds of a folder with a manifest.csv."""
-    with (folder / "manifest.csv").open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(table_text(folder / "manifest.csv")))
     return [Noise(row["class"], row["human_voice"] == "1", read_audio(folder / row["path"])) for row in rows]
 
 

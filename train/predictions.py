@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.errors import DataError, MissingFileError
-from train.files import write_whole
+from train.files import table_text, write_whole
 from train.guards import check_predictions
 from train.manifest import Utterance
 
@@ -49,8 +49,7 @@ def read(path: Path, split: str, rows: Sequence[Utterance] | None = None) -> Pre
     import numpy as np
 
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in csv.DictReader(file) if line["split"] == split]
+        lines = [line for line in csv.DictReader(table_text(path)) if line["split"] == split]
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no predictions; make them with: sadstream-train evaluate") from None
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:

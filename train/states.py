@@ -18,7 +18,7 @@ from sadstream.segment import Segment
 from sadstream.whisper import Whisper
 from train.augment import AugmentConfig, augmented
 from train.clips import Clip, by_speaker, read_audio, segments_of
-from train.files import write_whole
+from train.files import table_text, write_whole
 from train.progress import progress
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Heard:
 
 def read_noises(folder: Path) -> "list[NDArray[np.float32]]":
     """The noises of a folder with a manifest.csv that hold no human voice."""
-    with (folder / "manifest.csv").open(encoding="utf-8-sig", newline="") as file:
-        return [read_audio(folder / row["path"]) for row in csv.DictReader(file) if row["human_voice"] == "0"]
+    rows = csv.DictReader(table_text(folder / "manifest.csv"))
+    return [read_audio(folder / row["path"]) for row in rows if row["human_voice"] == "0"]
 
 
 class StateCache:

@@ -2,12 +2,15 @@
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sadstream.errors import DataError, MissingFileError
+from sadstream.whole import contents
+from train.files import TABLE_BYTES
 from train.folds import dealt
 from train.guards import check_splits
 from train.manifest import SPLITS, Utterance
@@ -80,7 +83,7 @@ def read(path: Path) -> Reading:
 def read_table(path: Path) -> Table:
     """A CSV file as people have it: commas, semicolons or tabs, any line ends, UTF-8, UTF-16 or Latin-1."""
     try:
-        content = path.read_bytes()
+        content, _ = contents(path, TABLE_BYTES)
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such file: expected a CSV file with {EXPECTED}") from None
     except (OSError, ValueError) as error:
@@ -165,7 +168,8 @@ def _utterance(file: Path, cells: Cells, number: int) -> Utterance | str:
     transcript = "" if cells.get("transcript", "").lower() in NOTHING else cells.get("transcript", "")
     if recording is None and not transcript:
         return "neither a recording nor a transcript"
-    if recording is not None and (trouble := sound_problem(recording, _seconds(cells.get("duration_s", "")))):
+    trouble = _sound_problem(recording, cells.get("duration_s", ""))
+    if trouble:
         return trouble
     return Utterance(
         utterance=cells.get("utterance") or f"{file.stem}_{number:06d}",
@@ -184,6 +188,13 @@ def _utterance(file: Path, cells: Cells, number: int) -> Utterance | str:
     )
 
 
+def _sound_problem(recording: Path | None, written: str) -> str | None:
+    duration_s = _seconds(written)
+    if duration_s is None:
+        return f"duration_s = {written[:SHOWN]!r}: expected seconds, or nothing"
+    return None if recording is None else sound_problem(recording, duration_s)
+
+
 def recording_at(folder: Path, written: str) -> Path:
     """The recording that a cell names: `~` is the home, a relative path starts at the table, `\\` will do for `/`."""
     try:
@@ -194,11 +205,15 @@ def recording_at(folder: Path, written: str) -> Path:
         return folder / written
 
 
-def _seconds(written: str) -> float:
-    try:
-        return max(0.0, float(written))
-    except ValueError:
+def _seconds(written: str) -> float | None:
+    """Seconds that are written down, 0 where nothing is; None for what is no length."""
+    if not written or written.lower() in NOTHING:
         return 0.0
+    try:
+        seconds = float(written.replace(",", "."))
+    except ValueError:
+        return None
+    return seconds if 0.0 <= seconds < math.inf else None
 
 
 def _one_name_each(rows: Sequence[Utterance]) -> tuple[list[Utterance], list[str]]:

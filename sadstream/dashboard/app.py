@@ -145,7 +145,7 @@ async def _heat(request: Request) -> Response:
     asked = request.query_params
     kind: Kind = "day" if asked.get("kind") == "day" else "week"
     try:
-        day, zone = date.fromisoformat(asked.get("day", "")), zone_of(asked.get("zone", "UTC"))
+        day, zone = date.fromisoformat(asked.get("day", "")), zone_of(asked.get("zone", ""))
         found = await run_in_threadpool(heat, table, kind, day, zone)
     except (SadstreamError, ValueError, OverflowError) as error:
         raise HTTPException(400, str(error)) from None

@@ -38,16 +38,18 @@ class Heat:
     rows: list[list[Cell]]
 
 
-def zone_of(name: str) -> ZoneInfo:
-    """A time zone by its name; UsageError for one that this machine does not know."""
+def zone_of(name: str) -> ZoneInfo | None:
+    """A time zone by its name, none for this machine's own; UsageError for one that this machine does not know."""
+    if not name:
+        return None
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(f"zone {name!r}: expected a name of the time zone database, such as Europe/Paris") from None
 
 
-def heat(table: Table, kind: Kind, day: date, zone: ZoneInfo) -> Heat:
-    """The heat map of the week, or of the day, in which a day lies."""
+def heat(table: Table, kind: Kind, day: date, zone: ZoneInfo | None) -> Heat:
+    """The heat map of the week, or of the day, in which a day lies; without a zone in this machine's time."""
     if kind == "week":
         day -= timedelta(days=day.weekday())
         starts = [_at(day + timedelta(days=row), 60 * hour, zone) for row in range(7) for hour in range(HOURS)]
@@ -62,7 +64,7 @@ def heat(table: Table, kind: Kind, day: date, zone: ZoneInfo) -> Heat:
         rows = [cells[at : at + HOURS] for at in range(0, len(cells), HOURS)]
     else:
         rows = [cells[at::SLICES] for at in range(SLICES)]
-    return Heat(kind, day.isoformat(), zone.key, rows)
+    return Heat(kind, day.isoformat(), "local" if zone is None else zone.key, rows)
 
 
 def _rising(moments: list[float]) -> list[float]:
@@ -70,7 +72,7 @@ def _rising(moments: list[float]) -> list[float]:
     return list(accumulate(reversed(moments), min))[::-1]
 
 
-def _at(day: date, minutes: int, zone: ZoneInfo) -> float:
+def _at(day: date, minutes: int, zone: ZoneInfo | None) -> float:
     """That minute of a day's clock as Unix seconds; where the clock shows it twice, the first time."""
     clock = datetime.combine(day, time(minutes // 60, minutes % 60), zone)
     return clock.astimezone(UTC).timestamp()

@@ -2,15 +2,14 @@
 
 import hmac
 import ipaddress
-import os
 import re
 import ssl
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from sadstream import address
 from sadstream.errors import ConfigError, MissingFileError, UsageError
+from sadstream.whole import contents
 
 DEFAULT_PORT = 8750
 LEAST_TOKEN = 22  # letters: 128 bits in base 64
@@ -105,21 +104,23 @@ def same(one: str, other: str) -> bool:
 
 def _private(path: Path, what: str) -> str:
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read(65_536)
+        content, mode = contents(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such {what}; expected a file of yours, mode 600") from None
     except OSError as error:
         raise ConfigError(f"{path}: {what} cannot be read: {error.strerror}") from None
     if mode & 0o077:
         raise ConfigError(f"{path}: mode {mode:04o} lets others read the {what}; chmod 600 {path}")
-    return text
+    return content.decode("utf-8-sig", errors="replace")
 
 
 def _check_pair(certificate: Path, private_key: Path) -> None:
     if not certificate.exists():
         raise MissingFileError(f"{certificate}: no such certificate")
+    try:
+        contents(certificate)  # OpenSSL reads a device without an end to it
+    except OSError as error:
+        raise ConfigError(f"{certificate}: certificate cannot be read: {error.strerror}") from None
     _private(private_key, "TLS key")
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, private_key, password=b"")
