@@ -128,6 +128,8 @@ def read(path: Path, since_s: float, until_s: float, stream: str | None = None) 
     """
     if not path.exists():
         raise MissingFileError(f"{path}: no such journal; `[journal] path` makes the daemon write one")
+    if path.is_fifo():
+        raise DataError(f"{path}: a pipe: expected a journal; name the file that the daemon writes")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             rows = connection.execute(

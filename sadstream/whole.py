@@ -29,6 +29,7 @@ def contents(path: Path, most: int = SMALL_BYTES) -> tuple[bytes, int]:
         mode = os.fstat(opened.fileno()).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
             raise OSError(errno.EINVAL, "expected a file, found a pipe", str(path))
+        most = min(most, SMALL_BYTES) if stat.S_ISCHR(mode) else most
         content = opened.read(most + 1) or b""  # a device that has nothing yet gives None
     if len(content) > most:
         raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))

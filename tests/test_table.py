@@ -162,6 +162,8 @@ def test_what_was_guessed_is_said(folder: Path) -> None:
         ({"sad": "2"}, "sad = '2': expected 0 or 1"),
         ({"sad": ""}, "neither sad (0 or 1) nor a label"),
         ({"speaker": ""}, "no speaker"),
+        ({"duration_s": "long"}, "duration_s = 'long': expected seconds, or nothing"),
+        ({"duration_s": "-1"}, "duration_s = '-1': expected seconds, or nothing"),
         ({"path": ""}, "neither a recording nor a transcript"),
         ({"path": "Ann1.wav"}, "Ann1.wav stands in line 2 already"),
         ({"duration_s": "4.0"}, "holds 0.50 s of the 4.00 s that are written down for it"),

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 from daemon import run
 
+from sadstream import checkpoint, config, journal, keys, voice
+from sadstream.dashboard.options import read_token
+from sadstream.dashboard.past import Past
 from sadstream.errors import BusyError, ConfigError, SadstreamError, UnavailableError, UsageError
 from sadstream.journal import check_path
 from sadstream.watch.marks import Marks
 from sadstream.whole import PROBE_BYTES, expect_folder, expect_place, write_whole
+from train import manifest, predictions, table
 
 MARK = b"made by a test"
 
@@ -143,6 +147,51 @@ def test_a_long_name_that_fits_is_one(tmp_path: Path) -> None:
     write_whole(path, b"x")
 
     assert [found.name for found in tmp_path.iterdir()] == ["x" * 255]
+
+
+def a_pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "endless")
+    return folder / "endless"
+
+
+def a_device(folder: Path) -> Path:
+    (folder / "endless").symlink_to("/dev/zero")
+    return folder / "endless"
+
+
+SMALL: dict[str, Callable[[Path], object]] = {
+    "configuration": config.load,
+    "secret key": keys.read_secret,
+    "allow-list": keys.read_allowed,
+    "token": read_token,
+    "voice": voice.read_voice,
+    "checkpoint": checkpoint.read_header,
+    "journal": lambda path: list(journal.read(path, 0.0, 1e10)),
+    "page's journal": lambda path: Past(path).table(),
+    "manifest": manifest.read,
+    "table": table.read_table,
+    "predictions": lambda path: predictions.read(path, "test"),
+}
+
+
+@pytest.mark.parametrize("make", [a_pipe, a_device])
+@pytest.mark.parametrize("read", SMALL.values(), ids=SMALL)
+def test_a_small_file_without_an_end_is_one_line(
+    tmp_path: Path, read: Callable[[Path], object], make: Callable[[Path], Path]
+) -> None:
+    with pytest.raises(SadstreamError, match="endless"):
+        read(make(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "words", [["keys", "new"], ["fake", "--publish"], ["watch", "--marks"]], ids=lambda words: words[0]
+)
+def test_a_place_in_no_folder_is_the_same_exit_code_everywhere(words: list[str], tmp_path: Path) -> None:
+    place = f"{'ipc://' if '--publish' in words else ''}{tmp_path}/none/out"
+    done = run(*words, place)
+
+    assert done.returncode == 69, done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 COMMANDS = {

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import stat
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class Past:
             raise MissingFileError(
                 f"{self.path}: no such journal; `[journal] path` makes the daemon write one"
             ) from None
+        if stat.S_ISFIFO(found.st_mode):
+            raise DataError(f"{self.path}: a pipe: expected a journal; name the file that the daemon writes")
         if self._file != (found.st_dev, found.st_ino):
             self._table, self._file = EMPTY, (found.st_dev, found.st_ino)
         try:
