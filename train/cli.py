@@ -277,7 +277,8 @@ def days(
 def gates(
     data: DataOption,
     part: Annotated[
-        list[str] | None, typer.Option(help="noise, speech, language, talk, robustness, voices; or all.")
+        list[str] | None,
+        typer.Option(help="noise, speech, language, talk, robustness, signal, clean, channels, voices; or all."),
     ] = None,
     scale: Annotated[float, typer.Option(min=0.001, max=10.0, help="1: 30 h of non-speech, 2,000 clips.")] = 1.0,
     seed: Annotated[int, SEED] = 0,

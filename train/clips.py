@@ -146,15 +146,18 @@ def read_speech(path: Path) -> "NDArray[np.float32]":
     return above(read_audio(path))
 
 
-def segments_of(samples: "NDArray[np.float32]", seed: int) -> list[Segment]:
-    """What the daemon would score of this clip in a quiet room; the seed is that of the room's noise."""
+def segments_of(samples: "NDArray[np.float32]", seed: int, segmenter: Segmenter | None = None) -> list[Segment]:
+    """What the daemon would score of this clip in a quiet room; the seed is that of the room's noise.
+
+    The daemon's segmenter holds all that it does to sound: high-pass, subtraction of hum, level, detector, cut.
+    """
     import numpy as np
 
     rng = np.random.default_rng(seed)
     trail = np.zeros(int(TRAIL_S * SAMPLE_RATE), np.float32)
     stream = np.concatenate([samples, trail])
     stream = stream + rng.standard_normal(stream.size).astype(np.float32) * np.float32(FLOOR)
-    segmenter, framer = Segmenter(VadConfig(), SegmentConfig()), Framer()
+    segmenter, framer = segmenter or Segmenter(VadConfig(), SegmentConfig()), Framer()
     segments: list[Segment] = []
     for frame in framer.feed(to_pcm(stream), 0.0) + framer.flush(0.0):
         segments += segmenter.feed(frame)

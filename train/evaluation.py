@@ -16,6 +16,7 @@ from sadstream.plan import checkpoint_path
 from sadstream.speaker import NAME, SpeakerEncoder
 from sadstream.whisper import Whisper
 from train.cards import DaysReport, days_report, write_card
+from train.channels import channels_table
 from train.clips import CALM, Clip, by_speaker, read_clips
 from train.days import Day, DaysConfig
 from train.files import write_whole
@@ -24,6 +25,7 @@ from train.noises import Noise, made, mixed, recorded, reversed_babble
 from train.open import OpenConfig, Voice
 from train.progress import progress
 from train.robustness import conditions, robustness_table
+from train.signal import clean_table, disturbances, signal_table
 from train.trust import SECOND, Witness, groups_of, trust_table
 from train.whose import Room, whose_table
 
@@ -32,7 +34,8 @@ CLIPS = 2000
 READ = ("librispeech_test_other", "vctk", "librispeech_train_clean_untranscribed")
 SECOND_LANGUAGE = "speechocean762_adult"
 TALK = ("librispeech_train_clean_untranscribed", "librispeech_test_other", SECOND_LANGUAGE)
-PARTS = ("noise", "speech", "language", "talk", "robustness", "voices")
+PARTS = ("noise", "speech", "language", "talk", "robustness", "signal", "clean", "channels", "voices")
+VOICE_ALONE = ("robustness", "speech", "signal")
 
 
 def simulate(
@@ -71,7 +74,7 @@ def measure(data: Path, part: str, scale: float, seed: int) -> str:
     """One part's table, by its name among PARTS; scale 1 is the long form."""
     if part == "voices":
         return _voices(data, seed)
-    config = parse({"text": {"encoder": "off"}} if part in ("robustness", "speech") else {}, "evaluation")
+    config = parse({"text": {"encoder": "off"}} if part in VOICE_ALONE else {}, "evaluation")
     analyzer = Analyzer(config)
     tables: dict[str, Callable[[], str]] = {
         "noise": lambda: _noise(data, analyzer, scale, seed),
@@ -79,6 +82,9 @@ def measure(data: Path, part: str, scale: float, seed: int) -> str:
         "language": lambda: _language(data, analyzer, scale, seed),
         "talk": lambda: _talk(data, analyzer, scale, seed),
         "robustness": lambda: _robustness(data, analyzer, scale, seed),
+        "signal": lambda: _signal(data, analyzer, scale, seed),
+        "clean": lambda: _clean(data, analyzer, scale, seed),
+        "channels": lambda: _channels(data, analyzer, scale, seed),
     }
     return tables[part]()
 
@@ -144,11 +150,32 @@ def _talk(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
 
 
 def _robustness(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
-    dev = [c for c in read_clips(data / "speech") if c.split == "dev" and (c.sad or c.emotion in CALM)]
-    clips = _drawn(dev, round(CLIPS * scale), seed)
+    clips = _drawn(_dev(data), round(CLIPS * scale), seed)
     noises = [noise.samples for noise in recorded(data / "noise") if not noise.human_voice]
     with progress("robustness", len(clips) * len(conditions()), "clips") as tick:
         return robustness_table(clips, noises, analyzer, seed, tick)
+
+
+def _dev(data: Path) -> list[Clip]:
+    return [c for c in read_clips(data / "speech") if c.split == "dev" and (c.sad or c.emotion in CALM)]
+
+
+def _signal(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
+    clips = _drawn(_dev(data), round(CLIPS * scale), seed)
+    with progress("signal", len(clips) * len(disturbances()), "clips") as tick:
+        return signal_table(clips, analyzer, seed, tick)
+
+
+def _clean(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
+    clips = _drawn([c for c in read_clips(data / "speech") if c.split == "dev"], round(CLIPS * scale), seed)
+    with progress("clean", len(clips), "clips") as tick:
+        return clean_table(clips, analyzer, tick)
+
+
+def _channels(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
+    clips = _drawn([c for c in read_clips(data / "speech") if c.split == "dev"], round(CLIPS * scale), seed)
+    with progress("channels", len(clips), "clips") as tick:
+        return channels_table(clips, analyzer, seed, tick)
 
 
 def _voices(data: Path, seed: int) -> str:
