@@ -71,7 +71,7 @@ class Container:
         for name in ("upper", "scratch", "root"):
             (self._work / name).mkdir(parents=True)
         OPEN.append(self)
-        layers = f"lowerdir={self._base},upperdir={self._work}/upper,workdir={self._work}/scratch"
+        layers = f"lowerdir={self._base},upperdir={self._work}/upper,workdir={self._work}/scratch,volatile"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(self.root)], check=True)
         return self
 
