@@ -17,12 +17,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, Resampler
+from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, Channel, Resampler
 from sadstream.child import follow_parent
 from sadstream.errors import SadstreamError, StalledError, UnavailableError
 
 ABSENT = "absent: "  # opens the line of a try that found no device
 LOST = "lost: "  # and of one that could not open it
+MIXED = "mix: "  # and of what the mix comes to do without: channels from 1, or none
+MOST_CHANNELS = 8  # of a device that says how many it has: a sound server takes 32 and more, whatever it has
 LOOK_S = 4.0  # between two looks at all devices: each takes 45 ms of processor time, a try of a known one 2 ms
 REST_S = 15.0  # the same where it would find nothing new: neither card nor sound server, or the device is known
 SETTLE_S = 3.0  # after a sign of a device or a sound server: a look at each try, until it can be used
@@ -74,6 +76,30 @@ def choose(found: list[Device], part: str | None) -> Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be heard: a device by a part of its name, and one of its channels or the mix."""
+
+    part: str | None = None
+    channel: Channel = "mix"
+    channels: int = 1  # more than 1: how many to open, which a sound server leaves to us
+
+
+def counts(device: Device, wanted: Wanted) -> list[int]:
+    """How many channels to open it with, the best first; UnavailableError where it has too few."""
+    needed = max(wanted.channels, 1 if wanted.channel == "mix" else wanted.channel)
+    if needed > device.channels:
+        raise UnavailableError(
+            f"device {device.name!r} has {device.channels} channel(s): expected {needed}, as stream.channel = "
+            f"{wanted.channel} and stream.channels = {wanted.channels} ask; choose mix, or another device"
+        )
+    if wanted.channels > 1:
+        return [wanted.channels] if wanted.channel == "mix" or wanted.channel <= wanted.channels else [needed]
+    if wanted.channel != "mix":
+        return [min(device.channels, max(MOST_CHANNELS, needed)), device.channels]
+    return [device.channels if device.channels <= MOST_CHANNELS else 2, 1, min(2, device.channels)]
+
+
+@dataclass(frozen=True, slots=True)
 class _Open:
     """A device that gives audio, and how."""
 
@@ -88,31 +114,34 @@ class _Open:
         return FRAME_SAMPLES * self.rate // SAMPLE_RATE
 
 
-def capture(part: str | None, out: int, wait_s: float | None = None) -> None:
+def capture(wanted: Wanted, out: int, wait_s: float | None = None) -> None:
     """Write the device's audio to the file descriptor `out` for ever; raises when the device is lost.
 
     wait_s: between two tries where there is none; without it the first try decides.
     """
-    found = _open(part) if wait_s is None else _await(part, wait_s)
+    found = _open(wanted) if wait_s is None else _await(wanted, wait_s)
     name = repr(found.device.name)
     print(f"capture: open {name} at {found.rate} Hz, {found.channels} channel(s)", file=sys.stderr, flush=True)
-    resampler = Resampler(found.rate, found.channels)
+    resampler, without = Resampler(found.rate, found.channels, wanted.channel), frozenset[int]()
     try:
         with found.stream:
             while True:
                 data, _ = found.stream.read(found.block)  # its overflow flag stays down when audio is lost
                 _write(out, resampler.feed_pcm(bytes(data)))
+                if resampler.left_out != without:
+                    without = resampler.left_out
+                    print(f"{MIXED}{' '.join(map(str, sorted(without)))}", file=sys.stderr, flush=True)
     except _sounddevice().PortAudioError as error:
         raise StalledError(f"device {name} was lost: {error}") from None
 
 
-def _await(part: str | None, wait_s: float) -> _Open:
+def _await(wanted: Wanted, wait_s: float) -> _Open:
     """The device as soon as it can be opened; each try that fails is one line, which is a sign of life too."""
     until_s = time.monotonic() + LIFE_S
     signs, settled_s, looked_s = _signs(), 0.0, time.monotonic()
     while True:
         try:
-            return _open(part)
+            return _open(wanted)
         except SadstreamError as error:
             if time.monotonic() > until_s:
                 raise
@@ -121,17 +150,17 @@ def _await(part: str | None, wait_s: float) -> _Open:
         time.sleep(wait_s)
         now_s, before, signs = time.monotonic(), signs, _signs()
         settled_s = now_s + SETTLE_S if signs != before else settled_s
-        if now_s < settled_s or now_s - looked_s > (REST_S if not signs or _is_listed(part) else LOOK_S):
+        if now_s < settled_s or now_s - looked_s > (REST_S if not signs or _is_listed(wanted.part) else LOOK_S):
             looked_s = now_s
             _look_again()
 
 
-def _open(part: str | None) -> _Open:
+def _open(wanted: Wanted) -> _Open:
     """The device, started; UnavailableError where there is none, StalledError where it does not open."""
     sounddevice = _sounddevice()
     try:
-        device = choose(devices(), part)
-        rate, channels = _format(sounddevice, device)
+        device = choose(devices(), wanted.part)
+        rate, channels = _format(sounddevice, device, counts(device, wanted))
         block = FRAME_SAMPLES * rate // SAMPLE_RATE
         with _quiet():
             stream = sounddevice.RawInputStream(
@@ -184,16 +213,19 @@ def _signs() -> tuple[object, ...]:
     return tuple(seen)
 
 
-def _format(sounddevice: ModuleType, device: Device) -> tuple[int, int]:
-    """16 kHz mono where the device takes it; else its own rate, resampled here and nowhere else."""
+def _format(sounddevice: ModuleType, device: Device, counts: list[int]) -> tuple[int, int]:
+    """16 kHz where the device takes it, else its own rate or 48 kHz, resampled here and nowhere else."""
     last: Exception | None = None
-    for rate, channels in ((SAMPLE_RATE, 1), (int(device.rate), 1), (48_000, min(2, device.channels))):
-        try:
-            with _quiet():
-                sounddevice.check_input_settings(device=device.index, channels=channels, dtype="int16", samplerate=rate)
-            return rate, channels
-        except (sounddevice.PortAudioError, ValueError) as error:
-            last = error
+    for channels in dict.fromkeys(counts):
+        for rate in dict.fromkeys((SAMPLE_RATE, int(device.rate), 48_000)):
+            try:
+                with _quiet():
+                    sounddevice.check_input_settings(
+                        device=device.index, channels=channels, dtype="int16", samplerate=rate
+                    )
+                return rate, channels
+            except (sounddevice.PortAudioError, ValueError) as error:
+                last = error
     raise UnavailableError(f"device {device.name!r} takes neither 16 kHz nor its own rate: {last}")
 
 
@@ -232,10 +264,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="sadstream.capture", description="PCM of a microphone on standard output")
     parser.add_argument("--device", default=None, help="part of the device's name, in any case")
     parser.add_argument("--wait", type=float, default=None, help="seconds between two tries where there is none")
+    parser.add_argument("--channel", default="mix", help="the one that is heard, from 1; mix: all that help")
+    parser.add_argument("--channels", type=int, default=1, help="more than 1: how many to open")
     options = parser.parse_args()
+    channel: Channel = "mix" if options.channel == "mix" else int(options.channel)
     follow_parent()
     try:
-        capture(options.device, sys.stdout.fileno(), options.wait)
+        capture(Wanted(options.device, channel, options.channels), sys.stdout.fileno(), options.wait)
     except BrokenPipeError:
         return 0
     except SadstreamError as error:

@@ -85,7 +85,9 @@ def run(
     ] = 0.0,
     require_device: Annotated[bool, typer.Option("--require-device", help="End with 69 without a device.")] = False,
     rate: Annotated[int | None, typer.Option(help="Hz, of raw PCM.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Channels of raw PCM, interleaved.")] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="Channels of raw PCM, interleaved; or to open of a microphone.")
+    ] = None,
     channel: ChannelOption = None,
     stream: Annotated[str | None, typer.Option(help="The stream's name; default mic, or the file's stem.")] = None,
 ) -> None:
@@ -249,7 +251,7 @@ def demo(
 
 @app.command()
 def devices() -> None:
-    """List the capture devices."""
+    """List the capture devices and their channels; a sound server offers 32 or more, whatever it has."""
     from sadstream.capture import devices as capture_devices
 
     for found in capture_devices():

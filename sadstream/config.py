@@ -46,7 +46,7 @@ class StreamConfig(Table):
     )
     device: str | None = Field(default=None, description="part of a capture device's name, in any case")
     rate: int = Field(default=16_000, ge=8_000, le=192_000, description="Hz, of raw PCM")
-    channels: int = Field(default=1, ge=1, le=32, description="of raw PCM")
+    channels: int = Field(default=1, ge=1, le=32, description="of raw PCM; how many a sound server is asked for")
     channel: Annotated[int, Field(ge=1, le=64)] | Literal["mix"] = Field(
         default="mix", description="the one that is heard, from 1; mix: all that help"
     )

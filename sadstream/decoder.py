@@ -254,7 +254,7 @@ class Sound:
         if not ffmpeg.is_here():
             raise DataError(f"{self._name}: {kind.name}: {ffmpeg.CURE}")
         try:
-            codec = ffmpeg.Decoder(View(self._at, self._size), kind.ffmpeg)
+            codec = ffmpeg.of_file(View(self._at, self._size), kind.ffmpeg)
         except UnreadableError as error:
             raise DataError(f"{self._name}: {kind.name} ({self._size} bytes) cannot be read: {error}") from None
         if codec.frames is not None:

@@ -1,11 +1,10 @@
 """What FFmpeg decodes, through PyAV (extra `av`): files and pipes of phones and browsers, senders at an address."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from sadstream.audio import SAMPLE_RATE
 from sadstream.container import BrokenError, UnreadableError
 
 if TYPE_CHECKING:
@@ -43,36 +42,27 @@ def opened(address: str, open_s: float, read_s: float) -> Any:
     return av.open(address, options=options, timeout=(open_s, read_s))
 
 
-def decoded(container: Any, stopped: Callable[[], bool]) -> Iterator[bytes]:
-    """Signed 16-bit mono 16 kHz of a container's first sound; ValueError where there is none."""
-    from av import AudioResampler
+def of_file(file: Any, format_name: str) -> "Decoder":
+    """A file-like object's sound, in a format that is named: FFmpeg is never left to guess one."""
+    import av
 
-    if not container.streams.audio:
-        raise ValueError("no audio")
-    resampler = AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    for frame in container.decode(audio=0):
-        if stopped():
-            return
-        for mono in resampler.resample(frame):
-            yield mono.to_ndarray().tobytes()
+    try:
+        return Decoder(av.open(file, format=format_name, options={"protocol_whitelist": ""}))
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise UnreadableError(getattr(error, "strerror", None) or str(error)) from None
 
 
 class Decoder:
-    """The first sound of a file-like object, in a format that is named: FFmpeg is never left to guess one."""
+    """The first sound of a container that FFmpeg opened; ValueError where it has none."""
 
-    def __init__(self, file: Any, format_name: str) -> None:
-        import av
-
-        try:
-            self._container = av.open(file, format=format_name, options={"protocol_whitelist": ""})
-            if not self._container.streams.audio:
-                raise UnreadableError("no sound in it")
-            stream = self._container.streams.audio[0]
-            self.rate, self.channels = int(stream.rate), len(stream.layout.channels)
-            self.frames = _duration(self._container, stream)
-        except (av.FFmpegError, ValueError, OSError) as error:
-            raise UnreadableError(getattr(error, "strerror", None) or str(error)) from None
-        self._blocks = self._decoded()
+    def __init__(self, container: Any) -> None:
+        if not container.streams.audio:
+            raise ValueError("no sound in it")
+        self._container = container
+        stream = container.streams.audio[0]
+        self.rate, self.channels = int(stream.rate), len(stream.layout.channels)
+        self.frames = _duration(container, stream)
+        self.blocks = self._decoded()  # (n, channels), one a packet; FFmpeg's own errors
 
     def read(self, frames: int) -> "NDArray[np.float32]":
         """The next (n, channels) samples, as many as a packet holds; BrokenError where it cannot go on."""
@@ -81,7 +71,7 @@ class Decoder:
 
         none = np.zeros((0, self.channels), dtype=np.float32)
         try:
-            return next(self._blocks, none)
+            return next(self.blocks, none)
         except (av.FFmpegError, ValueError) as error:
             raise BrokenError(getattr(error, "strerror", None) or str(error), none) from None
 

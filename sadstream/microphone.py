@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from sadstream.audio import SAMPLE_RATE, Framer
+from sadstream.audio import SAMPLE_RATE, Channel, Framer
 from sadstream.capture import ABSENT as ABSENT_LINE
 from sadstream.capture import LOST as LOST_LINE
+from sadstream.capture import MIXED
 from sadstream.config import ServiceConfig
 from sadstream.events import Reason
 from sadstream.liveness import WINDOW_S, SampleClock, Verdict, boottime
-from sadstream.sources import PIPE_BYTES, POLL_S, Item, SourceChange, Stopped, readable, sleep
+from sadstream.sources import PIPE_BYTES, POLL_S, Item, SourceChange, Stopped, left_out, readable, sleep
 
 START_SAID_S = 1.9  # without a first block (they take up to 1.75 s) the stream says that it has no device
 START_GRACE_S = 5.0  # and after this the capture process is given up
@@ -33,10 +34,13 @@ class Microphone:
         self,
         device: str | None,
         service: ServiceConfig,
+        channel: Channel = "mix",
+        channels: int = 1,
         command: Sequence[str] = (sys.executable, "-m", "sadstream.capture"),
         now: Callable[[], float] = boottime,
     ) -> None:
-        self._command = [*command, f"--wait={service.retry_s}", *(["--device", device] if device else [])]
+        asked = [f"--wait={service.retry_s}", f"--channel={channel}", f"--channels={channels}"]
+        self._command = [*command, *asked, *(["--device", device] if device else [])]
         self._service = service
         self._now = now
         self._framer = Framer()
@@ -88,6 +92,7 @@ class Microphone:
                 listening, said = True, False
                 self._catch_up(now_s - len(pcm) / 2 / SAMPLE_RATE)
                 yield SourceChange("listening", "none", capture.said())
+            yield from capture.mixed()
             yield from self._frames(pcm, verdict)
 
     def _frames(self, pcm: bytes, verdict: Verdict) -> Iterator[Item]:
@@ -115,6 +120,7 @@ class _Capture:
         self._command = command
         self._lines: list[str] = []
         self._tried: SourceChange | None = None
+        self._mixed: list[SourceChange] = []
 
     def __enter__(self) -> "_Capture":
         self._process = subprocess.Popen(
@@ -148,6 +154,11 @@ class _Capture:
         tried, self._tried = self._tried, None
         return tried
 
+    def mixed(self) -> list[SourceChange]:
+        """What its mix came to do without, each said once."""
+        mixed, self._mixed = self._mixed, []
+        return mixed
+
     def verdict(self) -> SourceChange:
         """Why the process ended: no such device (exit 69), or the device was lost."""
         try:
@@ -166,6 +177,8 @@ class _Capture:
                 self._tried = _lost("device-absent", line.removeprefix(ABSENT_LINE))
             elif line.startswith(LOST_LINE):
                 self._tried = _lost("device-lost", line.removeprefix(LOST_LINE))
+            elif line.startswith(MIXED):
+                self._mixed.append(left_out(frozenset(map(int, line.removeprefix(MIXED).split()))))
             self._lines = [*self._lines, line][-SAID_LINES:]
 
 

@@ -6,13 +6,18 @@ A sender that stops, or never was, is a device that is lost: said with its reaso
 import re
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from sadstream import ffmpeg
-from sadstream.audio import SAMPLE_RATE, Framer
+from sadstream.audio import SAMPLE_RATE, Channel, Framer, Resampler
 from sadstream.config import ServiceConfig
-from sadstream.errors import UnavailableError
+from sadstream.errors import DataError, UnavailableError
 from sadstream.events import Reason
-from sadstream.sources import Item, SourceChange, Stopped, sleep
+from sadstream.sources import Item, SourceChange, Stopped, left_out, sleep
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 OPEN_S = 5.0  # for a sender to be found and to say what it sends
 DESCRIPTION = ".sdp"  # RTP with a payload type of its own is described in a file
@@ -29,36 +34,42 @@ def shown(source: str) -> str:
 
 
 class Remote:
-    """A sender at an address, mono 16 kHz whatever it sends."""
+    """A sender at an address, mono 16 kHz whatever it sends: its mix, or the channel that is asked for."""
 
     live = True
     speed: float | None = None  # its frames are taken as they come
 
-    def __init__(self, address: str, service: ServiceConfig) -> None:
+    def __init__(self, address: str, service: ServiceConfig, channel: Channel = "mix") -> None:
         if not ffmpeg.is_here():
             raise UnavailableError(
                 f"stream.source = {shown(address)!r}: expected PyAV, which is not here; pip install 'sadstream[av]'"
             )
         self._address = address
+        self._channel = channel
         self._retry_s = service.retry_s
         self._stall_s = service.stall_s
         self._framer = Framer()
+        self._without: frozenset[int] = frozenset()  # channels, from 1, that its mix does without
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
-        """Its frames as they come, and every loss; until `stopped()`."""
+        """Its frames as they come, and every loss; until `stopped()`. DataError where it has no such channel."""
         said: Reason | None = None
         heard_s: float | None = None
         while not stopped():
             reason, detail = self._absence(heard_s), "the sender ended"
             try:
                 with ffmpeg.opened(self._address, OPEN_S, self._stall_s) as container:
+                    sound = ffmpeg.Decoder(container)
+                    resampler = self._resampler(sound)
                     if heard_s is not None:
                         self._framer.skip(round((time.monotonic() - heard_s) * SAMPLE_RATE))
                     said, heard_s = "none", time.monotonic()
                     yield SourceChange("listening", "none", shown(self._address))
-                    for pcm in ffmpeg.decoded(container, stopped):
+                    for block in sound.blocks:
+                        if stopped():
+                            return
                         heard_s = time.monotonic()
-                        yield from self._framer.feed(pcm, heard_s)
+                        yield from self._heard(resampler, block, heard_s)
                 reason = "device-lost"
             except ffmpeg.failures() as error:  # their text may hold a password
                 silent = ffmpeg.is_timeout(error)  # no packet for `stall_s`
@@ -68,6 +79,21 @@ class Remote:
                 said = reason
                 yield SourceChange("no-device", reason, f"{shown(self._address)}: {detail}")
             sleep(self._retry_s, stopped)
+
+    def _resampler(self, sound: ffmpeg.Decoder) -> Resampler:
+        if self._channel != "mix" and self._channel > sound.channels:
+            raise DataError(
+                f"{shown(self._address)}: channel = {self._channel}: expected mix or 1 to {sound.channels}, as it has"
+            )
+        self._without = frozenset()
+        return Resampler(sound.rate, sound.channels, self._channel)
+
+    def _heard(self, resampler: Resampler, block: "NDArray[np.float32]", heard_s: float) -> Iterator[Item]:
+        frames = self._framer.feed(resampler.feed(block), heard_s)
+        if resampler.left_out != self._without:
+            self._without = resampler.left_out
+            yield left_out(self._without)
+        yield from frames
 
     def _absence(self, heard_s: float | None) -> Reason:
         return "device-absent" if heard_s is None else "device-lost"

@@ -153,7 +153,7 @@ def refuse_shared_pipes(config: Config) -> None:
 def open_source(stream: StreamConfig, config: Config) -> Source:  # noqa: PLR0911
     """The source that a stream's configuration names, opened far enough to know that it can be read."""
     if stream.source == "mic":
-        return Microphone(stream.device, config.service)
+        return Microphone(stream.device, config.service, stream.channel, stream.channels)
     if stream.source == "-":
         if sys.stdin is None:  # number 0 may be another file by now
             raise MissingFileError("standard input: closed: expected raw PCM; use a pipe or < FILE")
@@ -161,7 +161,7 @@ def open_source(stream: StreamConfig, config: Config) -> Source:  # noqa: PLR091
             return Recording(Path("-"), stream.channel, Path(f"/proc/self/fd/{sys.stdin.fileno()}"))
         return PcmPipe(sys.stdin.fileno(), stream.rate, stream.channels, config.service.stall_s, stream.channel)
     if is_address(stream.source):
-        return Remote(stream.source, config.service)
+        return Remote(stream.source, config.service, stream.channel)
     if os.path.realpath(stream.source).startswith("/proc/") and Path(stream.source).is_fifo():  # <(...) has an end
         fd = os.open(stream.source, os.O_RDONLY | os.O_CLOEXEC)
         return PcmPipe(fd, stream.rate, stream.channels, config.service.stall_s, stream.channel, stream.source)

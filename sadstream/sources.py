@@ -86,7 +86,7 @@ class Recording:
         framer = Framer()
         failure: DataError | None = None
         with _open(self._content, str(self.path)) as sound:
-            resampler, left_out = Resampler(sound.rate, sound.channels, self._channel), frozenset[int]()
+            resampler, without = Resampler(sound.rate, sound.channels, self._channel), frozenset[int]()
             self.without_s.clear()
             blocks = _finite(sound, self.path, self._bits)
             heard = 0
@@ -100,9 +100,9 @@ class Recording:
                 heard += block.shape[0]
                 pcm = resampler.feed(block)
                 self.without_s.update(dict.fromkeys(resampler.left_out, block.shape[0] / sound.rate))
-                if resampler.left_out != left_out:
-                    left_out = resampler.left_out
-                    yield _left_out(left_out)
+                if resampler.left_out != without:
+                    without = resampler.left_out
+                    yield left_out(without)
                 for frame in framer.feed(pcm, time.monotonic()):
                     if stopped():
                         return
@@ -178,7 +178,7 @@ class PcmPipe:
             frames = self._framer.feed(self._samples(pcm), heard_s)
             if self._resampler.left_out != self._left_out:
                 self._left_out = self._resampler.left_out
-                yield _left_out(self._left_out)
+                yield left_out(self._left_out)
             yield from frames
             for fault in [] if self._unpacker is None else self._unpacker.said():
                 yield SourceChange("listening", "none", fault)
@@ -276,7 +276,7 @@ def _open(path: Path, name: str) -> Sound:
         raise
 
 
-def _left_out(channels: frozenset[int]) -> SourceChange:
+def left_out(channels: frozenset[int]) -> SourceChange:
     """What a source says whenever its mix comes to do without other channels."""
     if not channels:
         return SourceChange("listening", "none", "all channels are heard")

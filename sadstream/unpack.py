@@ -214,7 +214,7 @@ def _opened(tape: Tape, kind: Container, name: str) -> tuple[Codec, int | None]:
             return _streamed(tape, kind)
         if not ffmpeg.is_here():
             raise DataError(f"{name}: {kind.name} in a pipe {ffmpeg.CURE}")
-        return ffmpeg.Decoder(Reader(tape), kind.ffmpeg), None
+        return ffmpeg.of_file(Reader(tape), kind.ffmpeg), None
     except UnreadableError as error:
         raise DataError(f"{name}: {kind.name} cannot be read from a pipe: {error}; write it to a file first") from None
 

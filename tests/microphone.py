@@ -12,6 +12,7 @@ from pathlib import Path
 
 NEEDS = ("pulseaudio", "pactl", "pacat")
 START_S = 10.0
+POSITIONS = ("front-left", "front-right", "rear-left", "rear-right")  # as a card's channels are called
 
 
 def missing() -> str | None:
@@ -27,8 +28,9 @@ def missing() -> str | None:
 class VirtualMicrophone:
     """A sound server of its own in a folder of its own; what is played into it is what a microphone hears."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, channels: int = 1) -> None:
         self.folder = folder
+        self._channels = channels
         asoundrc = folder / "asoundrc"
         asoundrc.write_text("pcm.!default { type pulse }\nctl.!default { type pulse }\n")
         self.environment = os.environ | {
@@ -61,7 +63,9 @@ class VirtualMicrophone:
 
     def plug(self) -> None:
         """Load the null sink and make its monitor the default source."""
-        made = self.pactl("load-module", "module-null-sink", "sink_name=mic", "rate=16000", "channels=1")
+        made = self.pactl(
+            "load-module", "module-null-sink", "sink_name=mic", "rate=16000", f"channels={self._channels}"
+        )
         self.module = made.stdout.strip()
         assert self.module.isdigit(), made.stderr
         assert self.pactl("set-default-source", "mic.monitor").returncode == 0
@@ -71,9 +75,10 @@ class VirtualMicrophone:
         assert self.pactl("unload-module", self.module).returncode == 0
 
     def play(self, pcm: bytes) -> None:
-        """Play signed 16-bit 16 kHz mono into the microphone, in real time."""
+        """Play signed 16-bit 16 kHz, its channels interleaved, into the microphone, in real time."""
         subprocess.run(
-            ["pacat", "-p", "--raw", "--format=s16le", "--rate=16000", "--channels=1", "--device=mic"],
+            ["pacat", "-p", "--raw", "--format=s16le", "--rate=16000", f"--channels={self._channels}",
+             "--device=mic"],
             input=pcm, env=self.environment, check=True, timeout=120,
         )  # fmt: skip
 
@@ -97,10 +102,10 @@ class VirtualMicrophone:
 
 
 @contextmanager
-def virtual_microphone() -> Iterator[VirtualMicrophone]:
+def virtual_microphone(channels: int = 1) -> Iterator[VirtualMicrophone]:
     """A running virtual microphone, gone at the end."""
     with tempfile.TemporaryDirectory(prefix="sadstream-mic-") as folder:
-        microphone = VirtualMicrophone(Path(folder))
+        microphone = VirtualMicrophone(Path(folder), channels)
         try:
             microphone.start()
             yield microphone

@@ -47,7 +47,7 @@ def heard(behaviour: str, until: Callable[[list[Item]], bool], limit_s: float = 
     items: list[Item] = []
     end_s = time.monotonic() + limit_s
     service = ServiceConfig(**({"retry_s": 0.2, "stall_s": 1.5} | options))
-    source = Microphone(None, service, [*FAKE, behaviour])
+    source = Microphone(None, service, command=[*FAKE, behaviour])
     fill(items, source.listen(lambda: time.monotonic() > end_s or until(items)))
     assert time.monotonic() < end_s, f"{behaviour}: only {changes(items)}"
     return items
@@ -149,7 +149,9 @@ class TestMicrophone:
         """The boot clock goes on while the machine sleeps: what then comes is an hour late."""
         offset = [0.0]
         items: list[Item] = []
-        source = Microphone(None, ServiceConfig(retry_s=0.2), [*FAKE, "good"], now=lambda: time.monotonic() + offset[0])
+        source = Microphone(
+            None, ServiceConfig(retry_s=0.2), command=[*FAKE, "good"], now=lambda: time.monotonic() + offset[0]
+        )
         for item in source.listen(lambda: len(changes(items)) >= 3 and isinstance(items[-1], AudioFrame)):
             items.append(item)
             if len(frames(items)) == 20:
@@ -161,7 +163,7 @@ class TestMicrophone:
 
     def test_a_pause_and_a_resume_give_one_stream(self) -> None:
         """`listen` again goes on where the clock is, not at zero."""
-        source = Microphone(None, ServiceConfig(retry_s=0.2), [*FAKE, "good"])
+        source = Microphone(None, ServiceConfig(retry_s=0.2), command=[*FAKE, "good"])
         first: list[Item] = []
         fill(first, source.listen(lambda: long(0.3)(first)))
         time.sleep(0.5)
@@ -179,7 +181,7 @@ class TestProcess:
             "import sys, time\n"
             "from sadstream.config import ServiceConfig\n"
             "from sadstream.microphone import Microphone\n"
-            f"for item in Microphone(None, ServiceConfig(), {FAKE!r} + ['good']).listen(lambda: False):\n"
+            f"for item in Microphone(None, ServiceConfig(), command={FAKE!r} + ['good']).listen(lambda: False):\n"
             "    print('x', flush=True)\n"
         )
         daemon = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)

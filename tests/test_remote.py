@@ -10,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from fakes import talk
 
-from sadstream.audio import AudioFrame, to_float
+from sadstream.audio import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Channel, to_float
 from sadstream.config import Config, ServiceConfig, StreamConfig
 from sadstream.demo import scene_path
-from sadstream.errors import UnavailableError
+from sadstream.errors import DataError, UnavailableError
 from sadstream.fifo import NamedPipe
 from sadstream.remote import Remote, is_address, shown
 from sadstream.run import open_source
-from sadstream.sources import Recording, SourceChange
+from sadstream.sources import Item, Recording, SourceChange
 
 av = pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")
 SERVICE = ServiceConfig(retry_s=0.1, stall_s=0.5)
@@ -90,6 +92,30 @@ def test_a_tone_over_rtp_arrives_as_16_khz_frames_and_its_end_and_return_are_sai
     heard = to_float(b"".join(frame.pcm for frame in frames[10:40]))
     spectrum = np.abs(np.fft.rfft(heard * np.hanning(heard.size)))
     assert np.fft.rfftfreq(heard.size, 1 / 16_000)[spectrum.argmax()] == pytest.approx(TONE_HZ, abs=3)
+
+
+def test_a_sender_of_several_channels_is_mixed_and_chosen_from_as_a_recording_is(tmp_path: Path) -> None:
+    path = tmp_path / "inverted.wav"
+    speech = talk(1).astype(np.float32)
+    soundfile.write(path, np.stack([speech, -speech], axis=1), SAMPLE_RATE)
+
+    def heard(channel: Channel) -> tuple[bytes, list[str]]:
+        items: list[Item] = []
+        for item in Remote(f"file://{path}", SERVICE, channel).listen(lambda: False):
+            items.append(item)
+            if isinstance(item, SourceChange) and item.state == "no-device":
+                break
+        said = [item.detail for item in items if isinstance(item, SourceChange)]
+        return b"".join(item.pcm for item in items if isinstance(item, AudioFrame)), said
+
+    first = b"".join(frame.pcm for frame in Recording(path, 1).frames())
+    mix, said = heard("mix")
+    assert said[1] == "left out of the mix (dead, opposed or only noise): channel 2"
+    assert len(mix) > 2 * speech.size - 4 * FRAME_BYTES
+    assert np.abs(to_float(mix) - to_float(first[: len(mix)])).max() < 1e-3
+    assert heard(1)[0] == first[: len(mix)]
+    with pytest.raises(DataError, match=r"inverted.wav: channel = 3: expected mix or 1 to 2, as it has"):
+        heard(3)
 
 
 def test_a_sender_that_is_not_there_is_an_absent_device_said_once() -> None:
