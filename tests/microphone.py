@@ -31,6 +31,7 @@ class VirtualMicrophone:
     def __init__(self, folder: Path, channels: int = 1) -> None:
         self.folder = folder
         self._channels = channels
+        self._map = "mono" if channels == 1 else ",".join(POSITIONS[:channels])
         asoundrc = folder / "asoundrc"
         asoundrc.write_text("pcm.!default { type pulse }\nctl.!default { type pulse }\n")
         self.environment = os.environ | {
@@ -64,7 +65,12 @@ class VirtualMicrophone:
     def plug(self) -> None:
         """Load the null sink and make its monitor the default source."""
         made = self.pactl(
-            "load-module", "module-null-sink", "sink_name=mic", "rate=16000", f"channels={self._channels}"
+            "load-module",
+            "module-null-sink",
+            "sink_name=mic",
+            "rate=16000",
+            f"channels={self._channels}",
+            f"channel_map={self._map}",
         )
         self.module = made.stdout.strip()
         assert self.module.isdigit(), made.stderr
@@ -78,7 +84,7 @@ class VirtualMicrophone:
         """Play signed 16-bit 16 kHz, its channels interleaved, into the microphone, in real time."""
         subprocess.run(
             ["pacat", "-p", "--raw", "--format=s16le", "--rate=16000", f"--channels={self._channels}",
-             "--device=mic"],
+             f"--channel-map={self._map}", "--device=mic"],
             input=pcm, env=self.environment, check=True, timeout=120,
         )  # fmt: skip
 
