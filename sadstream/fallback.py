@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sadstream.analyze import Analysis, Early
 from sadstream.errors import UnavailableError
-from sadstream.reports import Analyze, Degraded, Say, analyze_many
+from sadstream.reports import Degraded, Loaded, Ready, Say
 from sadstream.segment import Segment
 from sadstream.speech import Unscored
 
@@ -16,55 +16,60 @@ RETRY_MAX_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class FallbackStage:
     """A way to run the models: what it is called, and how it is loaded."""
 
     name: str
-    load: Callable[[], Analyze]
+    load: Callable[[], Loaded]
 
 
 class Fallback:
-    """An analyser that steps down a ladder when memory runs out and tries the top again from time to time."""
+    """An analyser that goes to the next stage when memory runs out and tries the first again from time to time.
 
-    def __init__(self, rungs: Sequence[Rung], say: Say, now: Callable[[], float] = time.monotonic) -> None:
-        self._rungs = rungs
+    One stage's models are held at a time; while the first is tried again, the smaller ones that hold are kept.
+    """
+
+    def __init__(self, stages: Sequence[FallbackStage], say: Say, now: Callable[[], float] = time.monotonic) -> None:
+        self._stages = stages
         self._say = say
         self._now = now
         self._at = 0
         self._retry_s = RETRY_S
         self._retry_at_s = 0.0
-        self.analyze: Analyze | None = None
+        self._loaded: Loaded | None = None
         self._load_from(0)
 
-    def __call__(self, segment: Segment) -> Analysis | Unscored:
-        """The segment's score, on whichever rung holds."""
-        return self.many([segment])[0]
+    @property
+    def ready(self) -> Ready:
+        """What is to be said of the models in use."""
+        assert self._loaded is not None
+        return self._loaded.ready
 
     def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
-        """The segments' scores, on whichever rung holds; nothing is said early a second time."""
+        """The segments' scores, on whichever stage holds; nothing is said early a second time."""
         if self._at and self._now() >= self._retry_at_s:
             self._climb()
         while True:
-            assert self.analyze is not None
+            assert self._loaded is not None
             try:
-                return analyze_many(self.analyze, segments, early)
+                return self._loaded.analyze(segments, early)
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
             early = None
             self._load_from(self._at + 1)
 
-    def _load_from(self, rung: int) -> None:
-        """Load the first rung from here down that fits."""
-        for at in range(rung, len(self._rungs)):
+    def _load_from(self, stage: int) -> None:
+        """Load the first stage from here on that fits."""
+        for at in range(stage, len(self._stages)):
             if at:
-                self._say(Degraded("gpu-memory", self._rungs[at].name))
-            self.analyze = None  # its memory is needed
+                self._say(Degraded("gpu-memory", self._stages[at].name))
+            self._loaded = None  # its memory is needed
             _free()
             self._at = at
             self._retry_at_s = self._now() + self._retry_s
             try:
-                self.analyze = self._rungs[at].load()
+                self._loaded = self._stages[at].load()
                 return
             except UnavailableError:
                 if at == 0:  # not a matter of memory: the configuration asks for what is not here
@@ -75,18 +80,16 @@ class Fallback:
         raise UnavailableError("models: out of memory, on the CPU and without words too; free some and start again")
 
     def _climb(self) -> None:
-        held, at = self.analyze, self._at
         try:
-            self.analyze = self._rungs[0].load()
+            self._loaded = self._stages[0].load()
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            self.analyze, self._at = held, at
             self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
             self._retry_at_s = self._now() + self._retry_s
             return
         self._at, self._retry_s = 0, RETRY_S
-        self._say(Degraded("none", self._rungs[0].name))
+        self._say(Degraded("none", self._stages[0].name))
 
 
 def out_of_memory(error: BaseException) -> bool:

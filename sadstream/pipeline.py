@@ -40,7 +40,6 @@ from sadstream.reports import (
     Queued,
     Rejected,
     Report,
-    analyze_many,
 )
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import POLL_S, Item, Source, paced
@@ -319,7 +318,7 @@ class Pipeline:
             self._report(Analyzed(item.stream, item.segment, analysis, timing, busy_s, waiting))
 
         early = report if self._config.publish.provisional else None
-        answers = analyze_many(analyze, [item.segment for item in batch], early)
+        answers = analyze([item.segment for item in batch], early)
         suspended = boottime() - start_boot_s - (time.monotonic() - start) > SUSPENDED_S
         for number, (item, answer) in enumerate(zip(batch, answers, strict=True)):
             if item.live and suspended:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from sadstream.analyze import Analysis, Early
 from sadstream.errors import SadstreamError
@@ -121,24 +120,16 @@ class Failed:
 
 
 Report = Ready | Changed | Felt | Noticed | Gap | Analyzed | Rejected | Dropped | Degraded | Ended | Failed
-Analyze = Callable[[Segment], Analysis | Unscored]
+Analyze = Callable[[Sequence[Segment], Early | None], list[Analysis | Unscored]]
 
 
-@runtime_checkable
-class AnalyzeMany(Protocol):
-    """An analyser that takes several segments at once."""
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An analyser that is warm, and what is to be said of it."""
 
-    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]: ...
-
-
-def analyze_many(
-    analyze: Analyze, segments: Sequence[Segment], early: Early | None = None
-) -> list[Analysis | Unscored]:
-    """All at once where the analyser can, else one after the other, and then nothing early."""
-    if isinstance(analyze, AnalyzeMany):
-        return analyze.many(segments, early)
-    return [analyze(segment) for segment in segments]
+    analyze: Analyze
+    ready: Ready
 
 
 Say = Callable[[Degraded], None]
-Load = Callable[[Say], tuple[Analyze, Ready]]
+Load = Callable[[Say], Loaded]

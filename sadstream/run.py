@@ -19,7 +19,7 @@ from sadstream.config import Config, JournalConfig, MetricsConfig, StreamConfig,
 from sadstream.container import FRAMES_BYTES, sniffed
 from sadstream.errors import ConfigError, MissingFileError, SadstreamError
 from sadstream.events import Score, Status
-from sadstream.fallback import Fallback, Rung
+from sadstream.fallback import Fallback, FallbackStage
 from sadstream.fifo import NamedPipe, is_pipe
 from sadstream.hold import Hold
 from sadstream.journal import Journal, check_path
@@ -28,7 +28,7 @@ from sadstream.pipeline import Aside
 from sadstream.plan import read_plan, without_episodes
 from sadstream.publish import Publisher
 from sadstream.remote import Remote, is_address, shown
-from sadstream.reports import Analyze, Gap, Load, Ready, Say
+from sadstream.reports import Gap, Load, Loaded, Ready, Say
 from sadstream.score import stream_name
 from sadstream.service import BugError, RunOptions, Service
 from sadstream.sources import PcmPipe, Recording, Source
@@ -215,23 +215,25 @@ def promise(config: Config) -> str:
     return f"hears {heard}; keeps {kept}; sends {words}, to {config.publish.endpoint}"
 
 
-def load_models(config: Config, say: Say) -> tuple[Analyze, Ready]:
+def load_models(config: Config, say: Say) -> Loaded:
     """The models, warm, and what to say of them; where they do not fit, smaller ones."""
-    first: list[Analyzer] = []
 
-    def load_one(changes: dict[str, dict[str, Any]]) -> Analyzer:
-        analyzer = Analyzer(with_changes(config, changes))
-        first.append(analyzer)
-        return analyzer
+    def stage(name: str, changes: dict[str, dict[str, Any]]) -> FallbackStage:
+        return FallbackStage(name, lambda: _loaded(with_changes(config, changes)))
 
-    rungs = [
-        Rung("as configured", lambda: load_one({})),
-        Rung("the smallest Whisper", lambda: load_one({"whisper": {"model": "tiny.en", "linguist": "off"}})),
-        Rung("on the CPU", lambda: load_one({"compute": {"device": "cpu"}, "whisper": {"model": "tiny.en"}})),
-        Rung("audio only, on the CPU", lambda: load_one({"compute": {"device": "cpu"}, "text": {"encoder": "off"}})),
-    ]
-    fallback = Fallback(rungs, say)
-    analyzer = first[-1]
+    fallback = Fallback(
+        [
+            stage("as configured", {}),
+            stage("the smallest Whisper", {"whisper": {"model": "tiny.en", "linguist": "off"}}),
+            stage("on the CPU", {"compute": {"device": "cpu"}, "whisper": {"model": "tiny.en"}}),
+            stage("audio only, on the CPU", {"compute": {"device": "cpu"}, "text": {"encoder": "off"}}),
+        ],
+        say,
+    )
+    return Loaded(fallback.many, fallback.ready)
+
+
+def _loaded(config: Config) -> Loaded:
+    analyzer = Analyzer(config)
     header = analyzer.header
-    first.clear()
-    return fallback, Ready(analyzer.whisper_name, analyzer.device, header.licence, header.terms)
+    return Loaded(analyzer.many, Ready(analyzer.whisper_name, analyzer.device, header.licence, header.terms))

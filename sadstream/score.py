@@ -15,7 +15,6 @@ from sadstream.events import Score
 from sadstream.health import SignalRecord
 from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.publish import Timing, envelope, make_score
-from sadstream.reports import Analyze
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import Recording, SourceChange
 from sadstream.speech import Unscored
@@ -41,7 +40,7 @@ def stream_name(path: Path) -> str:
 def score_recording(
     recording: Recording,
     config: Config,
-    analyze: Analyze,
+    analyze: Callable[[Segment], Analysis | Unscored],
     on_progress: Callable[[float], None] = lambda _: None,
     plan: MoodPlan = NO_PLAN,
     signal: SignalRecord | None = None,

@@ -20,7 +20,7 @@ from sadstream.audio import SAMPLE_RATE, Framer, to_pcm
 from sadstream.config import Config, parse
 from sadstream.microphone import Microphone
 from sadstream.publish import Publisher
-from sadstream.reports import Analyze, Load, Ready, Say
+from sadstream.reports import Analyze, Load, Loaded, Ready, Say
 from sadstream.segment import Segment
 from sadstream.sources import Item, SourceChange, Stopped
 from sadstream.whisper import Transcript
@@ -68,11 +68,16 @@ def analysis(segment: Segment, text: str = "") -> Analysis:
 def fake_load(analyze: Callable[[Segment], Analysis] = analysis, load_s: float = 0.0) -> Load:
     """Models that take `load_s` to load and then do what `analyze` does."""
 
-    def load(_say: Say) -> tuple[Analyze, Ready]:
+    def load(_say: Say) -> Loaded:
         time.sleep(load_s)
-        return analyze, READY
+        return Loaded(each(analyze), READY)
 
     return load
+
+
+def each(analyze: Callable[[Segment], Analysis]) -> Analyze:
+    """An analyser that takes several segments, of one that takes a single one; nothing is said early."""
+    return lambda segments, _early=None: [analyze(segment) for segment in segments]
 
 
 def slow(seconds: float) -> Callable[[Segment], Analysis]:

@@ -1,23 +1,28 @@
 """Out of memory: a step down for each failure, up again later, and never a segment less."""
 
-from collections.abc import Callable
+import gc
+import weakref
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from fakes import analysis
+from fakes import READY, analysis, each
 
 from sadstream.analyze import Analysis
+from sadstream.config import Config
 from sadstream.errors import UnavailableError
-from sadstream.fallback import RETRY_MAX_S, RETRY_S, Fallback, Rung, out_of_memory
-from sadstream.reports import Analyze, Degraded
+from sadstream.fallback import RETRY_MAX_S, RETRY_S, Fallback, FallbackStage, out_of_memory
+from sadstream.reports import Degraded, Loaded
+from sadstream.run import load_models
 from sadstream.segment import Segment
 
 NAMES = ("as configured", "smaller", "CPU", "audio only")
 
 
 class Memory:
-    """How many rungs have too little of it, when they load and when they work."""
+    """How many stages have too little of it, when they load and when they work."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -26,14 +31,14 @@ class Memory:
         self.loaded: list[str] = []
         self.said: list[tuple[str, str]] = []
 
-    def rung(self, at: int) -> Rung:
-        def load() -> Analyze:
+    def stage(self, at: int) -> FallbackStage:
+        def load() -> Loaded:
             self.loaded.append(NAMES[at])
             if at < self.too_small_to_load:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-            return self.worker(at)
+            return Loaded(each(self.worker(at)), READY)
 
-        return Rung(NAMES[at], load)
+        return FallbackStage(NAMES[at], load)
 
     def worker(self, at: int) -> Callable[[Segment], Analysis]:
         def work(segment: Segment) -> Analysis:
@@ -44,7 +49,7 @@ class Memory:
         return work
 
     def fallback(self) -> Fallback:
-        return Fallback([self.rung(at) for at in range(4)], self.say, lambda: self.now_s)
+        return Fallback([self.stage(at) for at in range(4)], self.say, lambda: self.now_s)
 
     def say(self, report: Degraded) -> None:
         self.said.append((report.reason, report.detail))
@@ -58,26 +63,26 @@ def test_while_memory_lasts_nothing_changes() -> None:
     memory = Memory()
     models = memory.fallback()
     for number in range(3):
-        models(segment(number))
+        models.many([segment(number)])
 
     assert memory.loaded == ["as configured"]
     assert memory.said == []
 
 
 @pytest.mark.parametrize("short", [1, 2, 3])
-def test_the_segment_that_did_not_fit_is_scored_on_the_first_rung_that_holds(short: int) -> None:
+def test_the_segment_that_did_not_fit_is_scored_on_the_first_stage_that_holds(short: int) -> None:
     memory = Memory()
     models = memory.fallback()
     memory.too_small_to_load = memory.too_small_to_work = short
 
-    assert models(segment(5)).audio_logit == analysis(segment(5)).audio_logit
+    assert models.many([segment(5)])[0].audio_logit == analysis(segment(5)).audio_logit
     assert memory.said == [("gpu-memory", name) for name in NAMES[1 : short + 1]]
 
 
 def test_models_that_do_not_fit_at_the_start_give_way_to_smaller_ones() -> None:
     memory = Memory()
     memory.too_small_to_load = 2
-    memory.fallback()(segment(0))
+    memory.fallback().many([segment(0)])
 
     assert memory.loaded == list(NAMES[:3])
 
@@ -86,12 +91,12 @@ def test_it_comes_back_when_there_is_memory_again() -> None:
     memory = Memory()
     models = memory.fallback()
     memory.too_small_to_work = memory.too_small_to_load = 2
-    models(segment(0))
+    models.many([segment(0)])
     memory.too_small_to_work = memory.too_small_to_load = 0
-    models(segment(1))
+    models.many([segment(1)])
     assert memory.said[-1] == ("gpu-memory", "CPU")
     memory.now_s = RETRY_S
-    models(segment(2))
+    models.many([segment(2)])
 
     assert memory.said[-1] == ("none", "as configured")
 
@@ -102,10 +107,44 @@ def test_while_memory_is_short_it_tries_again_ever_more_rarely_and_loses_nothing
     memory.too_small_to_work = memory.too_small_to_load = 1
     for number in range(20_000):
         memory.now_s += 3.0
-        assert models(segment(number)).model
+        assert models.many([segment(number)])[0].model
     tries = memory.loaded.count("as configured")
 
     assert tries <= 2 + np.log2(RETRY_MAX_S / RETRY_S) + 60_000 / RETRY_MAX_S + 1
+
+
+def test_one_stage_s_models_are_alive_at_a_time_however_often_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakSet[object] = weakref.WeakSet()
+    short = [False]
+
+    class Models:
+        header = SimpleNamespace(licence="Apache-2.0", terms="")
+        whisper_name = device = "cpu"
+
+        def __init__(self, config: Config) -> None:
+            alive.add(self)
+            self.asked = (config.compute.device, config.whisper.model) == ("auto", "auto")
+
+        def many(self, segments: Sequence[Segment], _early: object) -> list[Analysis]:
+            if short[0] and self.asked:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return [analysis(one) for one in segments]
+
+    monkeypatch.setattr("sadstream.run.Analyzer", Models)
+    monkeypatch.setattr("sadstream.fallback.RETRY_S", 0.0)
+    said: list[str] = []
+    analyze = load_models(Config(), lambda report: said.append(report.reason)).analyze
+    for fault in range(3):
+        short[0] = True
+        analyze([segment(fault)], None)
+        gc.collect()
+        assert len(alive) == 1
+        short[0] = False
+        analyze([segment(fault)], None)
+        gc.collect()
+        assert len(alive) == 1
+
+    assert said == ["gpu-memory", "none"] * 3
 
 
 def test_when_nothing_fits_it_says_so() -> None:
@@ -119,8 +158,9 @@ def test_another_exception_is_not_hidden() -> None:
     def fail(_: Segment) -> Analysis:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
+    models = Fallback([FallbackStage(name, lambda: Loaded(each(fail), READY)) for name in "ab"], lambda _: None)
     with pytest.raises(RuntimeError, match="shapes"):
-        Fallback([Rung("a", lambda: fail), Rung("b", lambda: analysis)], lambda _: None)(segment(0))
+        models.many([segment(0)], None)
 
 
 @pytest.mark.parametrize(
