@@ -288,13 +288,13 @@ class Pipeline:
                 self._report(Dropped(stream, stale=False))
 
     def _analyze_all(self) -> None:
-        analyze, ready = self._load(self._degraded)
-        self._report(ready)
+        loaded = self._load(self._degraded)
+        self._report(loaded.ready)
         while items := self._inbox.take(BATCH_SEGMENTS):
             batch = [item for item in items if isinstance(item, Queued) and not self._stale(item)]
             if batch:
                 self._busy_since_s = time.monotonic()
-                self._analyze(analyze, batch)
+                self._analyze(loaded.analyze, batch)
                 self._busy_since_s = None
             for item in items:
                 if isinstance(item, Ended):
