@@ -25,6 +25,7 @@ from sadstream.reports import (
     Felt,
     Gap,
     Load,
+    Loaded,
     Queued,
     Ready,
     Rejected,
@@ -186,19 +187,15 @@ class TestPipeline:
     def test_streams_that_wait_are_analysed_together_each_with_its_own_answer(self, tmp_path: Path) -> None:
         batches: list[list[int]] = []
 
-        class Many:
-            def __call__(self, segment: Segment) -> Analysis | Unscored:
-                return self.many([segment])[0]
-
-            def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
-                assert early is None
-                batches.append([segment.number for segment in segments])
-                time.sleep(0.1)
-                return [analysis(s) if s.number % 2 == 0 else Unscored(0.0) for s in segments]
+        def many(segments: Sequence[Segment], early: Early | None) -> list[Analysis | Unscored]:
+            assert early is None
+            batches.append([segment.number for segment in segments])
+            time.sleep(0.1)
+            return [analysis(s) if s.number % 2 == 0 else Unscored(0.0) for s in segments]
 
         names = ("a", "b", "c")
         sources = [FakeSource(spoken(TALK), live=False) for _ in names]
-        with running(tmp_path, sources, lambda _: (Many(), READY), False, names) as (pipeline, reports):
+        with running(tmp_path, sources, lambda _: Loaded(many, READY), False, names) as (pipeline, reports):
             collect(pipeline, reports, lambda: len(of(reports, Ended)) == 3)
 
         assert max(map(len, batches)) == 3

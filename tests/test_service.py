@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import zmq
-from fakes import FakeSource, analysis, config, fake_load, slow, spoken, talk
+from fakes import READY, FakeSource, analysis, config, fake_load, slow, spoken, talk
 from wilson import line
 
 from sadstream.analyze import Analysis
@@ -28,7 +28,7 @@ from sadstream.events import Episode, Score, Status
 from sadstream.logs import set_up
 from sadstream.mood import MoodPlan
 from sadstream.publish import Publisher
-from sadstream.reports import Gap, Load
+from sadstream.reports import Gap, Load, Loaded
 from sadstream.segment import Segment
 from sadstream.service import BugError, RunOptions, Service
 from sadstream.sources import Item, SourceChange
@@ -72,18 +72,14 @@ class TestLife:
         assert [score.seq for score in scores(said)] == [0, 1, 2, 3]
 
     def test_a_provisional_score_comes_first_where_it_is_asked_for_under_the_same_segment(self, tmp_path: Path) -> None:
-        class Early:
-            def __call__(self, segment: Segment) -> Analysis | Unscored:
-                return self.many([segment])[0]
-
-            def many(self, segments: Any, early: Any = None) -> list[Analysis | Unscored]:
-                for number, segment in enumerate(segments):
-                    early(number, replace(analysis(segment), provisional=True))
-                return [analysis(segment, "so sad") for segment in segments]
+        def many(segments: Any, early: Any) -> list[Analysis | Unscored]:
+            for number, segment in enumerate(segments):
+                early(number, replace(analysis(segment), provisional=True))
+            return [analysis(segment, "so sad") for segment in segments]
 
         settings = config(tmp_path, publish={"endpoint": f"ipc://{tmp_path}/pub", "provisional": True})
         source = FakeSource(spoken(TALK), live=False)
-        daemon, said = service(tmp_path, [source], fake_load(Early()), settings, pace_realtime=False)
+        daemon, said = service(tmp_path, [source], lambda _: Loaded(many, READY), settings, pace_realtime=False)
         daemon.run()
 
         assert [(s.segment, s.provisional, s.text_used) for s in scores(said)] == [
