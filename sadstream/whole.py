@@ -1,6 +1,7 @@
 """Files written whole or not at all, and never over what is somebody else's."""
 
 import errno
+import io
 import os
 import secrets
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from sadstream.errors import BusyError, UnavailableError, UsageError
 
+TABLE_BYTES = 1 << 30  # of a corpus's table
 MARK_BYTES = 16_384  # of a file, in which its mark stands
 SMALL_BYTES = 1 << 24  # of a file of settings, keys or measurements: a hundred times what any of ours has
 PROBE_BYTES = 4096  # a page: a full disk has no room for it
@@ -143,3 +145,21 @@ def _is_marked(path: Path, mark: bytes) -> bool:
             return bool(mark) and mark in file.read(MARK_BYTES)
     except OSError:
         return False
+
+
+def table_text(path: Path, errors: str = "strict") -> io.StringIO:
+    """A table's text for `csv`, with its line ends; OSError for what is no file or has no end, UnicodeDecodeError."""
+    return io.StringIO(read_whole(path, TABLE_BYTES).decode(errors=errors), newline="")
+
+
+def save_whole(path: Path, content: bytes) -> None:
+    """Put `content` under this name in one step; a full disk leaves what was there before and says so."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        cure = "make room" if full else "choose another folder or its permissions"
+        raise UnavailableError(
+            f"{path}: cannot be written: {error.strerror}; {cure} and run the same command again, it goes on"
+        ) from None

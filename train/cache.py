@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from train.files import write_whole
+from sadstream.whole import save_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,4 +68,4 @@ class Cache:
         file = io.BytesIO()
         np.save(file, array, allow_pickle=False)
         body = file.getvalue()
-        write_whole(self.path(key), body + hashlib.sha256(body).digest())
+        save_whole(self.path(key), body + hashlib.sha256(body).digest())

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from sadstream.card import Card, OperatingPoint, card_path
 from sadstream.episode import Heard
+from sadstream.whole import save_whole
 from train.alarms import METHODS, Point, at_rate, curve
 from train.clips import CALM
 from train.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
-from train.files import write_whole
 from train.metrics import Interval, auc, over_groups, true_positives_at
 from train.scorecard import Scored, markdown
 
@@ -190,7 +190,7 @@ def days_report(scored: Scored, seconds: "NDArray[np.float64]", model: str, conf
 
 def write_card(checkpoint: Path, card: Card) -> None:
     """Write the card beside its checkpoint, whole or not at all."""
-    write_whole(card_path(checkpoint), (card.model_dump_json(indent=1) + "\n").encode())
+    save_whole(card_path(checkpoint), (card.model_dump_json(indent=1) + "\n").encode())
 
 
 def _points(points: Sequence[Point], calm_h: float) -> tuple[OperatingPoint, ...]:

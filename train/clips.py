@@ -13,7 +13,7 @@ from sadstream.decoder import Sndfile, Sound
 from sadstream.errors import DataError, MissingFileError
 from sadstream.highpass import above
 from sadstream.segment import Segment, Segmenter
-from train.files import table_text
+from sadstream.whole import table_text
 
 if TYPE_CHECKING:
     import numpy as np

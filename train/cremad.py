@@ -3,9 +3,8 @@
 import csv
 from pathlib import Path
 
-from train.files import expect_files, is_appledouble
 from train.manifest import Utterance
-from train.reading import Reading, length_s, sound_problem
+from train.reading import Reading, expect_files, is_appledouble, length_s, sound_problem
 
 LABELS = frozenset({"ANG", "DIS", "FEA", "HAP", "NEU", "SAD"})
 SENTENCES = {

@@ -15,11 +15,11 @@ from sadstream.models import locate
 from sadstream.plan import checkpoint_path
 from sadstream.speaker import NAME, SpeakerEncoder
 from sadstream.whisper import Whisper
+from sadstream.whole import save_whole
 from train.cards import DaysReport, days_report, write_card
 from train.channels import channels_table
 from train.clips import CALM, Clip, by_speaker, read_clips
 from train.days import Day, DaysConfig
-from train.files import write_whole
 from train.gates import language_table, loss_table, noise_table, talk_table
 from train.noises import Noise, made, mixed, recorded, reversed_babble
 from train.open import OpenConfig, Voice
@@ -48,7 +48,7 @@ def simulate(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(_told(day), separators=(",", ":")) for day in report.days]
-        write_whole(out / "days.jsonl", ("\n".join(lines) + "\n").encode())
+        save_whole(out / "days.jsonl", ("\n".join(lines) + "\n").encode())
     return report
 
 

@@ -4,9 +4,8 @@ import csv
 from pathlib import Path
 
 from sadstream.errors import DataError
-from train.files import expect_files
 from train.manifest import Utterance
-from train.reading import Reading
+from train.reading import Reading, expect_files
 
 FILES = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 EMOTIONS = [

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sadstream.errors import DataError
 from sadstream.model import Fusion
+from sadstream.whole import save_whole
 from train.config import RunConfig
-from train.files import write_whole
 from train.guards import check_drawn
 from train.history import Epoch, History
 from train.inputs import Inputs, batch_of, resident
@@ -54,7 +54,7 @@ class Weights:
         from safetensors.torch import save
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in fusion.state_dict().items()}
-        write_whole(self.path(epoch), save(tensors))
+        save_whole(self.path(epoch), save(tensors))
 
     def load(self, epoch: int, fusion: Fusion) -> None:
         """Put the weights of an epoch into the model."""
@@ -248,5 +248,5 @@ def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: No
                 utterances=int(trainer.drawn.size),
             )
         )
-        write_whole(state, trainer.state(history))
+        save_whole(state, trainer.state(history))
     return history

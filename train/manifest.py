@@ -8,8 +8,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from sadstream.errors import DataError, MissingFileError
-from sadstream.whole import contents
-from train.files import TABLE_BYTES, write_whole
+from sadstream.whole import TABLE_BYTES, contents, save_whole
 
 SPLITS = ("train", "validation", "test")
 NAME = "manifest.csv"
@@ -68,7 +67,7 @@ def as_bytes(rows: Sequence[Utterance]) -> bytes:
 def write(path: Path, rows: Sequence[Utterance]) -> Manifest:
     """Write a manifest whole or not at all."""
     content = as_bytes(rows)
-    write_whole(path, content)
+    save_whole(path, content)
     return parse(content, str(path))
 
 

@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 
 from sadstream.errors import DataError
-from train.files import expect_files, table_text
+from sadstream.whole import table_text
 from train.manifest import Utterance
-from train.reading import Reading, length_s, sound_problem
+from train.reading import Reading, expect_files, length_s, sound_problem
 
 LABELS = frozenset({"neutral", "sadness", "anger", "happiness", "fear", "surprised"})
 

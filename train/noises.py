@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, SILENCE_DBFS
+from sadstream.whole import table_text
 from train.clips import Clip, read_audio
-from train.files import table_text
 
 if TYPE_CHECKING:
     import numpy as np

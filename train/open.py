@@ -14,11 +14,11 @@ from sadstream.header import Record, TextEncoderConfig, WhisperStatesConfig
 from sadstream.models import load_tensors, locate
 from sadstream.text import TextEncoder
 from sadstream.whisper import Whisper
+from sadstream.whole import save_whole
 from train.augment import AugmentConfig
 from train.calibration import Line, centred, fit_line, probability
 from train.clips import CALM, Clip, read_clips
 from train.export import Terms, TextPart, VoicePart, write
-from train.files import write_whole
 from train.metrics import auc, over_groups, threshold_at
 from train.phrases import CORPORA, PhraseConfig, Phrases, balanced_lines, embed, fit_phrases, out_of_fold, read_lines
 from train.progress import progress
@@ -115,7 +115,7 @@ def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, prov
     terms = Terms(config.prior, voice.threshold, tuple(f.metric for f in figures), provisional)
     sha256 = write(out, voice.part, text.part, terms)
     report = "\n".join([f"checkpoint {sha256[:12]}\n", figures_table(figures), *voice.tables])
-    write_whole(out.with_suffix(".md"), report.encode())
+    save_whole(out.with_suffix(".md"), report.encode())
     return report
 
 
@@ -279,7 +279,7 @@ def save_state(path: Path, fusion: "Fusion") -> None:
 
     file = io.BytesIO()
     torch.save(fusion.state_dict(), file)
-    write_whole(path, file.getvalue())
+    save_whole(path, file.getvalue())
 
 
 def text_result(folder: Path, config: OpenConfig, cache: Path) -> TextResult:

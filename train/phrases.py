@@ -15,7 +15,7 @@ from pydantic import Field
 from sadstream.errors import DataError, MissingFileError
 from sadstream.header import Record
 from sadstream.text import TextEncoder
-from train.files import write_whole
+from sadstream.whole import save_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,7 +156,7 @@ def _embedded(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> "NDArr
             embedded[rows] = encoder([texts[i] for i in rows]).cpu().numpy()
     file = io.BytesIO()
     np.save(file, embedded)
-    write_whole(path, file.getvalue())
+    save_whole(path, file.getvalue())
     return embedded
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.errors import DataError, MissingFileError
-from train.files import table_text, write_whole
+from sadstream.whole import save_whole, table_text
 from train.guards import check_predictions
 from train.manifest import Utterance
 
@@ -41,7 +41,7 @@ def write(path: Path, rows: Sequence[Utterance], logits: Sequence[float], p: Seq
         said = int(probability >= threshold)
         about = (row.utterance, row.split, row.speaker, row.dialogue, row.sad)
         writer.writerow([*about, f"{logit:.9g}", f"{probability:.9g}", said])
-    write_whole(path, text.getvalue().encode())
+    save_whole(path, text.getvalue().encode())
 
 
 def read(path: Path, split: str, rows: Sequence[Utterance] | None = None) -> Predictions:

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from train.files import expect_files, is_appledouble
 from train.manifest import Utterance
-from train.reading import Reading, length_s, sound_problem
+from train.reading import Reading, expect_files, is_appledouble, length_s, sound_problem
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 SENTENCES = ("Kids are talking by the door.", "Dogs are sitting by the door.")

@@ -2,12 +2,13 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.audio import SAMPLE_RATE
-from sadstream.errors import SadstreamError
+from sadstream.errors import DataError, SadstreamError
 from train.clips import CURE, audio_rate, read_audio
 from train.manifest import Utterance
 
@@ -78,3 +79,16 @@ def length_s(path: Path) -> float:
     """Seconds of a recording that `sound_problem` found sound."""
     frames, rate = audio_rate(path)
     return float(frames / rate)
+
+
+def expect_files(root: Path, what: str, names: Sequence[str]) -> None:
+    """DataError unless `root` is a folder that holds at least one of these (glob patterns)."""
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder: expected {what}")
+    if not any(next(root.glob(name), None) for name in names):
+        raise DataError(f"{root}: not {what}: expected {' or '.join(names)} in it")
+
+
+def is_appledouble(path: Path) -> bool:
+    """A Mac's resource fork, which travels beside the real file as `._name`."""
+    return path.name.startswith("._")

@@ -8,9 +8,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from sadstream.errors import DataError, SadstreamError
-from sadstream.whole import expect_folder, expect_place
+from sadstream.whole import expect_folder, expect_place, save_whole
 from train import figures, tables, thesis
-from train.files import write_whole
 from train.folds import FIXED, advice, assign, fold_count, fold_names
 from train.guards import Protocol
 from train.manifest import Manifest, Utterance, read
@@ -101,9 +100,9 @@ def write_report(runs: Path, out: Path, force: bool = False) -> tuple[Path, Path
         if os.path.lexists(out / name):
             expect_place("--out", out / name, mark=FIGURE, force=force)
     for name, png in pictures.items():
-        write_whole(out / name, png)
-    write_whole(markdown_path, text.encode())
-    write_whole(page, html(text, pictures).encode())
+        save_whole(out / name, png)
+    save_whole(markdown_path, text.encode())
+    save_whole(page, html(text, pictures).encode())
     return markdown_path, page
 
 

@@ -9,11 +9,10 @@ from pydantic import ValidationError
 
 from sadstream.errors import ConfigError, DataError, MissingFileError
 from sadstream.header import Record
-from sadstream.whole import read_whole
+from sadstream.whole import read_whole, save_whole
 from train import predictions
 from train.config import RunConfig
 from train.counts import partial_note, require_whole
-from train.files import write_whole
 from train.folds import assign
 from train.guards import Fitted, Protocol, check_contents, check_fitted, check_manifest, check_splits, fitted
 from train.history import History
@@ -94,7 +93,7 @@ class Run:
 
     def write(self, name: str, record: Record) -> None:
         """Keep a record in the folder."""
-        write_whole(self.folder / name, (record.model_dump_json(indent=2) + "\n").encode())
+        save_whole(self.folder / name, (record.model_dump_json(indent=2) + "\n").encode())
 
     def _read(self, name: str, kind: type[R]) -> R:
         path = self.folder / name

@@ -16,9 +16,9 @@ from sadstream.features import at_level, heard_frames
 from sadstream.header import WhisperStatesConfig
 from sadstream.segment import Segment
 from sadstream.whisper import Whisper
+from sadstream.whole import save_whole, table_text
 from train.augment import AugmentConfig, augmented
 from train.clips import Clip, by_speaker, read_audio, segments_of
-from train.files import table_text, write_whole
 from train.progress import progress
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class StateCache:
         computed: dict[str, Any] = self._compute(group, view)
         file = io.BytesIO()
         np.savez(file, **computed)
-        write_whole(path, file.getvalue())
+        save_whole(path, file.getvalue())
         return computed
 
     def _key(self, group: Sequence[Clip], view: int) -> str:

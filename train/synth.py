@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sadstream.audio import SAMPLE_RATE
 from sadstream.errors import DataError, UnavailableError
-from train.files import write_whole
+from sadstream.whole import save_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,11 +143,11 @@ def _write_dialogue(
         words.append(f"{line.name} [{start_s:08.4f}-{end_s:08.4f}]: {line.words}")
         file = io.BytesIO()
         soundfile.write(file, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-        write_whole(session / "sentences" / "wav" / dialogue / f"{line.name}.wav", file.getvalue())
+        save_whole(session / "sentences" / "wav" / dialogue / f"{line.name}.wav", file.getvalue())
         start_s = end_s + PAUSE_S
     words.append("M: [LAUGHTER]")
     for name, content in _texts(dialogue, labels, words):
-        write_whole(session / "dialog" / name, content.encode())
+        save_whole(session / "dialog" / name, content.encode())
 
 
 def _texts(dialogue: str, labels: Sequence[str], words: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sadstream.errors import DataError, MissingFileError
-from sadstream.whole import contents
-from train.files import TABLE_BYTES
+from sadstream.whole import TABLE_BYTES, contents
 from train.folds import dealt
 from train.guards import check_splits
 from train.manifest import SPLITS, Utterance
