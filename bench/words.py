@@ -84,7 +84,7 @@ def load(folder: Path, corpora: tuple[str, ...], segments: int, seed: int) -> li
 
 def segmented(path: Path) -> list[Any]:
     """A recording's segments as the daemon cuts them, at the level that Whisper is given."""
-    from sadstream.audio import AudioFrame
+    from sadstream.base.samples import AudioFrame
     from sadstream.config import SegmentConfig, VadConfig
     from sadstream.features import at_level
     from sadstream.segment import Segmenter

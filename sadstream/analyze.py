@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream import checkpoint as checkpoints
+from sadstream.base.errors import UnavailableError
 from sadstream.config import Config
-from sadstream.errors import UnavailableError
 from sadstream.features import at_level, heard_frames, log_mel
 from sadstream.gate import SURE_SPEECH
 from sadstream.header import Calibration, Header, WhisperStatesConfig

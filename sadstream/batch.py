@@ -11,13 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from sadstream import logs
 from sadstream.analyze import Analyzer
-from sadstream.audio import Channel
-from sadstream.boundary import from_system, one_line, utf8
+from sadstream.base import logs
+from sadstream.base.boundary import from_system, one_line, utf8
+from sadstream.base.errors import DataError, MissingFileError, SadstreamError, UsageError
+from sadstream.base.files import expect_place
+from sadstream.base.samples import Channel
 from sadstream.config import Config, StreamConfig
 from sadstream.episode import Turn
-from sadstream.errors import DataError, MissingFileError, SadstreamError, UsageError
 from sadstream.events import Score, to_json
 from sadstream.health import SignalRecord
 from sadstream.mixer import LEFT_OUT
@@ -29,7 +30,6 @@ from sadstream.run import configured
 from sadstream.score import Scored, score_recording
 from sadstream.sources import Recording
 from sadstream.spool import is_spooled, spooled
-from sadstream.whole import expect_place
 
 COLUMNS = (
     "file", "segment", "t_start", "t_end", "p_sad", "threshold", "sad", "bias_logit", "audio_logit", "text_logit",

@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import fmean
 
 from sadstream.analyze import Analyzer
-from sadstream.audio import AudioFrame
+from sadstream.base.errors import DataError, UnavailableError
+from sadstream.base.samples import AudioFrame
 from sadstream.card import read_card
 from sadstream.config import Config, with_changes
-from sadstream.errors import DataError, UnavailableError
 from sadstream.offset import calibrated_offset
 from sadstream.plan import checkpoint_path
 from sadstream.segment import Segment, Segmenter

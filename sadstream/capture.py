@@ -17,9 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, Channel, Resampler
+from sadstream.base.errors import SadstreamError, StalledError, UnavailableError
+from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, Channel, Resampler
 from sadstream.child import follow_parent
-from sadstream.errors import SadstreamError, StalledError, UnavailableError
 
 ABSENT = "absent: "  # opens the line of a try that found no device
 LOST = "lost: "  # and of one that could not open it

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from sadstream.errors import ConfigError, UnavailableError
+from sadstream.base.errors import ConfigError, UnavailableError
+from sadstream.base.files import read_whole, reason
 from sadstream.header import Record
-from sadstream.whole import read_whole, reason
 
 SUFFIX = ".card.json"
 DEFAULT_FALSE_ALARMS_H = 1.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from sadstream.errors import UsageError
+from sadstream.base.errors import UsageError
 
 Kind: TypeAlias = Literal["whisper", "text", "speaker"]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
+from sadstream.base.files import contents, write_whole
 from sadstream.header import FORMAT, Header
-from sadstream.whole import contents, write_whole
 
 if TYPE_CHECKING:
     from sadstream.model import Fusion

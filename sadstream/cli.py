@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from sadstream import __version__, cli_config, cli_keys, cli_models, cli_service, cli_views, logs
-from sadstream.boundary import enter
+from sadstream import __version__, cli_config, cli_keys, cli_models, cli_service, cli_views
+from sadstream.base import logs
+from sadstream.base.boundary import enter
+from sadstream.base.errors import UsageError
 from sadstream.cli_views import SecretKeyOption, ServerKeyOption
-from sadstream.errors import UsageError
 from sadstream.events import DEFAULT_ENDPOINT
 
 app = typer.Typer(
@@ -302,8 +303,8 @@ def history(
     if as_json and as_csv:
         raise UsageError("history: expected one of --json and --csv")
     if plot is not None:
+        from sadstream.base.files import expect_place
         from sadstream.plot import MARK, plot_history, require_matplotlib
-        from sadstream.whole import expect_place
 
         require_matplotlib()
         expect_place("--plot", plot, mark=MARK, reads=(Path(path), config), force=force)

@@ -73,8 +73,8 @@ def service_status(
 ) -> None:
     """Exit 0 only while audio flows and is scored; else 69."""
     from sadstream import install, running
+    from sadstream.base.errors import UnavailableError
     from sadstream.control import ask
-    from sadstream.errors import UnavailableError
 
     installed = install.layout(user).endpoint
     found = [daemon.endpoint for daemon in running.services(control=True)] if endpoint is None and not user else []

@@ -27,7 +27,7 @@ def found_endpoint(command: str) -> str:
 
 def _endpoint_and_note(command: str) -> tuple[str, str]:
     from sadstream import running
-    from sadstream.errors import UnavailableError
+    from sadstream.base.errors import UnavailableError
 
     try:
         return running.find(control=False), ""

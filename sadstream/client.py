@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sadstream.errors import UsageError
+from sadstream.base.errors import UsageError
 from sadstream.events import DEFAULT_ENDPOINT, EVENT_TYPES, STREAM_NAME, Event, from_wire, topic
 from sadstream.follow import Gap, Restart, Stale
 from sadstream.keys import Curve, client_curve

@@ -14,8 +14,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from sadstream.claim import expect_free
-from sadstream.errors import BusyError, UnavailableError
+from sadstream.base.claim import expect_free
+from sadstream.base.errors import BusyError, UnavailableError
 from sadstream.events import Reason, State
 
 Word = Literal["pause", "resume", "status"]

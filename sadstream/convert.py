@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sadstream import ct2, manifest
+from sadstream.base.errors import DataError
 from sadstream.ct2 import Array, Dims
-from sadstream.errors import DataError
 from sadstream.models import CONFIG, WEIGHTS, load_tensors
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 

@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from sadstream import container, ffmpeg
-from sadstream.audio import SAMPLE_RATE
+from sadstream.base.errors import DataError
+from sadstream.base.samples import SAMPLE_RATE
 from sadstream.container import BrokenError, Container, Layout, Read, UnreadableError
-from sadstream.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-from sadstream.errors import SadstreamError, UnavailableError, UsageError
+from sadstream.base.errors import SadstreamError, UnavailableError, UsageError
 
 DISABLED = ".disabled"  # appended to a native library that does not fit this torch
 
@@ -57,7 +57,7 @@ def _portaudio() -> str:
 
 
 def _vad() -> str:
-    from sadstream.audio import FRAME_BYTES, SAMPLE_RATE
+    from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE
     from sadstream.segment import webrtc_detector
 
     if webrtc_detector(2).is_speech(bytes(FRAME_BYTES), SAMPLE_RATE):

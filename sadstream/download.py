@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
 
 CHUNK_BYTES = 1 << 20
 # A machine without the hubs must go on within seconds; a hub that is there answers in far less.

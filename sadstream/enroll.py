@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from sadstream.base.errors import DataError
 from sadstream.calibrate import Progress, segments_of
 from sadstream.config import Config
 from sadstream.enrolled import Enrolled
-from sadstream.errors import DataError
 from sadstream.gate import SURE_SPEECH
 from sadstream.models import locate
 from sadstream.sources import Source

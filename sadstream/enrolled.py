@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from sadstream import whole
-from sadstream.errors import ConfigError, UnavailableError, UsageError
+from sadstream.base import files as whole
+from sadstream.base.errors import ConfigError, UnavailableError, UsageError
 from sadstream.header import Record
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sadstream.analyze import Analysis, Early
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
 from sadstream.reports import Degraded, Loaded, Ready, Say
 from sadstream.segment import Segment
 from sadstream.speech import Unscored

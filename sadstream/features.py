@@ -6,8 +6,8 @@ The only definition, shared by the daemon and `train`.
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, SEGMENT_FRAMES, SEGMENT_SAMPLES
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
+from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, SEGMENT_FRAMES, SEGMENT_SAMPLES
 from sadstream.header import LogMelConfig
 
 if TYPE_CHECKING:

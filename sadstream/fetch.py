@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream import manifest, models
+from sadstream.base.errors import BusyError, DataError, UnavailableError, UsageError
 from sadstream.catalogue import LICENCE_UNKNOWN, ModelSpec, models_dir, spec
 from sadstream.convert import Payload
-from sadstream.errors import BusyError, DataError, UnavailableError, UsageError
 from sadstream.manifest import MANIFEST, Listed, Manifest
 from sadstream.models import CONFIG, WEIGHTS, Installed
 from sadstream.origins import Origin, Progress, from_folder, official_hub, own_checkpoint, pinned_packages

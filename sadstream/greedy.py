@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sadstream.audio import SEGMENT_SAMPLES, exact_div
+from sadstream.base.samples import SEGMENT_SAMPLES, exact_div
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from sadstream.audio import SAMPLE_RATE, SEGMENT_S, SEGMENT_SAMPLES
+from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S, SEGMENT_SAMPLES
 
 POOLED_FRAMES = 4  # log-Mel frames that the CNN's two poolings make one of
 FORMAT: Literal["sadstream-checkpoint"] = "sadstream-checkpoint"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sadstream.audio import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, exact_div
+from sadstream.base.samples import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, exact_div
 from sadstream.events import Reason
 
 MUTED_FRAMES = exact_div(10_200, FRAME_MS) - 6  # 334: the first whole number of frames over 10 s

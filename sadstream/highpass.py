@@ -4,7 +4,7 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sadstream.audio import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, exact_div
+from sadstream.base.samples import FRAME_BYTES, FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, exact_div
 
 if TYPE_CHECKING:
     import numpy as np

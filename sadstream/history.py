@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from sadstream.errors import UsageError
+from sadstream.base.errors import UsageError
 from sadstream.events import Score, to_json
 from sadstream.journal import read, unix_s
 from sadstream.render import score_line

@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlparse
 
 from sadstream import __version__
 from sadstream.accounts import MADE, NAME, Accounts, Run
+from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.catalogue import models_dir
-from sadstream.errors import UnavailableError, UsageError
 from sadstream.hold import Hold
 from sadstream.releases import CURRENT
 

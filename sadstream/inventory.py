@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sadstream import checkpoint, models
-from sadstream.boundary import one_line
-from sadstream.errors import SadstreamError, UnavailableError
+from sadstream.base.boundary import one_line
+from sadstream.base.errors import SadstreamError, UnavailableError
 from sadstream.fetch import fetch, progress_bar
 from sadstream.header import Header, WhisperStatesConfig
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sadstream.errors import ConfigError, DataError, MissingFileError
+from sadstream.base.errors import ConfigError, DataError, MissingFileError
+from sadstream.base.logs import CHANGE
 from sadstream.events import Score, from_json, to_json
-from sadstream.logs import CHANGE
 from sadstream.record import WireError
 
 log = logging.getLogger("sadstream")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sadstream.errors import BusyError, ConfigError, MissingFileError, UnavailableError, UsageError
-from sadstream.whole import contents
+from sadstream.base.errors import BusyError, ConfigError, MissingFileError, UnavailableError, UsageError
+from sadstream.base.files import contents
 
 # Z85: 40 printable letters for 32 bytes. No key begins with # or $, whose worth is beyond 2^32.
 KEY = re.compile(r"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")

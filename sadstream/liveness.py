@@ -6,7 +6,7 @@ PortAudio's flags stay down when audio is lost, so a microphone is judged by thi
 import time
 from dataclasses import dataclass
 
-from sadstream.audio import SAMPLE_RATE
+from sadstream.base.samples import SAMPLE_RATE
 from sadstream.events import Reason
 
 WINDOW_S = 2.0  # a fault is known after one window

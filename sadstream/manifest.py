@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
+from sadstream.base.errors import UnavailableError
 from sadstream.catalogue import Kind
-from sadstream.errors import UnavailableError
 
 MANIFEST = "manifest.json"
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, get_args
 
-from sadstream.errors import BusyError, UnavailableError
+from sadstream.base.errors import BusyError, UnavailableError
 from sadstream.events import Score, State, Status
 from sadstream.reports import Gap
 

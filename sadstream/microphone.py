@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from sadstream.audio import SAMPLE_RATE, Channel, Framer
+from sadstream.base.samples import SAMPLE_RATE, Channel, Framer
 from sadstream.capture import ABSENT as ABSENT_LINE
 from sadstream.capture import LOST as LOST_LINE
 from sadstream.capture import MIXED

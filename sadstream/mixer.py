@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from sadstream.audio import FRAME_MS
+from sadstream.base.samples import FRAME_MS
 
 if TYPE_CHECKING:
     import numpy as np

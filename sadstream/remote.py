@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sadstream import ffmpeg
-from sadstream.audio import SAMPLE_RATE, Channel, Framer, Resampler
+from sadstream.base.errors import DataError, UnavailableError
+from sadstream.base.samples import SAMPLE_RATE, Channel, Framer, Resampler
 from sadstream.config import ServiceConfig
-from sadstream.errors import DataError, UnavailableError
 from sadstream.events import Reason
 from sadstream.sources import Item, SourceChange, Stopped, left_out, sleep
 

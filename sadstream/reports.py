@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sadstream.analyze import Analysis, Early
-from sadstream.errors import SadstreamError
+from sadstream.base.errors import SadstreamError
 from sadstream.events import Reason
 from sadstream.publish import Timing
 from sadstream.segment import Segment

@@ -13,11 +13,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from sadstream import logs, metrics
+from sadstream import metrics
 from sadstream.analyze import Analyzer
+from sadstream.base import logs
+from sadstream.base.errors import ConfigError, MissingFileError, SadstreamError
 from sadstream.config import Config, JournalConfig, MetricsConfig, StreamConfig, load, with_changes
 from sadstream.container import FRAMES_BYTES, sniffed
-from sadstream.errors import ConfigError, MissingFileError, SadstreamError
 from sadstream.events import Score, Status
 from sadstream.fallback import Fallback, FallbackStage
 from sadstream.fifo import NamedPipe, is_pipe

@@ -4,8 +4,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.control import control_path, runtime_folder
-from sadstream.errors import UnavailableError, UsageError
 from sadstream.events import DEFAULT_ENDPOINT
 
 PROBE_S = 0.5

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sadstream.analyze import Analysis
-from sadstream.audio import SAMPLE_RATE, AudioFrame
+from sadstream.base.errors import DataError
+from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.episode import Turn
-from sadstream.errors import DataError
 from sadstream.events import Score
 from sadstream.health import SignalRecord
 from sadstream.mood import NO_PLAN, Mood, MoodPlan

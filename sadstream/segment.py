@@ -4,7 +4,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from sadstream.audio import (
+from sadstream.base.errors import UnavailableError
+from sadstream.base.samples import (
     FRAME_MS,
     FRAME_SAMPLES,
     SAMPLE_RATE,
@@ -16,7 +17,6 @@ from sadstream.audio import (
     to_pcm,
 )
 from sadstream.config import SegmentConfig, VadConfig
-from sadstream.errors import UnavailableError
 from sadstream.highpass import HighPass
 from sadstream.hum import Hum
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from sadstream import logs
+from sadstream.base import logs
+from sadstream.base.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.config import Config
 from sadstream.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
 from sadstream.episode import Turn
-from sadstream.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.events import Reason, Score, State, Status
 from sadstream.hold import Hold
 from sadstream.mood import NO_PLAN, Mood, MoodPlan

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, Channel, Framer, Resampler
+from sadstream.base.errors import DataError, MissingFileError
+from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, Channel, Framer, Resampler
 from sadstream.container import FRAMES_BYTES, HEAD_BYTES, may_be_frames, sniffed
 from sadstream.decoder import Sound
-from sadstream.errors import DataError, MissingFileError
 from sadstream.events import Reason, State
 from sadstream.mixer import LEFT_OUT
 from sadstream.unpack import Unpacker

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.audio import exact_div
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
+from sadstream.base.samples import exact_div
 from sadstream.features import mel_power
 from sadstream.header import LogMelConfig
 from sadstream.models import load_tensors

@@ -10,8 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.audio import SEGMENT_SAMPLES
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
+from sadstream.base.samples import SEGMENT_SAMPLES
 from sadstream.features import at_level
 
 if TYPE_CHECKING:

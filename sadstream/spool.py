@@ -5,9 +5,9 @@ import stat
 import struct
 from pathlib import Path
 
+from sadstream.base.errors import DataError
 from sadstream.config import StreamConfig
 from sadstream.container import FRAMES_BYTES, sniffed
-from sadstream.errors import DataError
 from sadstream.sources import Recording
 
 SPOOL_BYTES = 1 << 30  # 9 h of 16 kHz, 1.5 h of a CD

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
 from sadstream.features import TORCHAUDIO_FAULT
 from sadstream.header import TextEncoderConfig
 from sadstream.models import Loaded, load_tensors

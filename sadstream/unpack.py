@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sadstream import container, ffmpeg
+from sadstream.base.errors import DataError
 from sadstream.child import follow_parent
 from sadstream.container import BrokenError, Container, Layout, UnreadableError
 from sadstream.decoder import Codec, Sndfile, View, check_format
-from sadstream.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np

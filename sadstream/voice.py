@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from sadstream import whole
-from sadstream.errors import UnavailableError
+from sadstream.base import files as whole
+from sadstream.base.errors import UnavailableError
 from sadstream.header import Record
 
 

@@ -13,10 +13,10 @@ from errno import ENOSPC
 from pathlib import Path
 
 from sadstream import convert
+from sadstream.base.errors import UnavailableError
 from sadstream.catalogue import Packaged
 from sadstream.convert import Payload
 from sadstream.download import CHUNK_BYTES, file_sha256, reason
-from sadstream.errors import UnavailableError
 
 ZIP_NAME = "joined.zip"
 MODEL_BIN = "model.bin"

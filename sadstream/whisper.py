@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sadstream.audio import SEGMENT_S
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
+from sadstream.base.samples import SEGMENT_S
 from sadstream.events import TextReason
 from sadstream.gate import Evidence, Languages, judge
 from sadstream.greedy import CutEncoder, GreedyDecoder, convolved, log_mels

@@ -9,7 +9,7 @@ import pytest
 
 import sadstream  # noqa: F401  sets the environment that torch reads when it is imported
 from sadstream import checkpoint, demo, models
-from sadstream.errors import SadstreamError
+from sadstream.base.errors import SadstreamError
 from sadstream.inventory import needed
 
 # A shell starts what is in its background with Ctrl-C ignored, and whatever a test starts would inherit that.

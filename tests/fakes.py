@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sadstream import cli, run
 from sadstream.analyze import Analysis
-from sadstream.audio import SAMPLE_RATE, Framer, to_pcm
+from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
 from sadstream.config import Config, parse
 from sadstream.microphone import Microphone
 from sadstream.publish import Publisher

@@ -7,7 +7,7 @@ import pytest
 
 from sadstream import install
 from sadstream.accounts import Accounts
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
 
 
 class Machine:

@@ -9,7 +9,7 @@ import torch
 
 from sadstream import checkpoint
 from sadstream.analyze import Analysis, Analyzer
-from sadstream.audio import AudioFrame
+from sadstream.base.samples import AudioFrame
 from sadstream.config import Config, SegmentConfig, VadConfig
 from sadstream.demo import scene_path
 from sadstream.models import locate

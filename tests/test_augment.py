@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sadstream.audio import SAMPLE_RATE
+from sadstream.base.samples import SAMPLE_RATE
 from train import augment
 from train.augment import AugmentConfig, augmented
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from daemon import config_file, run
 
-from sadstream.errors import BusyError
+from sadstream.base.errors import BusyError
 from sadstream.publish import Publisher
 
 NOISE = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) * 0.1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.calibration import Line, centred, fit_line, probability
 
 

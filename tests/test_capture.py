@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame
+from sadstream.base.errors import UnavailableError
+from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame
 from sadstream.capture import Device, choose
 from sadstream.config import ServiceConfig
-from sadstream.errors import UnavailableError
 from sadstream.microphone import Microphone
 from sadstream.sources import Item, SourceChange
 

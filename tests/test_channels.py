@@ -10,9 +10,9 @@ from fakes import talk
 from microphone import missing, virtual_microphone
 from numpy.typing import NDArray
 
-from sadstream.audio import to_float, to_pcm
+from sadstream.base.errors import UnavailableError
+from sadstream.base.samples import to_float, to_pcm
 from sadstream.capture import Device, Wanted, counts
-from sadstream.errors import UnavailableError
 
 REPEATS = 4
 SPEECH = talk(1).astype(np.float32)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sadstream import checkpoint
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
 from sadstream.header import Calibration, FusionConfig, Header, LogMelConfig, TextEncoderConfig
 from sadstream.model import Fusion
 

@@ -22,8 +22,8 @@ from daemon import run
 from wire import free_tcp, program, ready
 
 from sadstream import client as client_module
+from sadstream.base.errors import UsageError
 from sadstream.client import subscribe
-from sadstream.errors import UsageError
 from sadstream.events import Event, Score, Status
 from sadstream.follow import Gap, Restart, Stale
 from sadstream.reader import replay_address

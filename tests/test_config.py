@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sadstream import config
+from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.config import Config, load, parse
-from sadstream.errors import ConfigError, MissingFileError
 from sadstream.toml import to_toml
 from train.config import load_preset
 

@@ -10,8 +10,8 @@ import soundfile
 from fakes import voice
 
 from sadstream import container, decoder
-from sadstream.audio import AudioFrame, to_float
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
+from sadstream.base.samples import AudioFrame, to_float
 from sadstream.sources import Recording
 
 VOICE = voice(3.0)

@@ -13,8 +13,8 @@ from tiny_models import (
 )
 
 from sadstream import models
+from sadstream.base.errors import DataError
 from sadstream.convert import from_ct2, from_pt
-from sadstream.errors import DataError
 
 
 def test_an_official_checkpoint_and_its_conversion_have_one_identity(tmp_path: Path) -> None:

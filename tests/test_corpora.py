@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sadstream.errors import DataError, MissingFileError, UsageError
+from sadstream.base.errors import DataError, MissingFileError, UsageError
 from train.corpora import prepare, read_corpus
 
 

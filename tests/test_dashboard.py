@@ -23,6 +23,7 @@ from daemon import run
 from starlette.testclient import TestClient
 from wire import a_score, a_status, an_episode, assert_true_to_contract
 
+from sadstream.base.errors import ConfigError, DataError, MissingFileError, UsageError
 from sadstream.config import Config
 from sadstream.control import DaemonReport, StreamReport
 from sadstream.dashboard.app import application
@@ -34,7 +35,6 @@ from sadstream.dashboard.past import FIELDS, Past, Table
 from sadstream.dashboard.peer import owner
 from sadstream.dashboard.point import trade_off
 from sadstream.dashboard.zoom import zoom
-from sadstream.errors import ConfigError, DataError, MissingFileError, UsageError
 from sadstream.follow import Gap, Stale
 from sadstream.journal import Journal
 

@@ -6,7 +6,7 @@ import pytest
 from daemon import run
 
 from sadstream import doctor
-from sadstream.errors import UsageError
+from sadstream.base.errors import UsageError
 
 
 @pytest.mark.models

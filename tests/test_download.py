@@ -9,8 +9,8 @@ from tiny_models import (
     Server,
 )
 
+from sadstream.base.errors import UnavailableError
 from sadstream.download import download
-from sadstream.errors import UnavailableError
 
 CONTENT = bytes(range(256)) * 400
 

@@ -10,12 +10,12 @@ from fakes import FakeSource, quiet, spoken, talk
 from numpy.typing import NDArray
 
 from sadstream import enroll as module
-from sadstream.audio import to_pcm
+from sadstream.base.errors import ConfigError, DataError, UnavailableError, UsageError
+from sadstream.base.samples import to_pcm
 from sadstream.calibrate import Progress
 from sadstream.config import Config, parse
 from sadstream.enroll import enroll
 from sadstream.enrolled import Enrolled, check_name, read_enrolled, write_enrolled
-from sadstream.errors import ConfigError, DataError, UnavailableError, UsageError
 from sadstream.people import speakers_folder
 
 

@@ -25,7 +25,7 @@ from supervisor import Supervisor
 from test_service import FAKES, in_state, wait_for
 from wilson import line
 
-from sadstream.audio import to_pcm
+from sadstream.base.samples import to_pcm
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"no virtual microphone: {missing()} is missing")
 

@@ -21,8 +21,8 @@ from tiny_models import (
 )
 
 from sadstream import models
+from sadstream.base.errors import BusyError, DataError, UnavailableError, UsageError
 from sadstream.convert import Payload
-from sadstream.errors import BusyError, DataError, UnavailableError, UsageError
 from sadstream.fetch import fetch, progress_bar
 from sadstream.origins import Origin
 
@@ -202,7 +202,7 @@ def test_a_limit_on_file_size_while_writing_leaves_nothing(root: Path) -> None:
         from pathlib import Path
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from tiny_models import Bringing, text_payload
-        from sadstream.errors import UnavailableError
+        from sadstream.base.errors import UnavailableError
         from sadstream.fetch import fetch
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from daemon import config_file, heard, run, scores, start
 
-from sadstream.audio import to_pcm
+from sadstream.base.samples import to_pcm
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
 PARTS = ("p_sad", "bias_logit", "audio_logit", "text_logit", "offset_logit", "t_start", "t_end", "voiced")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tiny_corpus import iemocap_rows, row
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.counts import differences, require_whole
 from train.folds import assign, fold_names
 from train.guards import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import quiet, talk, voice
 
-from sadstream.audio import FRAME_MS, Framer, to_pcm
+from sadstream.base.samples import FRAME_MS, Framer, to_pcm
 from sadstream.health import DcOffset, SignalHealth, SignalRecord
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, Framer, rms_dbfs, to_float, to_pcm
+from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, Framer, rms_dbfs, to_float, to_pcm
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.highpass import CUTOFF_HZ, HighPass, above
 from sadstream.segment import Segment, Segmenter

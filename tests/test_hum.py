@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sadstream.audio import SAMPLE_RATE, AudioFrame, Framer, rms_dbfs, to_float, to_pcm
+from sadstream.base.samples import SAMPLE_RATE, AudioFrame, Framer, rms_dbfs, to_float, to_pcm
 from sadstream.hum import Hum
 
 TALK = talk(3)

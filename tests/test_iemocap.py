@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from tiny_corpus import corpus
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.iemocap import read
 
 

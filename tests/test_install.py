@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sadstream import __version__, config, install
-from sadstream.errors import UnavailableError, UsageError
+from sadstream.base.errors import UnavailableError, UsageError
 
 UNITS = Path(__file__).parent.parent / "systemd"
 ALL = sorted(path.name for path in UNITS.iterdir())

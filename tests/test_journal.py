@@ -20,7 +20,7 @@ import pytest
 from daemon import run
 from wire import a_score, assert_true_to_contract
 
-from sadstream.errors import ConfigError, DataError, MissingFileError, UsageError
+from sadstream.base.errors import ConfigError, DataError, MissingFileError, UsageError
 from sadstream.events import Score, to_json
 from sadstream.history import moment_s, print_history
 from sadstream.journal import PENDING, Journal, check_path, read, unix_s

@@ -8,8 +8,8 @@ import pytest
 from daemon import run
 from wire import free_tcp, program, ready
 
+from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.client import subscribe
-from sadstream.errors import ConfigError, MissingFileError, UsageError
 from sadstream.keys import KEY, Allowed, allow, new_key, public_key, read_allowed, read_secret, server_keys, zap_answer
 
 HEARD_S = 5.0  # for whoever may listen; on a busy machine

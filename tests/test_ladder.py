@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from tiny_corpus import preset, session, text_encoder
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.ladder import climb
 from train.manifest import read
 

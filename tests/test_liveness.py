@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadstream.audio import SAMPLE_RATE
+from sadstream.base.samples import SAMPLE_RATE
 from sadstream.liveness import AHEAD_S, LOST_S, STALE_S, WINDOW_S, SampleClock, Verdict
 
 BLOCK = 480

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from wire import a_score
 
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
 from sadstream.render import local_clock
 from sadstream.watch.marks import Marks
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sadstream.audio import SAMPLE_RATE, Resampler
-from sadstream.errors import ConfigError, DataError
+from sadstream.base.errors import ConfigError, DataError
+from sadstream.base.samples import SAMPLE_RATE, Resampler
 from sadstream.mixer import Mixer
 from sadstream.sources import Recording, SourceChange
 from train.clips import read_audio

@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from tiny_models import SPEC, Bringing, text_payload, transformers_folder, whisper_payload
 
 from sadstream import manifest, models
-from sadstream.errors import UnavailableError, UsageError
+from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.fetch import fetch
 
 

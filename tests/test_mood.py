@@ -7,8 +7,8 @@ import pytest
 from fakes import analysis
 
 from sadstream.analyze import Analysis
+from sadstream.base.errors import ConfigError
 from sadstream.card import Card, OperatingPoint
-from sadstream.errors import ConfigError
 from sadstream.mood import NEVER, Mood, MoodPlan, plan
 from sadstream.segment import Segment
 

@@ -23,8 +23,8 @@ from tiny_models import (
 )
 
 from sadstream import models
+from sadstream.base.errors import UnavailableError
 from sadstream.convert import Payload
-from sadstream.errors import UnavailableError
 from sadstream.fetch import fetch
 from sadstream.origins import official_hub, own_checkpoint
 

@@ -18,7 +18,7 @@ from daemon import run
 from stories import STEP_S, Reader, a_story, a_turn, scored
 
 from sadstream.analyze import Analyzer, audio_part
-from sadstream.audio import SAMPLE_RATE, AudioFrame, to_pcm
+from sadstream.base.samples import SAMPLE_RATE, AudioFrame, to_pcm
 from sadstream.config import Config, SegmentConfig, VadConfig
 from sadstream.decoder import to_flac
 from sadstream.episode import Turn
@@ -283,7 +283,7 @@ def test_a_recording_of_more_than_an_hour_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sadstream.whole import write_whole
+    from sadstream.base.files import write_whole
 
     path = tmp_path / "a.html"
     path.write_text("before")

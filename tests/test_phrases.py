@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sadstream.errors import DataError, MissingFileError
+from sadstream.base.errors import DataError, MissingFileError
 from train.phrases import Line, Phrases, balanced_lines, fit_phrases, fragment, out_of_fold, read_lines
 
 COLUMNS = ("split", "text", "emotion", "sad", "speaker", "dialogue", "turn")

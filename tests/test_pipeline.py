@@ -12,8 +12,8 @@ import pytest
 from fakes import READY, FakeSource, analysis, config, fake_load, quiet, slow, spoken, talk, voice
 
 from sadstream.analyze import Analysis, Early
-from sadstream.audio import Framer, to_pcm
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
+from sadstream.base.samples import Framer, to_pcm
 from sadstream.liveness import boottime
 from sadstream.pipeline import MAX_AGE_S, QUEUE_SEGMENTS, Inbox, Pipeline
 from sadstream.reports import (

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from sadstream import checkpoint
+from sadstream.base.errors import ConfigError, UnavailableError
 from sadstream.card import card_path, read_card
 from sadstream.checkpoint import default_path
 from sadstream.config import Config, parse
-from sadstream.errors import ConfigError, UnavailableError
 from sadstream.plan import read_plan
 from sadstream.voice import Voice, read_voice, write_voice
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sadstream.errors import ConfigError, MissingFileError, UsageError
+from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from train.config import SEVENTH, SIX, load_preset, presets_folder, run_config
 
 

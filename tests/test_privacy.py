@@ -19,7 +19,7 @@ from fakes import quiet, voice
 from test_service import FAKES
 from wire import free_tcp
 
-from sadstream.audio import to_pcm
+from sadstream.base.samples import to_pcm
 
 WORDS = "zebra-cannelloni-trombone"  # nobody says that by chance
 SAMPLES = hashlib.sha256(b"samples").digest() * 30  # 960 bytes: one frame that is nowhere else

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from test_service import process, wait_for
 
+from sadstream.base.errors import BusyError, ConfigError
 from sadstream.config import parse
-from sadstream.errors import BusyError, ConfigError
 from sadstream.metrics import STAGES, serve
 
 

@@ -17,8 +17,8 @@ import pytest
 import zmq
 from wire import an_episode, assert_true_to_contract, free_tcp, program, ready, resident_kib, say_score, score_fields
 
+from sadstream.base.errors import BusyError, ConfigError
 from sadstream.client import subscribe
-from sadstream.errors import BusyError, ConfigError
 from sadstream.events import Episode, Score, from_wire
 from sadstream.follow import Gap
 from sadstream.publish import EVENTS_WAITING, Publisher

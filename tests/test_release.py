@@ -12,7 +12,7 @@ from tiny_corpus import prepared
 
 from sadstream import checkpoint
 from sadstream.analyze import audio_part, text_part
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.predictions import read
 from train.run import Run
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from sadstream import checkpoint, releases
+from sadstream.base.errors import BusyError, SadstreamError, UnavailableError, UsageError
 from sadstream.card import card_path, read_card
 from sadstream.config import parse
-from sadstream.errors import BusyError, SadstreamError, UnavailableError, UsageError
 from sadstream.plan import read_plan
 
 DEFAULT = checkpoint.default_path()

@@ -13,10 +13,10 @@ import pytest
 import soundfile
 from fakes import talk
 
-from sadstream.audio import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Channel, to_float
+from sadstream.base.errors import DataError, UnavailableError
+from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Channel, to_float
 from sadstream.config import Config, ServiceConfig, StreamConfig
 from sadstream.demo import scene_path
-from sadstream.errors import DataError, UnavailableError
 from sadstream.fifo import NamedPipe
 from sadstream.remote import Remote, is_address, shown
 from sadstream.run import open_source

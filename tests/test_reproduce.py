@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from tiny_corpus import prepared, session
 
-from sadstream.errors import DataError, UnavailableError, UsageError
+from sadstream.base.errors import DataError, UnavailableError, UsageError
 from train import ablations, reproduce
 from train.ablations import VARIANTS
 from train.reproduce import Wanted

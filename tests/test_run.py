@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_corpus import begun, prepared, session
 
-from sadstream.errors import ConfigError, DataError, UnavailableError
+from sadstream.base.errors import ConfigError, DataError, UnavailableError
 from train import loop
 from train.cache import Cache
 from train.config import SEVENTH

@@ -14,7 +14,7 @@ from daemon import SADSTREAM
 from test_service import in_state, process, wait_for
 
 from sadstream import running
-from sadstream.errors import UnavailableError, UsageError
+from sadstream.base.errors import UnavailableError, UsageError
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sadstream.audio import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Framer, to_pcm
+from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Framer, to_pcm
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.segment import Segment, Segmenter
 

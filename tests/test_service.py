@@ -21,11 +21,11 @@ from fakes import READY, FakeSource, analysis, config, fake_load, slow, spoken, 
 from wilson import line
 
 from sadstream.analyze import Analysis
-from sadstream.audio import AudioFrame, Framer, to_pcm
+from sadstream.base.errors import BusyError, DataError, StalledError, UnavailableError
+from sadstream.base.logs import set_up
+from sadstream.base.samples import AudioFrame, Framer, to_pcm
 from sadstream.config import Config
-from sadstream.errors import BusyError, DataError, StalledError, UnavailableError
 from sadstream.events import Episode, Score, Status
-from sadstream.logs import set_up
 from sadstream.mood import MoodPlan
 from sadstream.publish import Publisher
 from sadstream.reports import Gap, Load, Loaded

@@ -23,7 +23,7 @@ from test_faults import Listener
 from test_service import in_state
 from wilson import line
 
-from sadstream.audio import SAMPLE_RATE, Framer, to_pcm
+from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
 from sadstream.catalogue import models_dir
 from sadstream.events import Score, Status
 from sadstream.publish import Publisher

@@ -17,9 +17,9 @@ from fakes import voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, rms_dbfs, to_pcm
+from sadstream.base.errors import DataError, MissingFileError
+from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, rms_dbfs, to_pcm
 from sadstream.config import Config
-from sadstream.errors import DataError, MissingFileError
 from sadstream.segment import Segmenter
 from sadstream.sources import PcmPipe, Recording, SourceChange, paced
 

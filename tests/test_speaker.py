@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from sadstream import models
-from sadstream.audio import AudioFrame
+from sadstream.base.errors import DataError, SadstreamError, UnavailableError
+from sadstream.base.samples import AudioFrame
 from sadstream.config import Config, SegmentConfig, VadConfig
 from sadstream.convert import GE2E_SHAPES, from_ge2e
 from sadstream.demo import scene_path
-from sadstream.errors import DataError, SadstreamError, UnavailableError
 from sadstream.models import locate
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import Recording

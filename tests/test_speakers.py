@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.clips import Clip
 from train.speakers import apart, balanced, grouped_folds
 

@@ -7,10 +7,10 @@ import pytest
 from fakes import quiet
 
 from sadstream import speech
-from sadstream.audio import SEGMENT_SAMPLES, AudioFrame
+from sadstream.base.errors import UnavailableError
+from sadstream.base.samples import SEGMENT_SAMPLES, AudioFrame
 from sadstream.config import GateConfig, SegmentConfig, VadConfig
 from sadstream.demo import scene_path
-from sadstream.errors import UnavailableError
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import Recording
 from sadstream.speech import STRETCH, SpeechGate, best_stretch

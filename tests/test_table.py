@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sadstream.errors import DataError, MissingFileError
+from sadstream.base.errors import DataError, MissingFileError
 from train.cli import main
 from train.corpora import prepare, read_corpus
 from train.folds import assign

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sadstream import models
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
 from sadstream.header import TextEncoderConfig
 from sadstream.text import TextEncoder, any_states, plain_states
 

@@ -13,9 +13,9 @@ from fakes import voice
 from test_container import encoded, flac_of_length
 
 from sadstream import ffmpeg
-from sadstream.audio import AudioFrame, to_float, to_pcm
+from sadstream.base.errors import DataError
+from sadstream.base.samples import AudioFrame, to_float, to_pcm
 from sadstream.config import StreamConfig
-from sadstream.errors import DataError
 from sadstream.sources import PcmPipe
 from sadstream.spool import spooled
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.clips import Clip
 from train.metrics import auc
 from train.states import Heard

@@ -21,8 +21,8 @@ from tiny_models import (
 )
 
 from sadstream import models
+from sadstream.base.errors import UnavailableError
 from sadstream.catalogue import Packaged
-from sadstream.errors import UnavailableError
 from sadstream.fetch import fetch
 from sadstream.origins import from_folder, pinned_packages
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from sadstream.audio import AudioFrame
+from sadstream.base.samples import AudioFrame
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.demo import scene_path
 from sadstream.features import at_level

@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sadstream.audio import SAMPLE_RATE
+from sadstream.base.samples import SAMPLE_RATE
 from sadstream.header import Record
 
 if TYPE_CHECKING:

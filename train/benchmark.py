@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sadstream.audio import SAMPLE_RATE
+from sadstream.base.samples import SAMPLE_RATE
 from sadstream.header import FusionConfig, LogMelConfig, Record
 from train.config import Preset, RunConfig, run_config
 from train.guards import by_split

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sadstream.whole import save_whole
+from sadstream.base.files import save_whole
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from sadstream.header import Record
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sadstream.boundary import enter
-from sadstream.errors import DataError, UnavailableError, UsageError
-from sadstream.whole import expect_folder, expect_place, make_folder
+from sadstream.base.boundary import enter
+from sadstream.base.errors import DataError, UnavailableError, UsageError
+from sadstream.base.files import expect_folder, expect_place, make_folder
 
 CHECKPOINT = b"sadstream-checkpoint"  # stands at the start of each
 

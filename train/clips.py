@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.audio import SAMPLE_RATE, Framer, to_pcm
+from sadstream.base.errors import DataError, MissingFileError
+from sadstream.base.files import table_text
+from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.decoder import Sndfile, Sound
-from sadstream.errors import DataError, MissingFileError
 from sadstream.highpass import above
 from sadstream.segment import Segment, Segmenter
-from sadstream.whole import table_text
 
 if TYPE_CHECKING:
     import numpy as np

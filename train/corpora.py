@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sadstream.boundary import one_line
-from sadstream.errors import DataError, UsageError
+from sadstream.base.boundary import one_line
+from sadstream.base.errors import DataError, UsageError
 from train import cremad, goemotions, iemocap, meld, nemo, ravdess, table
 from train.counts import EXPECTED, differences
 from train.counts import table as differences_table

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.manifest import Utterance
 
 

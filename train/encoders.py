@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sadstream.errors import UnavailableError
+from sadstream.base.errors import UnavailableError
 from sadstream.header import WhisperStatesConfig
 from sadstream.models import load_tensors, locate
 from sadstream.whisper import Whisper

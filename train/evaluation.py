@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import get_args
 
 from sadstream.analyze import LINGUIST, Analyzer
+from sadstream.base.errors import UnavailableError
+from sadstream.base.files import save_whole
+from sadstream.base.progress import progress
 from sadstream.card import DEFAULT_FALSE_ALARMS_H, Offset, read_card
 from sadstream.checkpoint import load
 from sadstream.config import parse
-from sadstream.errors import UnavailableError
 from sadstream.models import locate
 from sadstream.plan import checkpoint_path
 from sadstream.speaker import NAME, SpeakerEncoder
 from sadstream.whisper import Whisper
-from sadstream.whole import save_whole
 from train.cards import DaysReport, days_report, write_card
 from train.channels import channels_table
 from train.clips import CALM, Clip, by_speaker, read_clips
@@ -23,7 +24,6 @@ from train.days import Day, DaysConfig
 from train.gates import language_table, loss_table, noise_table, talk_table
 from train.noises import Noise, made, mixed, recorded, reversed_babble
 from train.open import OpenConfig, Voice
-from train.progress import progress
 from train.robustness import conditions, robustness_table
 from train.signal import clean_table, disturbances, signal_table
 from train.trust import SECOND, Witness, groups_of, trust_table

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.manifest import SPLITS, Utterance
 
 FIXED = "fixed"

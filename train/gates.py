@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sadstream.analyze import Analysis, Analyzer
-from sadstream.audio import FRAME_BYTES, SAMPLE_RATE, to_pcm
+from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, to_pcm
 from sadstream.episode import EpisodeFilter, Heard
 from sadstream.offset import RunningOffset, calibrated_offset
 from sadstream.segment import Segment, webrtc_detector

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from sadstream.header import Record
 from train.manifest import SPLITS, Utterance
 

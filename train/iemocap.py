@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.manifest import Utterance
 from train.reading import Reading, is_appledouble, sound_problem
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.audio import SAMPLE_RATE
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
+from sadstream.base.progress import progress
+from sadstream.base.samples import SAMPLE_RATE
 from sadstream.features import heard_frames
 from sadstream.header import FusionConfig, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
 from sadstream.highpass import IDENTITY
@@ -15,7 +16,6 @@ from train.cache import Cache, key_of
 from train.clips import read_speech
 from train.config import AudioSource, RunConfig, TextSource
 from train.manifest import Utterance
-from train.progress import progress
 from train.sound import Done, complain, heard_samples, log_mels, pieces, stored, total_samples
 from train.words import Embedded, embed, words_missing, words_of
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.clips import CALM, Clip, read_clips
 from train.config import Preset, run_config
 from train.manifest import NAME, Manifest, Utterance, write

@@ -8,9 +8,9 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
+from sadstream.base.files import save_whole
 from sadstream.model import Fusion
-from sadstream.whole import save_whole
 from train.config import RunConfig
 from train.guards import check_drawn
 from train.history import Epoch, History

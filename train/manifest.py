@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from sadstream.errors import DataError, MissingFileError
-from sadstream.whole import TABLE_BYTES, contents, save_whole
+from sadstream.base.errors import DataError, MissingFileError
+from sadstream.base.files import TABLE_BYTES, contents, save_whole
 
 SPLITS = ("train", "validation", "test")
 NAME = "manifest.csv"

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.manifest import Utterance
 from train.reading import Reading, expect_files
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from sadstream.header import Metric
 
 if TYPE_CHECKING:

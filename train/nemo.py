@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from sadstream.errors import DataError
-from sadstream.whole import table_text
+from sadstream.base.errors import DataError
+from sadstream.base.files import table_text
 from train.manifest import Utterance
 from train.reading import Reading, expect_files, length_s, sound_problem
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.audio import FRAME_SAMPLES, SAMPLE_RATE, SILENCE_DBFS
-from sadstream.whole import table_text
+from sadstream.base.files import table_text
+from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, SILENCE_DBFS
 from train.clips import Clip, read_audio
 
 if TYPE_CHECKING:

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
+from sadstream.base.errors import ConfigError, MissingFileError
+from sadstream.base.files import save_whole
+from sadstream.base.progress import progress
 from sadstream.config import read_table
-from sadstream.errors import ConfigError, MissingFileError
 from sadstream.header import Record, TextEncoderConfig, WhisperStatesConfig
 from sadstream.models import load_tensors, locate
 from sadstream.text import TextEncoder
 from sadstream.whisper import Whisper
-from sadstream.whole import save_whole
 from train.augment import AugmentConfig
 from train.calibration import Line, centred, fit_line, probability
 from train.clips import CALM, Clip, read_clips
 from train.export import Terms, TextPart, VoicePart, write
 from train.metrics import auc, over_groups, threshold_at
 from train.phrases import CORPORA, PhraseConfig, Phrases, balanced_lines, embed, fit_phrases, out_of_fold, read_lines
-from train.progress import progress
 from train.scorecard import (
     Figure,
     Scored,

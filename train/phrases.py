@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from sadstream.errors import DataError, MissingFileError
+from sadstream.base.errors import DataError, MissingFileError
+from sadstream.base.files import save_whole
 from sadstream.header import Record
 from sadstream.text import TextEncoder
-from sadstream.whole import save_whole
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from train.progress import Advance
+    from sadstream.base.progress import Advance
 
 CORPORA = ("meld", "goemotions")
 BATCH = 64

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.errors import DataError, MissingFileError
-from sadstream.whole import save_whole, table_text
+from sadstream.base.errors import DataError, MissingFileError
+from sadstream.base.files import save_whole, table_text
 from train.guards import check_predictions
 from train.manifest import Utterance
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.audio import SAMPLE_RATE
-from sadstream.errors import DataError, SadstreamError
+from sadstream.base.errors import DataError, SadstreamError
+from sadstream.base.samples import SAMPLE_RATE
 from train.clips import CURE, audio_rate, read_audio
 from train.manifest import Utterance
 

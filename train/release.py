@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream import __version__, checkpoint
-from sadstream.errors import DataError, UnavailableError, UsageError
+from sadstream.base.errors import DataError, UnavailableError, UsageError
 from sadstream.header import Calibration, Header, LogMelConfig, Metric, TextEncoderConfig, WhisperStatesConfig
 from train.config import RunConfig
 from train.run import Run

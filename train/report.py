@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-from sadstream.errors import DataError, SadstreamError
-from sadstream.whole import expect_folder, expect_place, save_whole
+from sadstream.base.errors import DataError, SadstreamError
+from sadstream.base.files import expect_folder, expect_place, save_whole
 from train import figures, tables, thesis
 from train.folds import FIXED, advice, assign, fold_count, fold_names
 from train.guards import Protocol

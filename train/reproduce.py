@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sadstream.errors import UsageError
+from sadstream.base.errors import UsageError
 from train.ablations import VARIANTS, varied
 from train.benchmark import estimate
 from train.config import Preset, RunConfig, run_config

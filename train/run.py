@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from sadstream.errors import ConfigError, DataError, MissingFileError
+from sadstream.base.errors import ConfigError, DataError, MissingFileError
+from sadstream.base.files import read_whole, save_whole
 from sadstream.header import Record
-from sadstream.whole import read_whole, save_whole
 from train import predictions
 from train.config import RunConfig
 from train.counts import partial_note, require_whole

@@ -11,7 +11,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from sadstream.audio import SAMPLE_RATE
+from sadstream.base.samples import SAMPLE_RATE
 
 # RAVDESS, actors 16 to 18, who are never trained on. The third field of a name is the emotion, the fourth its
 # intensity, the fifth the sentence: 01 neutral, 02 calm, 03 happy, 04 sad, 05 angry.

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.errors import DataError, UsageError
+from sadstream.base.errors import DataError, UsageError
+from sadstream.base.progress import progress
 from train import manifest as manifests
 from train.cache import Cache, default_folder
 from train.config import Preset, RunConfig, load_preset, run_config
 from train.folds import assign
 from train.guards import Protocol, check_splits
 from train.launch import Share
-from train.progress import progress
 from train.run import Run, evaluate_run, fit_run, open_run
 from train.words import words_fixed, words_missing
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sadstream.analyze import Analysis, Analyzer
-from sadstream.audio import SAMPLE_RATE, AudioFrame
+from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.segment import Segmenter
 from train.clips import TRAIL_S, Clip, read_audio, segments_of

@@ -10,8 +10,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.audio import SAMPLE_RATE, SEGMENT_SAMPLES
-from sadstream.errors import ConfigError, DataError, SadstreamError, UnavailableError
+from sadstream.base.errors import ConfigError, DataError, SadstreamError, UnavailableError
+from sadstream.base.progress import Advance, progress
+from sadstream.base.samples import SAMPLE_RATE, SEGMENT_SAMPLES
 from sadstream.features import at_level, log_mel
 from sadstream.header import LogMelConfig
 from sadstream.highpass import IDENTITY
@@ -19,7 +20,6 @@ from train.cache import Cache, key_of
 from train.clips import audio_rate, read_speech
 from train.config import AudioSource
 from train.manifest import Utterance
-from train.progress import Advance, progress
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from train.clips import CALM, Clip
 
 if TYPE_CHECKING:

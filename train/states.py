@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from sadstream import highpass, hum
 from sadstream import segment as segmenter
-from sadstream.audio import exact_div
+from sadstream.base.files import save_whole, table_text
+from sadstream.base.progress import progress
+from sadstream.base.samples import exact_div
 from sadstream.config import SegmentConfig, VadConfig
 from sadstream.features import at_level, heard_frames
 from sadstream.header import WhisperStatesConfig
 from sadstream.segment import Segment
 from sadstream.whisper import Whisper
-from sadstream.whole import save_whole, table_text
 from train.augment import AugmentConfig, augmented
 from train.clips import Clip, by_speaker, read_audio, segments_of
-from train.progress import progress
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from sadstream.audio import SAMPLE_RATE
-from sadstream.errors import DataError, UnavailableError
-from sadstream.whole import save_whole
+from sadstream.base.errors import DataError, UnavailableError
+from sadstream.base.files import save_whole
+from sadstream.base.samples import SAMPLE_RATE
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sadstream.errors import DataError, MissingFileError
-from sadstream.whole import TABLE_BYTES, contents
+from sadstream.base.errors import DataError, MissingFileError
+from sadstream.base.files import TABLE_BYTES, contents
+from sadstream.base.progress import progress
 from train.folds import dealt
 from train.guards import check_splits
 from train.manifest import SPLITS, Utterance
-from train.progress import progress
 from train.reading import Reading, length_s, reason_of, sound_problem
 
 EXPECTED = "columns path or transcript, speaker, sad (0 or 1) or label; also utterance, gender, dialogue, split"

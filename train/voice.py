@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 from sadstream.header import FusionConfig, Record
 from sadstream.model import Fusion
 from train.speakers import balanced

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.audio import SAMPLE_RATE, SEGMENT_S
+from sadstream.base.progress import progress
+from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S
 from sadstream.features import at_level
 from sadstream.gate import ALONE
 from sadstream.header import TextEncoderConfig
@@ -18,7 +19,6 @@ from train.cache import Cache, key_of
 from train.clips import read_speech
 from train.config import AudioSource, TextSource
 from train.manifest import Utterance
-from train.progress import progress
 from train.sound import heard_samples, pieces
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from sadstream.base.errors import MissingFileError, SadstreamError, UnavailableError
 from sadstream.client import subscribe
 from sadstream.control import Word, ask
 from sadstream.dashboard.desk import Ask, Desk
@@ -27,7 +28,6 @@ from sadstream.dashboard.options import Options
 from sadstream.dashboard.past import Table
 from sadstream.dashboard.peer import owner
 from sadstream.dashboard.zoom import zoom
-from sadstream.errors import MissingFileError, SadstreamError, UnavailableError
 
 log = logging.getLogger("sadstream")
 

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
+from sadstream.base.errors import UsageError
 from sadstream.dashboard.past import Table
 from sadstream.dashboard.zoom import mean
-from sadstream.errors import UsageError
 
 Kind = Literal["week", "day"]
 HOURS = 24

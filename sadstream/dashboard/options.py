@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sadstream import address
-from sadstream.errors import ConfigError, MissingFileError, UsageError
-from sadstream.whole import contents
+from sadstream.base.errors import ConfigError, MissingFileError, UsageError
+from sadstream.base.files import contents
 
 DEFAULT_PORT = 8750
 LEAST_TOKEN = 22  # letters: 128 bits in base 64

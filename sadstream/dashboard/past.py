@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sadstream.errors import DataError, MissingFileError
+from sadstream.base.errors import DataError, MissingFileError
 
 Column = NDArray[np.float64]
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sadstream.base.errors import ConfigError, UnavailableError
+from sadstream.base.files import read_whole
 from sadstream.card import DEFAULT_FALSE_ALARMS_H, LEAST_CAUGHT, Card, Offset, card_path
 from sadstream.config import Config
-from sadstream.errors import ConfigError, UnavailableError
 from sadstream.plan import checkpoint_path
-from sadstream.whole import read_whole
 
 OFFSETS: tuple[Offset, ...] = ("off", "running", "calibrated")
 

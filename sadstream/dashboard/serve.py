@@ -6,8 +6,8 @@ import socket
 import sys
 from typing import Any
 
+from sadstream.base.errors import BusyError, ConfigError, UnavailableError
 from sadstream.dashboard.options import Options, check
-from sadstream.errors import BusyError, ConfigError, UnavailableError
 
 GRACE_S = 1  # for connections at the end; a page's stream of events never ends by itself
 CONNECTIONS = 200

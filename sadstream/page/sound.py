@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sadstream.audio import SAMPLE_RATE, exact_div
+from sadstream.base.samples import SAMPLE_RATE, exact_div
 from sadstream.features import log_mel
 from sadstream.header import LogMelConfig
 

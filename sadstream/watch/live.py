@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sadstream.address import is_local
+from sadstream.base.errors import UnavailableError
 from sadstream.client import Subscription
 from sadstream.control import ask
-from sadstream.errors import UnavailableError
 from sadstream.events import Event, Score, Status
 from sadstream.reader import Item
 from sadstream.render import finding_line, line

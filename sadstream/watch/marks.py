@@ -5,7 +5,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sadstream.errors import BusyError, UnavailableError
+from sadstream.base.errors import BusyError, UnavailableError
 from sadstream.events import Score
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fuzz.trial import Parts, Trial
-from sadstream.errors import DataError
+from sadstream.base.errors import DataError
 
 CASES = (b"fine", b"raise", b"fine", b"hang", b"refuse", b"grow", b"die", b"fine")
 

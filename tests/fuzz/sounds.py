@@ -16,7 +16,7 @@ from fakes import analysis, talk
 
 from fuzz import mutate
 from fuzz.trial import Parts, Trial
-from sadstream.audio import to_pcm
+from sadstream.base.samples import to_pcm
 from sadstream.config import StreamConfig, parse
 from sadstream.run import open_source
 from sadstream.score import score_recording

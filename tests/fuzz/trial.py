@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-from sadstream.errors import SadstreamError
+from sadstream.base.errors import SadstreamError
 
 Parts = list[bytes]  # files, frames or pieces of a stream, as the target has it
 LINE_BYTES = 20_000  # of what is said

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sadstream.errors import ConfigError
+from sadstream.base.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ import socket
 import stat
 from pathlib import Path
 
-from sadstream.errors import BusyError, UnavailableError
+from sadstream.base.errors import BusyError, UnavailableError
 
 BESIDE = ("", ".replay", ".control")  # what a daemon binds for one endpoint
 LOCK = ".lock"

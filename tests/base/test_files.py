@@ -11,12 +11,12 @@ import pytest
 from daemon import run
 
 from sadstream import checkpoint, config, journal, keys, voice
+from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError, UsageError
+from sadstream.base.files import PROBE_BYTES, expect_folder, expect_place, write_whole
 from sadstream.dashboard.options import read_token
 from sadstream.dashboard.past import Past
-from sadstream.errors import BusyError, ConfigError, SadstreamError, UnavailableError, UsageError
 from sadstream.journal import check_path
 from sadstream.watch.marks import Marks
-from sadstream.whole import PROBE_BYTES, expect_folder, expect_place, write_whole
 from train import manifest, predictions, table
 
 MARK = b"made by a test"

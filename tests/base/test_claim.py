@@ -13,8 +13,8 @@ import pytest
 from daemon import run
 
 from sadstream.address import LONGEST
+from sadstream.base.errors import BusyError, ConfigError
 from sadstream.control import ControlSocket
-from sadstream.errors import BusyError, ConfigError
 from sadstream.publish import Publisher
 
 BESIDE = ["", ".replay", ".control", ".lock"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sadstream.logs import CHANGE, KEPT, LINES, PERIOD_S, JournalFormat, RateLimit, about
+from sadstream.base.logs import CHANGE, KEPT, LINES, PERIOD_S, JournalFormat, RateLimit, about
 
 
 def record(message: str, *arguments: object, level: int = logging.WARNING) -> logging.LogRecord:
@@ -85,7 +85,7 @@ def in_the_journal(*command: str) -> tuple[int, str]:
 
 
 def test_under_journald_it_speaks_the_journals_language() -> None:
-    code = "import logging; from sadstream import logs; logs.set_up(); logging.getLogger('sadstream').warning('x')"
+    code = "import logging; from sadstream.base import logs; logs.set_up(); logging.getLogger('sadstream').warning('x')"
 
     assert in_the_journal("-c", code) == (0, "<4>x\n")
 
@@ -111,7 +111,7 @@ def test_what_ends_a_command_is_an_error_in_the_journal(command: list[str], code
 
 
 def test_every_line_of_a_bug_is_an_error_in_the_journal(endpoint: str) -> None:
-    fakes = str(Path(__file__).with_name("fakes.py"))
+    fakes = str(Path(__file__).parents[1].joinpath("fakes.py"))
     code, said = in_the_journal(fakes, "run", "capture=good,fail-at=0", "--publish", endpoint)
     bug = said[said.index("<3>") :].splitlines()
 

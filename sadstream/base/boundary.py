@@ -9,8 +9,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from sadstream import logs
-from sadstream.errors import DataError, MissingFileError, SadstreamError, UnavailableError
+from sadstream.base import logs
+from sadstream.base.errors import DataError, MissingFileError, SadstreamError, UnavailableError
 
 INTERRUPTED = 130  # as shells say it of Ctrl-C
 HOME = re.compile(r"^(--[a-z-]+=)?(ipc://)?(~(?:/.*)?)$", re.DOTALL)

@@ -9,7 +9,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable
 from pathlib import Path
 
-from sadstream.errors import BusyError, UnavailableError, UsageError
+from sadstream.base.errors import BusyError, UnavailableError, UsageError
 
 TABLE_BYTES = 1 << 30  # of a corpus's table
 MARK_BYTES = 16_384  # of a file, in which its mark stands

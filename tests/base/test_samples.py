@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadstream import audio
+from sadstream.base import samples as audio
 
 
 def test_constants_follow_from_rate_frame_and_segment() -> None:

@@ -15,9 +15,9 @@ from daemon import SADSTREAM, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sadstream.boundary import at_home, enter, from_system, one_line, utf8
+from sadstream.base.boundary import at_home, enter, from_system, one_line, utf8
+from sadstream.base.errors import DataError, MissingFileError, UnavailableError
 from sadstream.cli import app as command_line
-from sadstream.errors import DataError, MissingFileError, UnavailableError
 from train.cli import app as workshop
 
 PRINTING = [["schema"], ["config", "show"], ["--help"], ["score", "--help"], ["--version"]]
