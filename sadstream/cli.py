@@ -276,7 +276,7 @@ def doctor(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the events."""
-    from sadstream.schema import event_schema
+    from sadstream.events.schema import event_schema
 
     print(json.dumps(event_schema(), indent=2))
 

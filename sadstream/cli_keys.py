@@ -11,7 +11,7 @@ app = typer.Typer(help="CURVE keys, for subscribers on other machines.", no_args
 @app.command("new")
 def keys_new(path: Annotated[Path, typer.Argument(metavar="FILE", readable=False)]) -> None:
     """Make a secret key in FILE and print its public key."""
-    from sadstream.keys import new_key
+    from sadstream.events.keys import new_key
 
     print(new_key(path))
 
@@ -19,7 +19,7 @@ def keys_new(path: Annotated[Path, typer.Argument(metavar="FILE", readable=False
 @app.command("show")
 def keys_show(path: Annotated[Path, typer.Argument(metavar="FILE", readable=False)]) -> None:
     """Print the public key that belongs to the secret key in FILE."""
-    from sadstream.keys import public_key
+    from sadstream.events.keys import public_key
 
     print(public_key(path))
 
@@ -31,6 +31,6 @@ def keys_allow(
     name: Annotated[str, typer.Option(help="Whose it is.")] = "",
 ) -> None:
     """Let a subscriber in, from its next attempt on."""
-    from sadstream.keys import allow
+    from sadstream.events.keys import allow
 
     print(f"{to}: {'added' if allow(to, key, name) else 'there already'}")

@@ -29,7 +29,7 @@ def status(endpoint: EndpointArgument = None) -> None:
 
 def _control(endpoint: str | None, word: Any) -> Any:
     from sadstream import running
-    from sadstream.control import ask
+    from sadstream.events.control import ask
 
     report = ask(endpoint or running.find(control=True), word)
     for stream in report.streams:
@@ -74,7 +74,7 @@ def service_status(
     """Exit 0 only while audio flows and is scored; else 69."""
     from sadstream import install, running
     from sadstream.base.errors import UnavailableError
-    from sadstream.control import ask
+    from sadstream.events.control import ask
 
     installed = install.layout(user).endpoint
     found = [daemon.endpoint for daemon in running.services(control=True)] if endpoint is None and not user else []

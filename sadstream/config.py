@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from sadstream import address
 from sadstream.base.boundary import at_home
 from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.base.files import contents
 from sadstream.base.samples import FRAME_MS, SEGMENT_FRAMES
 from sadstream.events import DEFAULT_ENDPOINT
-from sadstream.keys import NEEDS_KEYS, has_credentials
+from sadstream.events import endpoint as address
+from sadstream.events.keys import NEEDS_KEYS, has_credentials
 
 LONGEST_BYTES = 1_000_000  # of a file of settings; every key with a comment is a hundredth of it
 LONGEST_SHOWN = 80

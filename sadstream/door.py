@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sadstream.keys import Allowed, ServerKeys, zap_answer
+from sadstream.events.keys import Allowed, ServerKeys, zap_answer
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"  # fixed by RFC 27
 ZAP_DOMAIN = b"sadstream"  # without a domain libzmq would not ask

@@ -12,7 +12,7 @@ from typing import Literal
 
 from sadstream.base.errors import UsageError
 from sadstream.events import Score, to_json
-from sadstream.journal import read, unix_s
+from sadstream.events.journal import read, unix_s
 from sadstream.render import score_line
 
 Output = Literal["text", "json", "csv"]

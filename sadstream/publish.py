@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sadstream.address import beside, check, is_local
 from sadstream.base.claim import claim
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError
 from sadstream.door import Door
 from sadstream.events import E, Episode, Latency, Reason, Score, State, Status, to_wire, topic
-from sadstream.keys import NEEDS_KEYS, ServerKeys, server_keys
+from sadstream.events.endpoint import beside, check, is_local
+from sadstream.events.keys import NEEDS_KEYS, ServerKeys, server_keys
 from sadstream.replay import Memory
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sadstream.events import EVENT_TYPES, Event, Status
+from sadstream.events.keys import Curve
+from sadstream.events.query import Query
 from sadstream.follow import Finding, Follower, Gap
-from sadstream.keys import Curve
-from sadstream.query import Query
 
 HELD_EVENTS = 1000  # until the first status says where the past is kept
 TICK_S = 60.0  # longest sleep

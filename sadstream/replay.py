@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sadstream.events import Event
-from sadstream.query import Query, from_json
-from sadstream.record import WireError
+from sadstream.events.query import Query, from_json
+from sadstream.events.validation import WireError
 
 
 @dataclass(frozen=True, slots=True)

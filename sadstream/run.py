@@ -20,10 +20,10 @@ from sadstream.base.errors import ConfigError, MissingFileError, SadstreamError
 from sadstream.config import Config, JournalConfig, MetricsConfig, StreamConfig, load, with_changes
 from sadstream.container import FRAMES_BYTES, sniffed
 from sadstream.events import Score, Status
+from sadstream.events.journal import Journal, check_path
 from sadstream.fallback import Fallback, FallbackStage
 from sadstream.fifo import NamedPipe, is_pipe
 from sadstream.hold import Hold
-from sadstream.journal import Journal, check_path
 from sadstream.microphone import Microphone
 from sadstream.pipeline import Aside
 from sadstream.plan import read_plan, without_episodes

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sadstream.base.errors import UnavailableError, UsageError
-from sadstream.control import control_path, runtime_folder
 from sadstream.events import DEFAULT_ENDPOINT
+from sadstream.events.control import control_path, runtime_folder
 
 PROBE_S = 0.5
 SERVICES = "/run/sadstream*"  # a folder for the system's service, and one for each instance

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from sadstream.base import logs
 from sadstream.base.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.config import Config
-from sadstream.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
 from sadstream.episode import Turn
 from sadstream.events import Reason, Score, State, Status
+from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
 from sadstream.hold import Hold
 from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.notify import Notifier

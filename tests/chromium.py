@@ -22,7 +22,7 @@ from wire import a_score
 
 from sadstream.client import subscribe
 from sadstream.events import Score, to_json
-from sadstream.journal import Journal
+from sadstream.events.journal import Journal
 
 WEEK_S = 7 * 86_400.0
 WEEK_SCORES = 200_000

@@ -4,8 +4,8 @@ import select
 import sys
 import time
 
-from sadstream.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
 from sadstream.events import Reason, State
+from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
 from sadstream.publish import Publisher
 
 

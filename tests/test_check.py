@@ -8,7 +8,7 @@ from test_service import in_state, process, wait_for
 
 from sadstream.checkpoint import default_path
 from sadstream.config import Config, parse
-from sadstream.control import ask
+from sadstream.events.control import ask
 from sadstream.plan import read_plan, without_episodes
 
 BROKEN = "[model]\ncheckpoint = '{}/broken.safetensors'\n"

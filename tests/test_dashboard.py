@@ -25,7 +25,6 @@ from wire import a_score, a_status, an_episode, assert_true_to_contract
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError, UsageError
 from sadstream.config import Config
-from sadstream.control import DaemonReport, StreamReport
 from sadstream.dashboard.app import application
 from sadstream.dashboard.feed import KEPT, WAITING, Feed
 from sadstream.dashboard.guard import POLICY
@@ -35,8 +34,9 @@ from sadstream.dashboard.past import FIELDS, Past, Table
 from sadstream.dashboard.peer import owner
 from sadstream.dashboard.point import trade_off
 from sadstream.dashboard.zoom import zoom
+from sadstream.events.control import DaemonReport, StreamReport
+from sadstream.events.journal import Journal
 from sadstream.follow import Gap, Stale
-from sadstream.journal import Journal
 
 TOKEN = "a-token-that-nobody-guesses"
 ADDRESS = "http://127.0.0.1:8750"

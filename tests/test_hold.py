@@ -13,7 +13,7 @@ import pytest
 from supervisor import Supervisor
 from test_service import FAKES, in_state, process, wait_for
 
-from sadstream.control import ask
+from sadstream.events.control import ask
 from sadstream.hold import Hold, state_folder
 
 ENDPOINT = "ipc:///run/sadstream/pub"

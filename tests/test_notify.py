@@ -10,7 +10,7 @@ import pytest
 from supervisor import Supervisor
 from test_service import FAKES, in_state, wait_for
 
-from sadstream.control import ask
+from sadstream.events.control import ask
 from sadstream.notify import Notifier
 
 

@@ -14,7 +14,7 @@ from test_faults import SENTENCE, Listener, hearing, microphone, playing, scored
 from test_service import in_state
 from wilson import line
 
-from sadstream.control import ask
+from sadstream.events.control import ask
 
 __all__ = ["microphone"]  # a fixture
 

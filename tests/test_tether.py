@@ -14,7 +14,7 @@ import psutil
 import pytest
 from test_service import FAKES, in_state, wait_for
 
-from sadstream.control import ask
+from sadstream.events.control import ask
 
 ENDS_S = 3.0
 SLOW = pytest.mark.slow

@@ -12,8 +12,8 @@ from daemon import SADSTREAM, run, start
 from screens import Terminal
 from wire import free_tcp, say_score, score_fields
 
-from sadstream.control import ControlSocket, DaemonReport, control_path
 from sadstream.events import Score
+from sadstream.events.control import ControlSocket, DaemonReport, control_path
 from sadstream.publish import Publisher
 
 SPEED = "20"

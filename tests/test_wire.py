@@ -14,9 +14,9 @@ from wire import assert_true_to_contract, free_tcp
 
 from sadstream.client import subscribe
 from sadstream.events import Event, Score, Status, to_json
+from sadstream.events.journal import read
+from sadstream.events.keys import allow, new_key
 from sadstream.follow import Gap
-from sadstream.journal import read
-from sadstream.keys import allow, new_key
 
 FAKE_RUN = [sys.executable, str(Path(__file__).with_name("fakes.py")), "run"]
 WORDS = "canary in the coal mine"

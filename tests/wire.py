@@ -19,8 +19,8 @@ from typing import Any
 
 from sadstream.client import subscribe
 from sadstream.events import Episode, Latency, Score, Status, from_json, parts_agree
+from sadstream.events.keys import ServerKeys, read_secret
 from sadstream.follow import Gap, Restart
-from sadstream.keys import ServerKeys, read_secret
 from sadstream.publish import Publisher
 
 START_S = 20.0
@@ -76,7 +76,7 @@ def validator() -> Any:
     """The JSON Schema that `sadstream schema` prints, ready to judge."""
     import jsonschema
 
-    from sadstream.schema import event_schema
+    from sadstream.events.schema import event_schema
 
     return jsonschema.Draft202012Validator(event_schema())
 

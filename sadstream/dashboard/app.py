@@ -20,7 +20,6 @@ from starlette.routing import Route
 
 from sadstream.base.errors import MissingFileError, SadstreamError, UnavailableError
 from sadstream.client import subscribe
-from sadstream.control import Word, ask
 from sadstream.dashboard.desk import Ask, Desk
 from sadstream.dashboard.guard import Guard, Owner
 from sadstream.dashboard.heat import Kind, heat, zone_of
@@ -28,6 +27,7 @@ from sadstream.dashboard.options import Options
 from sadstream.dashboard.past import Table
 from sadstream.dashboard.peer import owner
 from sadstream.dashboard.zoom import zoom
+from sadstream.events.control import Word, ask
 
 log = logging.getLogger("sadstream")
 

@@ -7,9 +7,9 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from sadstream import address
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.base.files import contents
+from sadstream.events import endpoint as address
 
 DEFAULT_PORT = 8750
 LEAST_TOKEN = 22  # letters: 128 bits in base 64

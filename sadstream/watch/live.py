@@ -7,11 +7,11 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from sadstream.address import is_local
 from sadstream.base.errors import UnavailableError
 from sadstream.client import Subscription
-from sadstream.control import ask
 from sadstream.events import Event, Score, Status
+from sadstream.events.control import ask
+from sadstream.events.endpoint import is_local
 from sadstream.reader import Item
 from sadstream.render import finding_line, line
 from sadstream.watch.keyboard import Keyboard

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from daemon import run
 
-from sadstream.address import LONGEST
 from sadstream.base.errors import BusyError, ConfigError
-from sadstream.control import ControlSocket
+from sadstream.events.control import ControlSocket
+from sadstream.events.endpoint import LONGEST
 from sadstream.publish import Publisher
 
 BESIDE = ["", ".replay", ".control", ".lock"]

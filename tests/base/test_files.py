@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from daemon import run
 
-from sadstream import checkpoint, config, journal, keys, voice
+from sadstream import checkpoint, config, voice
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError, UsageError
 from sadstream.base.files import PROBE_BYTES, expect_folder, expect_place, write_whole
 from sadstream.dashboard.options import read_token
 from sadstream.dashboard.past import Past
-from sadstream.journal import check_path
+from sadstream.events import journal, keys
+from sadstream.events.journal import check_path
 from sadstream.watch.marks import Marks
 from train import manifest, predictions, table
 

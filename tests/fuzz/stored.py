@@ -32,10 +32,10 @@ from sadstream.dashboard.point import trade_off
 from sadstream.dashboard.zoom import zoom
 from sadstream.enrolled import Enrolled, read_enrolled
 from sadstream.events import to_json
+from sadstream.events.journal import Journal, read
 from sadstream.fetch import fetch
 from sadstream.header import Calibration, FusionConfig, Header, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
 from sadstream.history import print_history
-from sadstream.journal import Journal, read
 from sadstream.models import installed, load_tensors
 from sadstream.mood import Mood
 from sadstream.plan import read_plan

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sadstream.base.claim import expect_free
 from sadstream.base.errors import BusyError, UnavailableError
-from sadstream.events import Reason, State
+from sadstream.events.types import Reason, State
 
 Word = Literal["pause", "resume", "status"]
 REQUEST_BYTES = 64

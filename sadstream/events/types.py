@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from sadstream.record import Range, WireError, record
+from sadstream.events.validation import Range, WireError, record
 
 VERSION = 1
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"

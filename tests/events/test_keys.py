@@ -10,7 +10,17 @@ from wire import free_tcp, program, ready
 
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.client import subscribe
-from sadstream.keys import KEY, Allowed, allow, new_key, public_key, read_allowed, read_secret, server_keys, zap_answer
+from sadstream.events.keys import (
+    KEY,
+    Allowed,
+    allow,
+    new_key,
+    public_key,
+    read_allowed,
+    read_secret,
+    server_keys,
+    zap_answer,
+)
 
 HEARD_S = 5.0  # for whoever may listen; on a busy machine
 SILENT_S = 1.5  # for whoever may not

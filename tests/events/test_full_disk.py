@@ -13,13 +13,13 @@ import pytest
 from test_journal import scored, stored
 
 from sadstream.client import subscribe
-from sadstream.journal import PENDING, Journal
+from sadstream.events.journal import PENDING, Journal
 
 FULL = """
 import json, resource, sys, time
 from pathlib import Path
 from test_journal import scored, stored
-from sadstream.journal import Journal
+from sadstream.events.journal import Journal
 path = Path(sys.argv[1])
 journal = Journal(path, 30.0, retry_s=0.5)
 journal.write([scored(0)])
@@ -39,7 +39,7 @@ def test_a_file_that_cannot_grow_any_more_loses_nothing_that_memory_holds(tmp_pa
     """The kernel refuses the write, as it does on a full disk; later there is room again."""
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "scores.sqlite")],
-        check=False, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent,
+        check=False, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[1],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     full, whole, lost = json.loads(done.stdout)
@@ -107,7 +107,7 @@ def test_a_daemon_on_a_full_file_system_scores_on_says_so_and_writes_when_there_
 ) -> None:
     config, log = tmp_path / "a.toml", tmp_path / "log"
     config.write_text(f'[journal]\npath = "{small_disk}/scores.sqlite"\n')
-    fakes = [sys.executable, str(Path(__file__).with_name("fakes.py")), "run", "capture=good"]
+    fakes = [sys.executable, str(Path(__file__).parents[1].joinpath("fakes.py")), "run", "capture=good"]
     ballast = fill(small_disk)
     with (
         log.open("wb") as stderr,

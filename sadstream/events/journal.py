@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
 from sadstream.base.logs import CHANGE
-from sadstream.events import Score, from_json, to_json
-from sadstream.record import WireError
+from sadstream.events.types import Score, from_json, to_json
+from sadstream.events.validation import WireError
 
 log = logging.getLogger("sadstream")
 

@@ -22,8 +22,8 @@ from wire import a_score, assert_true_to_contract
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError, UsageError
 from sadstream.events import Score, to_json
+from sadstream.events.journal import PENDING, Journal, check_path, read, unix_s
 from sadstream.history import moment_s, print_history
-from sadstream.journal import PENDING, Journal, check_path, read, unix_s
 from sadstream.pipeline import Aside
 
 DAY_S = 86_400.0
@@ -128,7 +128,7 @@ def test_a_full_disk_is_announced_once_counted_and_survived(
     journal = Journal(path, 30.0, retry_s=0.0)
     journal.write([scored(0)])
     journal.close()
-    monkeypatch.setattr("sadstream.journal._opened", refuse)
+    monkeypatch.setattr("sadstream.events.journal._opened", refuse)
     for number in range(PENDING + 50):
         journal.write([scored(1 + number)])
     assert journal.lost > 0
@@ -211,7 +211,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from test_journal import scored
-from sadstream.journal import Journal
+from sadstream.events.journal import Journal
 journal = Journal(Path(sys.argv[1]), 30.0)
 for number in range(1_000_000):
     journal.write([scored(number)])
@@ -223,7 +223,7 @@ for number in range(1_000_000):
 def test_what_was_written_survives_kill_9(path: Path, after: int) -> None:
     """Every score whose write had returned is there, and the next daemon goes on in the same file."""
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
     )
     assert writer.stdout is not None
     for line in writer.stdout:

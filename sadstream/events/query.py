@@ -3,8 +3,8 @@
 import json
 from dataclasses import dataclass, fields
 
-from sadstream.events import Count, EventName, Name
-from sadstream.record import WireError, record
+from sadstream.events.types import Count, EventName, Name
+from sadstream.events.validation import WireError, record
 
 VERSION = 1
 

@@ -13,7 +13,7 @@ from wire import a_score, a_status, an_episode, assert_true_to_contract
 
 from sadstream.events import Event, Score, WireError, from_json, from_wire, parts_agree, to_json, to_wire, topic
 
-GOLDEN = sorted((Path(__file__).parent / "golden" / "v1").glob("*.json"))
+GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "v1").glob("*.json"))
 EVENTS = [a_score(), a_score(mood=0.4, uncertain=True, provisional=True, text="słowa"), a_status(), an_episode()]
 
 

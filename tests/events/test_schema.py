@@ -8,7 +8,7 @@ from daemon import run
 from wire import a_score, a_status, an_episode, validator
 
 from sadstream.events import Event, to_json
-from sadstream.schema import event_schema
+from sadstream.events.schema import event_schema
 
 EVENTS = [a_score(), a_score(text="a", mood=0.1), a_status(last_score_seq=3, replay="ipc:///x"), an_episode()]
 

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from sadstream.events import EVENT_KINDS, VERSION, Latency
-from sadstream.record import Range, hints
+from sadstream.events.types import EVENT_KINDS, VERSION, Latency
+from sadstream.events.validation import Range, hints
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
