@@ -17,7 +17,8 @@ from sadstream.base.boundary import from_system, one_line, utf8
 from sadstream.base.errors import DataError, MissingFileError, SadstreamError, UsageError
 from sadstream.base.files import expect_place
 from sadstream.base.samples import Channel
-from sadstream.config import Config, StreamConfig
+from sadstream.config import Config
+from sadstream.config.tables import StreamConfig
 from sadstream.episode import Turn
 from sadstream.events import Score, to_json
 from sadstream.health import SignalRecord

@@ -11,7 +11,7 @@ from sadstream.base.samples import SAMPLE_RATE, Channel, Framer
 from sadstream.capture import ABSENT as ABSENT_LINE
 from sadstream.capture import LOST as LOST_LINE
 from sadstream.capture import MIXED
-from sadstream.config import ServiceConfig
+from sadstream.config.tables import ServiceConfig
 from sadstream.events import Reason
 from sadstream.liveness import WINDOW_S, SampleClock, Verdict, boottime
 from sadstream.sources import PIPE_BYTES, POLL_S, Item, SourceChange, Stopped, left_out, readable, sleep

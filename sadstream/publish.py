@@ -19,7 +19,7 @@ from sadstream.replay import Memory
 
 if TYPE_CHECKING:
     from sadstream.analyze import Analysis
-    from sadstream.config import PublishConfig
+    from sadstream.config.tables import PublishConfig
     from sadstream.episode import Turn
     from sadstream.segment import Segment
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sadstream import ffmpeg
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.base.samples import SAMPLE_RATE, Channel, Framer, Resampler
-from sadstream.config import ServiceConfig
+from sadstream.config.tables import ServiceConfig
 from sadstream.events import Reason
 from sadstream.sources import Item, SourceChange, Stopped, left_out, sleep
 

@@ -17,7 +17,8 @@ from sadstream import metrics
 from sadstream.analyze import Analyzer
 from sadstream.base import logs
 from sadstream.base.errors import ConfigError, MissingFileError, SadstreamError
-from sadstream.config import Config, JournalConfig, MetricsConfig, StreamConfig, load, with_changes
+from sadstream.config import Config, load, with_changes
+from sadstream.config.tables import JournalConfig, MetricsConfig, StreamConfig
 from sadstream.container import FRAMES_BYTES, sniffed
 from sadstream.events import Score, Status
 from sadstream.events.journal import Journal, check_path

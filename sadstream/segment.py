@@ -16,7 +16,7 @@ from sadstream.base.samples import (
     to_float,
     to_pcm,
 )
-from sadstream.config import SegmentConfig, VadConfig
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.highpass import HighPass
 from sadstream.hum import Hum
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from sadstream.base import logs
 from sadstream.base.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.config import Config
+from sadstream.config.reload import reload
 from sadstream.episode import Turn
 from sadstream.events import Reason, Score, State, Status
 from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
@@ -20,7 +21,6 @@ from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.notify import Notifier
 from sadstream.pipeline import MAX_AGE_S, Pipeline
 from sadstream.publish import Publisher
-from sadstream.reload import reload
 from sadstream.reports import (
     Analyzed,
     Changed,

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 from sadstream.base.errors import DataError
-from sadstream.config import StreamConfig
+from sadstream.config.tables import StreamConfig
 from sadstream.container import FRAMES_BYTES, sniffed
 from sadstream.sources import Recording
 

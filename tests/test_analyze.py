@@ -10,7 +10,8 @@ import torch
 from sadstream import checkpoint
 from sadstream.analyze import Analysis, Analyzer
 from sadstream.base.samples import AudioFrame
-from sadstream.config import Config, SegmentConfig, VadConfig
+from sadstream.config import Config
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.demo import scene_path
 from sadstream.models import locate
 from sadstream.segment import Segment, Segmenter

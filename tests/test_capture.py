@@ -12,7 +12,7 @@ import pytest
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame
 from sadstream.capture import Device, choose
-from sadstream.config import ServiceConfig
+from sadstream.config.tables import ServiceConfig
 from sadstream.microphone import Microphone
 from sadstream.sources import Item, SourceChange
 
@@ -179,7 +179,7 @@ class TestProcess:
         """kill -9 leaves no process that holds the device."""
         program = (
             "import sys, time\n"
-            "from sadstream.config import ServiceConfig\n"
+            "from sadstream.config.tables import ServiceConfig\n"
             "from sadstream.microphone import Microphone\n"
             f"for item in Microphone(None, ServiceConfig(), command={FAKE!r} + ['good']).listen(lambda: False):\n"
             "    print('x', flush=True)\n"

@@ -13,7 +13,8 @@ from test_container import VOICE, encoded
 from test_service import FAKES, in_state, process, wait_for
 
 from sadstream.base.samples import FRAME_SAMPLES, AudioFrame, to_pcm
-from sadstream.config import Config, ServiceConfig, StreamConfig
+from sadstream.config import Config
+from sadstream.config.tables import ServiceConfig, StreamConfig
 from sadstream.fifo import NamedPipe, is_pipe
 from sadstream.run import open_source
 from sadstream.sources import Item, SourceChange

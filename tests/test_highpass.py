@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, Framer, rms_dbfs, to_float, to_pcm
-from sadstream.config import SegmentConfig, VadConfig
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.highpass import CUTOFF_HZ, HighPass, above
 from sadstream.segment import Segment, Segmenter
 from train.clips import read_audio

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from sadstream import __version__, config, install
+from sadstream import __version__, install
 from sadstream.base.errors import UnavailableError, UsageError
+from sadstream.config import tables as config
 
 UNITS = Path(__file__).parent.parent / "systemd"
 ALL = sorted(path.name for path in UNITS.iterdir())

@@ -19,7 +19,8 @@ from stories import STEP_S, Reader, a_story, a_turn, scored
 
 from sadstream.analyze import Analyzer, audio_part
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame, to_pcm
-from sadstream.config import Config, SegmentConfig, VadConfig
+from sadstream.config import Config
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.decoder import to_flac
 from sadstream.episode import Turn
 from sadstream.mood import MoodPlan

@@ -20,7 +20,8 @@ import torch
 from sadstream import models
 from sadstream.analyze import Analysis, Analyzer
 from sadstream.base.samples import AudioFrame
-from sadstream.config import Config, SegmentConfig, VadConfig
+from sadstream.config import Config
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.greedy import ENCODED_POSITIONS, FULL_POSITIONS, POSITION_SAMPLES, Hypothesis
 from sadstream.models import load_tensors, locate
 from sadstream.segment import Segment, Segmenter

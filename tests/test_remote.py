@@ -15,7 +15,8 @@ from fakes import talk
 
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Channel, to_float
-from sadstream.config import Config, ServiceConfig, StreamConfig
+from sadstream.config import Config
+from sadstream.config.tables import ServiceConfig, StreamConfig
 from sadstream.demo import scene_path
 from sadstream.fifo import NamedPipe
 from sadstream.remote import Remote, is_address, shown

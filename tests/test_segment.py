@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Framer, to_pcm
-from sadstream.config import SegmentConfig, VadConfig
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.segment import Segment, Segmenter
 
 VOICED, QUIET = b"\x01\x01\xff\xfe" * (FRAME_BYTES // 4), bytes(FRAME_BYTES)

@@ -9,7 +9,8 @@ import torch
 from sadstream import models
 from sadstream.base.errors import DataError, SadstreamError, UnavailableError
 from sadstream.base.samples import AudioFrame
-from sadstream.config import Config, SegmentConfig, VadConfig
+from sadstream.config import Config
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.convert import GE2E_SHAPES, from_ge2e
 from sadstream.demo import scene_path
 from sadstream.models import locate

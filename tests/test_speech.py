@@ -9,7 +9,7 @@ from fakes import quiet
 from sadstream import speech
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SEGMENT_SAMPLES, AudioFrame
-from sadstream.config import GateConfig, SegmentConfig, VadConfig
+from sadstream.config.tables import GateConfig, SegmentConfig, VadConfig
 from sadstream.demo import scene_path
 from sadstream.segment import Segment, Segmenter
 from sadstream.sources import Recording

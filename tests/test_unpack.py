@@ -15,7 +15,7 @@ from test_container import encoded, flac_of_length
 from sadstream import ffmpeg
 from sadstream.base.errors import DataError
 from sadstream.base.samples import AudioFrame, to_float, to_pcm
-from sadstream.config import StreamConfig
+from sadstream.config.tables import StreamConfig
 from sadstream.sources import PcmPipe
 from sadstream.spool import spooled
 

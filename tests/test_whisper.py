@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sadstream.base.samples import AudioFrame
-from sadstream.config import SegmentConfig, VadConfig
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.demo import scene_path
 from sadstream.features import at_level
 from sadstream.gate import Evidence, judge

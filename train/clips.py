@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.files import table_text
 from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
-from sadstream.config import SegmentConfig, VadConfig
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.decoder import Sndfile, Sound
 from sadstream.highpass import above
 from sadstream.segment import Segment, Segmenter

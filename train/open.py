@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.base.files import save_whole
 from sadstream.base.progress import progress
-from sadstream.config import read_table
+from sadstream.config.tables import read_table
 from sadstream.header import Record, TextEncoderConfig, WhisperStatesConfig
 from sadstream.models import load_tensors, locate
 from sadstream.text import TextEncoder

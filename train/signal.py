@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sadstream.analyze import Analysis, Analyzer
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
-from sadstream.config import SegmentConfig, VadConfig
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.segment import Segmenter
 from train.clips import TRAIL_S, Clip, read_audio, segments_of
 from train.gates import share

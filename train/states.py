@@ -13,7 +13,7 @@ from sadstream import segment as segmenter
 from sadstream.base.files import save_whole, table_text
 from sadstream.base.progress import progress
 from sadstream.base.samples import exact_div
-from sadstream.config import SegmentConfig, VadConfig
+from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.features import at_level, heard_frames
 from sadstream.header import WhisperStatesConfig
 from sadstream.segment import Segment

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from daemon import run
 
-from sadstream import checkpoint, config, voice
+from sadstream import checkpoint, voice
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError, UsageError
 from sadstream.base.files import PROBE_BYTES, expect_folder, expect_place, write_whole
+from sadstream.config import tables as config
 from sadstream.dashboard.options import read_token
 from sadstream.dashboard.past import Past
 from sadstream.events import journal, keys

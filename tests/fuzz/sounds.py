@@ -17,7 +17,8 @@ from fakes import analysis, talk
 from fuzz import mutate
 from fuzz.trial import Parts, Trial
 from sadstream.base.samples import to_pcm
-from sadstream.config import StreamConfig, parse
+from sadstream.config import parse
+from sadstream.config.tables import StreamConfig
 from sadstream.run import open_source
 from sadstream.score import score_recording
 from sadstream.segment import Segmenter

@@ -1,7 +1,7 @@
 """What a running daemon takes over from a changed configuration."""
 
 from sadstream.config import Config, parse
-from sadstream.reload import reload
+from sadstream.config.reload import reload
 
 
 def test_nothing_new_changes_nothing() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sadstream import config
 from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.config import Config, load, parse
-from sadstream.toml import to_toml
+from sadstream.config import tables as config
+from sadstream.config.toml import to_toml
 from train.config import load_preset
 
 

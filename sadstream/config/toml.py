@@ -1,6 +1,6 @@
 """A configuration as TOML."""
 
-from sadstream.config import Config
+from sadstream.config.tables import Config
 
 
 def to_toml(config: Config) -> str:

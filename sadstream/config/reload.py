@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sadstream.config import Config
+from sadstream.config.tables import Config
 
 LIVE = frozenset({"model.threshold", "publish.text"} | {f"service.{key}" for key in ("heartbeat_s", "hang_s")})
 
