@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream import checkpoint as checkpoints
+from sadstream.audio.segmenter import Segment
+from sadstream.audio.silero import SpeechGate, Unscored
 from sadstream.base.errors import UnavailableError
 from sadstream.config import Config
 from sadstream.features import at_level, heard_frames, log_mel
@@ -16,8 +18,6 @@ from sadstream.gate import SURE_SPEECH
 from sadstream.header import Calibration, Header, WhisperStatesConfig
 from sadstream.models import locate
 from sadstream.people import People
-from sadstream.segment import Segment
-from sadstream.speech import SpeechGate, Unscored
 from sadstream.text import TextEncoder
 from sadstream.whisper import Transcript, Whisper
 

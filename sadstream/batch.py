@@ -12,6 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from sadstream.analyze import Analyzer
+from sadstream.audio.filters.mixer import LEFT_OUT
+from sadstream.audio.health import SignalRecord
+from sadstream.audio.sources.source import Recording
+from sadstream.audio.spool import is_spooled, spooled
 from sadstream.base import logs
 from sadstream.base.boundary import from_system, one_line, utf8
 from sadstream.base.errors import DataError, MissingFileError, SadstreamError, UsageError
@@ -21,16 +25,12 @@ from sadstream.config import Config
 from sadstream.config.tables import StreamConfig
 from sadstream.episode import Turn
 from sadstream.events import Score, to_json
-from sadstream.health import SignalRecord
-from sadstream.mixer import LEFT_OUT
 from sadstream.mood import MoodPlan
 from sadstream.page.report import MARK as PAGE
 from sadstream.plan import read_plan
 from sadstream.plot import MARK as PICTURE
 from sadstream.run import configured
 from sadstream.score import Scored, score_recording
-from sadstream.sources import Recording
-from sadstream.spool import is_spooled, spooled
 
 COLUMNS = (
     "file", "segment", "t_start", "t_end", "p_sad", "threshold", "sad", "bias_logit", "audio_logit", "text_logit",

@@ -6,15 +6,15 @@ from pathlib import Path
 from statistics import fmean
 
 from sadstream.analyze import Analyzer
+from sadstream.audio.segmenter import Segment, Segmenter
+from sadstream.audio.silero import Unscored
+from sadstream.audio.sources.source import Source
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.base.samples import AudioFrame
 from sadstream.card import read_card
 from sadstream.config import Config, with_changes
 from sadstream.offset import calibrated_offset
 from sadstream.plan import checkpoint_path
-from sadstream.segment import Segment, Segmenter
-from sadstream.sources import Source
-from sadstream.speech import Unscored
 from sadstream.voice import Voice
 
 LEAST_SEGMENTS = 10  # measured on 4 to 30: below, a voice is known no better than before

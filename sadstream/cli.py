@@ -253,7 +253,7 @@ def demo(
 @app.command()
 def devices() -> None:
     """List the capture devices and their channels; a sound server offers 32 or more, whatever it has."""
-    from sadstream.capture import devices as capture_devices
+    from sadstream.audio.sources.capture import devices as capture_devices
 
     for found in capture_devices():
         mark = "*" if found.default else " "

@@ -50,15 +50,15 @@ def mend_torchaudio() -> bool:
 
 
 def _portaudio() -> str:
-    from sadstream.capture import devices
+    from sadstream.audio.sources.capture import devices
 
     found = devices()
     return f"{len(found)} capture device(s)" if found else "works; no capture device (recordings need none)"
 
 
 def _vad() -> str:
+    from sadstream.audio.segmenter import webrtc_detector
     from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE
-    from sadstream.segment import webrtc_detector
 
     if webrtc_detector(2).is_speech(bytes(FRAME_BYTES), SAMPLE_RATE):
         raise UnavailableError("webrtcvad calls digital silence speech; pip install --force-reinstall webrtcvad-wheels")

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
+from sadstream.audio.silero import SpeechGate
+from sadstream.audio.sources.source import Source
 from sadstream.base.errors import DataError
 from sadstream.calibrate import Progress, segments_of
 from sadstream.config import Config
 from sadstream.enrolled import Enrolled
 from sadstream.gate import SURE_SPEECH
 from sadstream.models import locate
-from sadstream.sources import Source
 from sadstream.speaker import NAME, SpeakerEncoder, typical
-from sadstream.speech import SpeechGate
 
 LEAST_S = 10.0  # of speech: with less, a voice is known too little to leave others out
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sadstream.analyze import Analysis, Early
+from sadstream.audio.segmenter import Segment
+from sadstream.audio.silero import Unscored
 from sadstream.base.errors import UnavailableError
 from sadstream.reports import Degraded, Loaded, Ready, Say
-from sadstream.segment import Segment
-from sadstream.speech import Unscored
 
 RETRY_S = 60.0  # until the configured models are tried again; twice as long after each failure
 RETRY_MAX_S = 3600.0

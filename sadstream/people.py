@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from sadstream.audio.segmenter import Segment
 from sadstream.config import Config
 from sadstream.enrolled import default_folder, read_enrolled
 from sadstream.models import locate
-from sadstream.segment import Segment
 from sadstream.speaker import NAME, SpeakerEncoder
 
 

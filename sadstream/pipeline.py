@@ -18,12 +18,15 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from sadstream.analyze import Analysis
+from sadstream.audio.health import DcOffset, SignalHealth, SignalRecord, offset_of
+from sadstream.audio.segmenter import Segment, Segmenter
+from sadstream.audio.silero import Unscored
+from sadstream.audio.sources.clock import boottime
+from sadstream.audio.sources.source import POLL_S, Item, Source, paced
 from sadstream.base.errors import SadstreamError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.events import Score
-from sadstream.health import DcOffset, SignalHealth, SignalRecord, offset_of
-from sadstream.liveness import boottime
 from sadstream.publish import Timing
 from sadstream.reports import (
     Analyze,
@@ -41,9 +44,6 @@ from sadstream.reports import (
     Rejected,
     Report,
 )
-from sadstream.segment import Segment, Segmenter
-from sadstream.sources import POLL_S, Item, Source, paced
-from sadstream.speech import Unscored
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
 BATCH_SEGMENTS = 4  # at most this many streams are analysed at once

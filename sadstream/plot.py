@@ -6,13 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sadstream.audio.sources.source import Recording
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import UnavailableError
 from sadstream.base.files import write_whole
 from sadstream.base.samples import SAMPLE_RATE, to_float
 from sadstream.events import Score
 from sadstream.score import Scored
-from sadstream.sources import Recording
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,9 +19,9 @@ from sadstream.replay import Memory
 
 if TYPE_CHECKING:
     from sadstream.analyze import Analysis
+    from sadstream.audio.segmenter import Segment
     from sadstream.config.tables import PublishConfig
     from sadstream.episode import Turn
-    from sadstream.segment import Segment
 
 log = logging.getLogger("sadstream")
 

@@ -15,25 +15,25 @@ from typing import Any
 
 from sadstream import metrics
 from sadstream.analyze import Analyzer
+from sadstream.audio.decoding.container import FRAMES_BYTES, sniffed
+from sadstream.audio.sources.fifo import NamedPipe, is_pipe
+from sadstream.audio.sources.microphone import Microphone
+from sadstream.audio.sources.network import Remote, is_address, shown
+from sadstream.audio.sources.source import PcmPipe, Recording, Source
 from sadstream.base import logs
 from sadstream.base.errors import ConfigError, MissingFileError, SadstreamError
 from sadstream.config import Config, load, with_changes
 from sadstream.config.tables import JournalConfig, MetricsConfig, StreamConfig
-from sadstream.container import FRAMES_BYTES, sniffed
 from sadstream.events import Score, Status
 from sadstream.events.journal import Journal, check_path
 from sadstream.fallback import Fallback, FallbackStage
-from sadstream.fifo import NamedPipe, is_pipe
 from sadstream.hold import Hold
-from sadstream.microphone import Microphone
 from sadstream.pipeline import Aside
 from sadstream.plan import read_plan, without_episodes
 from sadstream.publish import Publisher
-from sadstream.remote import Remote, is_address, shown
 from sadstream.reports import Gap, Load, Loaded, Ready, Say
 from sadstream.score import stream_name
 from sadstream.service import BugError, RunOptions, Service
-from sadstream.sources import PcmPipe, Recording, Source
 from sadstream.tether import Tether
 
 log = logging.getLogger("sadstream")

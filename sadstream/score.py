@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sadstream.analyze import Analysis
+from sadstream.audio.health import SignalRecord
+from sadstream.audio.segmenter import Segment, Segmenter
+from sadstream.audio.silero import Unscored
+from sadstream.audio.sources.source import Recording, SourceChange
 from sadstream.base.errors import DataError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.episode import Turn
 from sadstream.events import Score
-from sadstream.health import SignalRecord
 from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.publish import Timing, envelope, make_score
-from sadstream.segment import Segment, Segmenter
-from sadstream.sources import Recording, SourceChange
-from sadstream.speech import Unscored
 
 PROGRESS_S = 30  # of audio without speech between two words of progress
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
+from sadstream.audio.sources.source import Source
 from sadstream.base import logs
 from sadstream.base.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.config import Config
@@ -36,7 +37,6 @@ from sadstream.reports import (
     Rejected,
     Report,
 )
-from sadstream.sources import Source
 from sadstream.state import StreamState
 
 log = logging.getLogger("sadstream")

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from sadstream.audio.sources.source import SourceChange
 from sadstream.events import Reason, State
-from sadstream.sources import SourceChange
 
 RTF_WEIGHT = 0.2  # of the newest segment in the running real-time factor
 STARTING = SourceChange("starting", "none")

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from sadstream import cli, run
 from sadstream.analyze import Analysis
+from sadstream.audio.segmenter import Segment
+from sadstream.audio.sources.microphone import Microphone
+from sadstream.audio.sources.source import Item, SourceChange, Stopped
 from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
 from sadstream.config import Config, parse
-from sadstream.microphone import Microphone
 from sadstream.publish import Publisher
 from sadstream.reports import Analyze, Load, Loaded, Ready, Say
-from sadstream.segment import Segment
-from sadstream.sources import Item, SourceChange, Stopped
 from sadstream.whisper import Transcript
 
 READY = Ready("fake", "cpu", "Apache-2.0", terms="")

@@ -8,11 +8,11 @@ from typing import Any
 import fakes
 import numpy as np
 
+from sadstream.audio.segmenter import Segment
 from sadstream.episode import Turn
 from sadstream.page.told import Story, told
 from sadstream.publish import Timing, envelope, make_score
 from sadstream.score import Scored
-from sadstream.segment import Segment
 from sadstream.whisper import Transcript
 
 STEPS = 15

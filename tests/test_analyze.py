@@ -9,14 +9,14 @@ import torch
 
 from sadstream import checkpoint
 from sadstream.analyze import Analysis, Analyzer
+from sadstream.audio.segmenter import Segment, Segmenter
+from sadstream.audio.silero import Unscored
+from sadstream.audio.sources.source import Recording
 from sadstream.base.samples import AudioFrame
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.demo import scene_path
 from sadstream.models import locate
-from sadstream.segment import Segment, Segmenter
-from sadstream.sources import Recording
-from sadstream.speech import Unscored
 from sadstream.text import TextEncoder
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]

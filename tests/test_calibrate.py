@@ -10,13 +10,13 @@ from fakes import FakeSource, analysis, quiet, spoken, talk
 
 from sadstream import calibrate
 from sadstream.analyze import Analysis
+from sadstream.audio.segmenter import Segment
+from sadstream.audio.silero import Unscored
 from sadstream.base.errors import DataError
 from sadstream.base.samples import to_pcm
 from sadstream.calibrate import Progress, voice_path
 from sadstream.checkpoint import default_path, load
 from sadstream.config import Config, parse
-from sadstream.segment import Segment
-from sadstream.speech import Unscored
 from sadstream.voice import Voice, write_voice
 
 Answer = Callable[[Segment], Analysis | Unscored]

@@ -13,9 +13,9 @@ import soundfile
 from fakes import analysis, voice
 
 from sadstream.analyze import Analysis, Analyzer
+from sadstream.audio.segmenter import Segment
+from sadstream.audio.silero import Unscored
 from sadstream.config import Config
-from sadstream.segment import Segment
-from sadstream.speech import Unscored
 from sadstream.whisper import Transcript
 from train.clips import Clip, read_audio, read_clips, segments_of
 from train.evaluation import _drawn

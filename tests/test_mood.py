@@ -7,10 +7,10 @@ import pytest
 from fakes import analysis
 
 from sadstream.analyze import Analysis
+from sadstream.audio.segmenter import Segment
 from sadstream.base.errors import ConfigError
 from sadstream.card import Card, OperatingPoint
 from sadstream.mood import NEVER, Mood, MoodPlan, plan
-from sadstream.segment import Segment
 
 CARD = Card(
     model="0123456789ab",

@@ -8,8 +8,8 @@ import fakes
 import pytest
 from stories import a_story
 
+from sadstream.audio.decoding.decoder import to_flac
 from sadstream.base.samples import to_pcm
-from sadstream.decoder import to_flac
 from sadstream.page.document import page as document
 from sadstream.page.sound import sound_rows
 

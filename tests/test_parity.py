@@ -19,13 +19,13 @@ import torch
 
 from sadstream import models
 from sadstream.analyze import Analysis, Analyzer
+from sadstream.audio.segmenter import Segment, Segmenter
+from sadstream.audio.sources.source import Recording
 from sadstream.base.samples import AudioFrame
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.greedy import ENCODED_POSITIONS, FULL_POSITIONS, POSITION_SAMPLES, Hypothesis
 from sadstream.models import load_tensors, locate
-from sadstream.segment import Segment, Segmenter
-from sadstream.sources import Recording
 from sadstream.text import any_states
 
 SPEECH = [Path(folder) for folder in os.environ.get("PARITY_SPEECH", "").split(":") if folder]

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from sadstream import people as module
 from sadstream.analyze import Analyzer
+from sadstream.audio.segmenter import Segment
 from sadstream.base.errors import ConfigError, UnavailableError
 from sadstream.config import Config, parse
 from sadstream.enrolled import Enrolled, write_enrolled
 from sadstream.people import People
-from sadstream.segment import Segment
 
 
 class ByLoudness:

@@ -12,9 +12,12 @@ import pytest
 from fakes import READY, FakeSource, analysis, config, fake_load, quiet, slow, spoken, talk, voice
 
 from sadstream.analyze import Analysis, Early
+from sadstream.audio.segmenter import Segment
+from sadstream.audio.silero import Unscored
+from sadstream.audio.sources.clock import boottime
+from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import DataError
 from sadstream.base.samples import Framer, to_pcm
-from sadstream.liveness import boottime
 from sadstream.pipeline import MAX_AGE_S, QUEUE_SEGMENTS, Inbox, Pipeline
 from sadstream.reports import (
     Analyzed,
@@ -31,9 +34,6 @@ from sadstream.reports import (
     Rejected,
     Report,
 )
-from sadstream.segment import Segment
-from sadstream.sources import Item, SourceChange
-from sadstream.speech import Unscored
 
 TALK = to_pcm(talk(6))
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 
-from sadstream.sources import Recording
+from sadstream.audio.sources.source import Recording
 from train.clips import read_audio
 from train.reading import length_s, sound_problem
 

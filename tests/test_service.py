@@ -21,6 +21,9 @@ from fakes import READY, FakeSource, analysis, config, fake_load, slow, spoken, 
 from wilson import line
 
 from sadstream.analyze import Analysis
+from sadstream.audio.segmenter import Segment
+from sadstream.audio.silero import Unscored
+from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import BusyError, DataError, StalledError, UnavailableError
 from sadstream.base.logs import set_up
 from sadstream.base.samples import AudioFrame, Framer, to_pcm
@@ -29,10 +32,7 @@ from sadstream.events import Episode, Score, Status
 from sadstream.mood import MoodPlan
 from sadstream.publish import Publisher
 from sadstream.reports import Gap, Load, Loaded
-from sadstream.segment import Segment
 from sadstream.service import BugError, RunOptions, Service
-from sadstream.sources import Item, SourceChange
-from sadstream.speech import Unscored
 
 FAKES = [sys.executable, str(Path(__file__).with_name("fakes.py")), "run"]
 TALK = to_pcm(talk(4))

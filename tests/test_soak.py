@@ -23,13 +23,13 @@ from test_faults import Listener
 from test_service import in_state
 from wilson import line
 
+from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
 from sadstream.catalogue import models_dir
 from sadstream.events import Score, Status
 from sadstream.publish import Publisher
 from sadstream.reports import Gap
 from sadstream.service import RunOptions, Service
-from sadstream.sources import Item, SourceChange
 
 TURN = to_pcm(np.concatenate([quiet(1.0), voice(2.0)]))
 TURN_S = len(TURN) / 2 / SAMPLE_RATE

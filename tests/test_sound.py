@@ -8,9 +8,9 @@ import soundfile
 import torch
 from tiny_corpus import row
 
+from sadstream.audio.filters.highpass import above
 from sadstream.features import log_mel
 from sadstream.header import LogMelConfig
-from sadstream.highpass import above
 from train.cache import Cache
 from train.config import AudioSource
 from train.sound import heard_samples, log_mels, pieces, stored, total_samples

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from sadstream import models
+from sadstream.audio.segmenter import Segment, Segmenter
+from sadstream.audio.sources.source import Recording
 from sadstream.base.errors import DataError, SadstreamError, UnavailableError
 from sadstream.base.samples import AudioFrame
 from sadstream.config import Config
@@ -14,8 +16,6 @@ from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.convert import GE2E_SHAPES, from_ge2e
 from sadstream.demo import scene_path
 from sadstream.models import locate
-from sadstream.segment import Segment, Segmenter
-from sadstream.sources import Recording
 from sadstream.speaker import NAME, SpeakerEncoder
 
 SPEAKERS = (17, 16, 18, 17, 0, 16, 18, 17, 18)  # of the scene's segments; 17 is neutral, sad and happy; 0: a fan

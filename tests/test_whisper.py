@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 
+from sadstream.audio.segmenter import Segmenter
+from sadstream.audio.sources.source import Recording
 from sadstream.base.samples import AudioFrame
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.demo import scene_path
@@ -14,8 +16,6 @@ from sadstream.features import at_level
 from sadstream.gate import Evidence, judge
 from sadstream.greedy import repeats
 from sadstream.models import locate
-from sadstream.segment import Segmenter
-from sadstream.sources import Recording
 from sadstream.whisper import Whisper
 
 

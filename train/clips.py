@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sadstream.audio.decoding.decoder import Sndfile, Sound
+from sadstream.audio.filters.highpass import above
+from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.files import table_text
 from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.decoder import Sndfile, Sound
-from sadstream.highpass import above
-from sadstream.segment import Segment, Segmenter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +103,7 @@ def _mono(path: Path) -> "tuple[NDArray[np.float32], int]":
     """All of a recording as one channel at its own rate, and that."""
     import numpy as np
 
-    from sadstream.mixer import Mixer
+    from sadstream.audio.filters.mixer import Mixer
 
     with _opened(path) as sound:
         mixer = Mixer(sound.rate, sound.channels) if sound.channels > 1 else None

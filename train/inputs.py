@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.base.errors import DataError
 from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.features import heard_frames
 from sadstream.header import FusionConfig, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
-from sadstream.highpass import IDENTITY
 from train import encoders
 from train.cache import Cache, key_of
 from train.clips import read_speech

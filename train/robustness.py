@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sadstream.analyze import Analyzer
-from sadstream.speech import Unscored
+from sadstream.audio.silero import Unscored
 from train.augment import at_speed, compressed, noisy, phone, reverberant
 from train.calibration import probability
 from train.clips import Clip, read_audio, segments_of

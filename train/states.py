@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sadstream import highpass, hum
-from sadstream import segment as segmenter
+from sadstream.audio import segmenter
+from sadstream.audio.filters import highpass, hum
+from sadstream.audio.segmenter import Segment
 from sadstream.base.files import save_whole, table_text
 from sadstream.base.progress import progress
 from sadstream.base.samples import exact_div
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.features import at_level, heard_frames
 from sadstream.header import WhisperStatesConfig
-from sadstream.segment import Segment
 from sadstream.whisper import Whisper
 from train.augment import AugmentConfig, augmented
 from train.clips import Clip, by_speaker, read_audio, segments_of

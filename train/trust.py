@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 
+from sadstream.audio.segmenter import Segment
+from sadstream.audio.silero import SpeechGate
 from sadstream.features import at_level
 from sadstream.gate import ALONE, ASKED, Evidence, Weights, judge
-from sadstream.segment import Segment
-from sadstream.speech import SpeechGate
 from sadstream.whisper import Whisper
 from train.clips import Clip, read_audio, segments_of
 from train.gates import NOISE_DBFS, SPOKEN, share

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sadstream.segment import Segment
+from sadstream.audio.segmenter import Segment
 from sadstream.speaker import SpeakerEncoder, typical
 from train.clips import Clip, by_speaker, read_audio, segments_of
 from train.gates import share

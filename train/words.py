@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S
 from sadstream.features import at_level
 from sadstream.gate import ALONE
 from sadstream.header import TextEncoderConfig
-from sadstream.highpass import IDENTITY
 from sadstream.models import locate
 from sadstream.text import TextEncoder
 from sadstream.whisper import Whisper

@@ -122,7 +122,7 @@ class Resampler:
     __slots__ = ("_channel", "_channels", "_mixer", "_rest", "_stream")
 
     def __init__(self, rate: int, channels: int, channel: Channel = "mix") -> None:
-        from sadstream.mixer import Mixer
+        from sadstream.audio.filters.mixer import Mixer
 
         if channel != "mix" and not 1 <= channel <= channels:
             raise ConfigError(f"channel = {channel}: expected mix or 1 to {channels}: the sound has {channels}")

@@ -16,13 +16,13 @@ from fakes import analysis, talk
 
 from fuzz import mutate
 from fuzz.trial import Parts, Trial
+from sadstream.audio.segmenter import Segmenter
+from sadstream.audio.sources.source import Recording, SourceChange
 from sadstream.base.samples import to_pcm
 from sadstream.config import parse
 from sadstream.config.tables import StreamConfig
 from sadstream.run import open_source
 from sadstream.score import score_recording
-from sadstream.segment import Segmenter
-from sadstream.sources import Recording, SourceChange
 
 CONTAINERS = (
     ("wav", "WAV", "PCM_16", 16_000, 1), ("wav", "WAV", "PCM_U8", 8_000, 1), ("wav", "WAV", "PCM_24", 44_100, 2),

@@ -148,7 +148,7 @@ def cards(folder: Path) -> Iterator[Trial]:
     """A checkpoint's card and a calibrated voice: what every stream's mood goes by."""
     from fakes import analysis
 
-    from sadstream.segment import Segment
+    from sadstream.audio.segmenter import Segment
 
     path = folder / "model.safetensors"
     shutil.copy(checkpoint.default_path(), path)

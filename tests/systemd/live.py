@@ -355,7 +355,7 @@ class Live:
         within(6, self.listens)
 
     def capture_stopped(self) -> None:
-        self.do("pkill", "-STOP", "-u", "sadstream", "-f", "sadstream.capture")
+        self.do("pkill", "-STOP", "-u", "sadstream", "-f", "sadstream.audio.sources.capture")
         within(4, lambda: "no-device (stalled)" in self.log("sadstream", "--since", "-10s"))
         within(8, self.listens)
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sadstream import ffmpeg
+from sadstream.audio.decoding import ffmpeg
+from sadstream.audio.sources.source import Item, SourceChange, Stopped, left_out, sleep
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.base.samples import SAMPLE_RATE, Channel, Framer, Resampler
 from sadstream.config.tables import ServiceConfig
 from sadstream.events import Reason
-from sadstream.sources import Item, SourceChange, Stopped, left_out, sleep
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,7 +1,7 @@
 """The microphone, in a small process of its own: 16 kHz mono signed 16-bit PCM on standard output.
 
-Run as `python -m sadstream.capture`. PortAudio can hang in a way that no thread survives; a process can be
-killed and started again while the models stay loaded. Whatever goes wrong is one line on standard error and
+Run as `python -m sadstream.audio.sources.capture`. PortAudio can hang in a way that no thread survives; a process can
+be killed and started again while the models stay loaded. Whatever goes wrong is one line on standard error and
 an exit code: 69 no such device, 75 the device was lost. With `--wait` a device that is not there, or cannot be
 opened, is waited for, with one line a try.
 """
@@ -17,9 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sadstream.audio.decoding.child import follow_parent
 from sadstream.base.errors import SadstreamError, StalledError, UnavailableError
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, Channel, Resampler
-from sadstream.child import follow_parent
 
 ABSENT = "absent: "  # opens the line of a try that found no device
 LOST = "lost: "  # and of one that could not open it
@@ -261,7 +261,9 @@ def _quiet() -> Iterator[None]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="sadstream.capture", description="PCM of a microphone on standard output")
+    parser = argparse.ArgumentParser(
+        prog="sadstream.audio.sources.capture", description="PCM of a microphone on standard output"
+    )
     parser.add_argument("--device", default=None, help="part of the device's name, in any case")
     parser.add_argument("--wait", type=float, default=None, help="seconds between two tries where there is none")
     parser.add_argument("--channel", default="mix", help="the one that is heard, from 1; mix: all that help")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from fakes import quiet, talk, voice
 
+from sadstream.audio.health import DcOffset, SignalHealth, SignalRecord
 from sadstream.base.samples import FRAME_MS, Framer, to_pcm
-from sadstream.health import DcOffset, SignalHealth, SignalRecord
 
 
 def reasons(pcm: bytes) -> list[tuple[str, float]]:

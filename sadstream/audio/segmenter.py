@@ -4,6 +4,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from sadstream.audio.filters.highpass import HighPass
+from sadstream.audio.filters.hum import Hum
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import (
     FRAME_MS,
@@ -17,8 +19,6 @@ from sadstream.base.samples import (
     to_pcm,
 )
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.highpass import HighPass
-from sadstream.hum import Hum
 
 if TYPE_CHECKING:
     import numpy as np

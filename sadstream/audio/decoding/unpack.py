@@ -1,7 +1,7 @@
 """Files with a header that come through a pipe, in a small process of their own: their samples on standard output.
 
-Run as `python -m sadstream.unpack`. Decoders wait where they read, and some crash: a process may do both.
-Whatever goes wrong is one line on standard error and exit code 65.
+Run as `python -m sadstream.audio.decoding.unpack`. Decoders wait where they read, and some crash: a process may do
+both. Whatever goes wrong is one line on standard error and exit code 65.
 """
 
 import os
@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sadstream import container, ffmpeg
+from sadstream.audio.decoding import container, ffmpeg
+from sadstream.audio.decoding.child import follow_parent
+from sadstream.audio.decoding.container import BrokenError, Container, Layout, UnreadableError
+from sadstream.audio.decoding.decoder import Codec, Sndfile, View, check_format
 from sadstream.base.errors import DataError
-from sadstream.child import follow_parent
-from sadstream.container import BrokenError, Container, Layout, UnreadableError
-from sadstream.decoder import Codec, Sndfile, View, check_format
 
 if TYPE_CHECKING:
     import numpy as np
@@ -246,7 +246,7 @@ class Unpacker:
         os.write(write_fd, head)  # at most what a pipe holds
         os.close(write_fd)
         self._process = subprocess.Popen(
-            (sys.executable, "-m", "sadstream.unpack", str(read_fd), name),
+            (sys.executable, "-m", "sadstream.audio.decoding.unpack", str(read_fd), name),
             stdin=fd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sadstream.audio.decoding.container import FRAMES_BYTES, HEAD_BYTES, may_be_frames, sniffed
+from sadstream.audio.decoding.decoder import Sound
+from sadstream.audio.decoding.unpack import Unpacker
+from sadstream.audio.filters.mixer import LEFT_OUT
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, Channel, Framer, Resampler
-from sadstream.container import FRAMES_BYTES, HEAD_BYTES, may_be_frames, sniffed
-from sadstream.decoder import Sound
 from sadstream.events import Reason, State
-from sadstream.mixer import LEFT_OUT
-from sadstream.unpack import Unpacker
 
 if TYPE_CHECKING:
     import numpy as np

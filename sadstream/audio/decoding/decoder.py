@@ -8,10 +8,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
-from sadstream import container, ffmpeg
+from sadstream.audio.decoding import container, ffmpeg
+from sadstream.audio.decoding.container import BrokenError, Container, Layout, Read, UnreadableError
 from sadstream.base.errors import DataError
 from sadstream.base.samples import SAMPLE_RATE
-from sadstream.container import BrokenError, Container, Layout, Read, UnreadableError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sadstream.audio.filters.mixer import Mixer
+from sadstream.audio.sources.source import Recording, SourceChange
 from sadstream.base.errors import ConfigError, DataError
 from sadstream.base.samples import SAMPLE_RATE, Resampler
-from sadstream.mixer import Mixer
-from sadstream.sources import Recording, SourceChange
 from train.clips import read_audio
 
 Samples = NDArray[np.float32]

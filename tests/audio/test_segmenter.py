@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Framer, to_pcm
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.segment import Segment, Segmenter
 
 VOICED, QUIET = b"\x01\x01\xff\xfe" * (FRAME_BYTES // 4), bytes(FRAME_BYTES)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from sadstream.audio.sources.source import HASTE, Item, Source, SourceChange, Stopped, sleep
 from sadstream.base.errors import DataError
 from sadstream.base.samples import FRAME_SAMPLES, AudioFrame
-from sadstream.sources import HASTE, Item, Source, SourceChange, Stopped, sleep
 
 LOOK_S = 0.5  # between two looks whether the path still leads to the pipe that is open
 # Endings that nobody gives to a pipe of raw audio.

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
+from sadstream.audio.sources.capture import ABSENT as ABSENT_LINE
+from sadstream.audio.sources.capture import LOST as LOST_LINE
+from sadstream.audio.sources.capture import MIXED
+from sadstream.audio.sources.clock import WINDOW_S, SampleClock, Verdict, boottime
+from sadstream.audio.sources.source import PIPE_BYTES, POLL_S, Item, SourceChange, Stopped, left_out, readable, sleep
 from sadstream.base.samples import SAMPLE_RATE, Channel, Framer
-from sadstream.capture import ABSENT as ABSENT_LINE
-from sadstream.capture import LOST as LOST_LINE
-from sadstream.capture import MIXED
 from sadstream.config.tables import ServiceConfig
 from sadstream.events import Reason
-from sadstream.liveness import WINDOW_S, SampleClock, Verdict, boottime
-from sadstream.sources import PIPE_BYTES, POLL_S, Item, SourceChange, Stopped, left_out, readable, sleep
 
 START_SAID_S = 1.9  # without a first block (they take up to 1.75 s) the stream says that it has no device
 START_GRACE_S = 5.0  # and after this the capture process is given up
@@ -36,7 +36,7 @@ class Microphone:
         service: ServiceConfig,
         channel: Channel = "mix",
         channels: int = 1,
-        command: Sequence[str] = (sys.executable, "-m", "sadstream.capture"),
+        command: Sequence[str] = (sys.executable, "-m", "sadstream.audio.sources.capture"),
         now: Callable[[], float] = boottime,
     ) -> None:
         asked = [f"--wait={service.retry_s}", f"--channel={channel}", f"--channels={channels}"]

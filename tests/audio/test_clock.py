@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sadstream.audio.sources.clock import AHEAD_S, LOST_S, STALE_S, WINDOW_S, SampleClock, Verdict
 from sadstream.base.samples import SAMPLE_RATE
-from sadstream.liveness import AHEAD_S, LOST_S, STALE_S, WINDOW_S, SampleClock, Verdict
 
 BLOCK = 480
 BLOCK_S = BLOCK / SAMPLE_RATE

@@ -5,10 +5,10 @@ import stat
 import struct
 from pathlib import Path
 
+from sadstream.audio.decoding.container import FRAMES_BYTES, sniffed
+from sadstream.audio.sources.source import Recording
 from sadstream.base.errors import DataError
 from sadstream.config.tables import StreamConfig
-from sadstream.container import FRAMES_BYTES, sniffed
-from sadstream.sources import Recording
 
 SPOOL_BYTES = 1 << 30  # 9 h of 16 kHz, 1.5 h of a CD
 READ_BYTES = 1 << 20

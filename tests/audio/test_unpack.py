@@ -12,12 +12,12 @@ import pytest
 from fakes import voice
 from test_container import encoded, flac_of_length
 
-from sadstream import ffmpeg
+from sadstream.audio.decoding import ffmpeg
+from sadstream.audio.sources.source import PcmPipe
+from sadstream.audio.spool import spooled
 from sadstream.base.errors import DataError
 from sadstream.base.samples import AudioFrame, to_float, to_pcm
 from sadstream.config.tables import StreamConfig
-from sadstream.sources import PcmPipe
-from sadstream.spool import spooled
 
 VOICE = voice(3.0)
 WAV, FLAC = encoded("WAV", "PCM_16"), encoded("FLAC", "PCM_16")
@@ -90,8 +90,8 @@ def test_what_ffmpeg_streams_is_heard(form: str, subtype: str) -> None:
 
 def test_without_the_library_the_line_says_what_to_install() -> None:
     program = (
-        "import sys, sadstream.ffmpeg as f; f.is_here = lambda: False\n"
-        "import sadstream.unpack as u; sys.argv = ['unpack', '0', 'x']; sys.exit(u.main())"
+        "import sys, sadstream.audio.decoding.ffmpeg as f; f.is_here = lambda: False\n"
+        "from sadstream.audio.decoding import unpack as u; sys.argv = ['unpack', '0', 'x']; sys.exit(u.main())"
     )
     content = encoded("MP3", "MPEG_LAYER_III")
     done = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, check=False)

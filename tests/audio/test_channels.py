@@ -10,9 +10,9 @@ from fakes import talk
 from microphone import missing, virtual_microphone
 from numpy.typing import NDArray
 
+from sadstream.audio.sources.capture import Device, Wanted, counts
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import to_float, to_pcm
-from sadstream.capture import Device, Wanted, counts
 
 REPEATS = 4
 SPEECH = talk(1).astype(np.float32)
@@ -66,7 +66,7 @@ def test_speech_in_one_channel_of_a_real_sound_server_is_heard(
         player = threading.Thread(target=microphone.play, args=[to_pcm(sound.reshape(-1))])
         player.start()
         capture = subprocess.Popen(
-            [sys.executable, "-m", "sadstream.capture", *options],
+            [sys.executable, "-m", "sadstream.audio.sources.capture", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=microphone.environment,

@@ -9,10 +9,10 @@ import pytest
 import soundfile
 from fakes import voice
 
-from sadstream import container, decoder
+from sadstream.audio.decoding import container, decoder
+from sadstream.audio.sources.source import Recording
 from sadstream.base.errors import DataError
 from sadstream.base.samples import AudioFrame, to_float
-from sadstream.sources import Recording
 
 VOICE = voice(3.0)
 LINEAR = [("WAV", "PCM_16"), ("WAV", "PCM_U8"), ("WAV", "FLOAT"), ("WAV", "ULAW"), ("WAVEX", "PCM_24"),

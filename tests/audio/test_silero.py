@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from fakes import quiet
 
-from sadstream import speech
+from sadstream.audio import silero as speech
+from sadstream.audio.segmenter import Segment, Segmenter
+from sadstream.audio.silero import STRETCH, SpeechGate, best_stretch
+from sadstream.audio.sources.source import Recording
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SEGMENT_SAMPLES, AudioFrame
 from sadstream.config.tables import GateConfig, SegmentConfig, VadConfig
 from sadstream.demo import scene_path
-from sadstream.segment import Segment, Segmenter
-from sadstream.sources import Recording
-from sadstream.speech import STRETCH, SpeechGate, best_stretch
 
 LEAST = GateConfig().speech
 

@@ -13,15 +13,15 @@ import pytest
 import soundfile
 from fakes import talk
 
+from sadstream.audio.sources.fifo import NamedPipe
+from sadstream.audio.sources.network import Remote, is_address, shown
+from sadstream.audio.sources.source import Item, Recording, SourceChange
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Channel, to_float
 from sadstream.config import Config
 from sadstream.config.tables import ServiceConfig, StreamConfig
 from sadstream.demo import scene_path
-from sadstream.fifo import NamedPipe
-from sadstream.remote import Remote, is_address, shown
 from sadstream.run import open_source
-from sadstream.sources import Item, Recording, SourceChange
 
 av = pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")
 SERVICE = ServiceConfig(retry_s=0.1, stall_s=0.5)
@@ -147,7 +147,7 @@ def test_no_password_is_shown() -> None:
 
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sadstream.ffmpeg.find_spec", lambda _: None)
+    monkeypatch.setattr("sadstream.audio.decoding.ffmpeg.find_spec", lambda _: None)
     with pytest.raises(UnavailableError, match=r"sadstream\[av\]"):
         Remote("rtsp://me:secret@host/one", SERVICE)
 

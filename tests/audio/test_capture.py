@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from sadstream.audio.sources.capture import Device, choose
+from sadstream.audio.sources.microphone import Microphone
+from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame
-from sadstream.capture import Device, choose
 from sadstream.config.tables import ServiceConfig
-from sadstream.microphone import Microphone
-from sadstream.sources import Item, SourceChange
 
-FAKE = [sys.executable, str(Path(__file__).with_name("fakes.py")), "capture"]
+FAKE = [sys.executable, str(Path(__file__).parents[1].joinpath("fakes.py")), "capture"]
 HDA = Device(0, "HDA Intel PCH: ALC257 Analog (hw:0,0)", "ALSA", 2, 48_000.0, default=False)
 PULSE = Device(4, "pulse", "ALSA", 32, 44_100.0, default=True)
 USB = Device(7, "Blue Yeti: USB Audio (hw:2,0)", "ALSA", 2, 48_000.0, default=False)
@@ -180,7 +180,7 @@ class TestProcess:
         program = (
             "import sys, time\n"
             "from sadstream.config.tables import ServiceConfig\n"
-            "from sadstream.microphone import Microphone\n"
+            "from sadstream.audio.sources.microphone import Microphone\n"
             f"for item in Microphone(None, ServiceConfig(), command={FAKE!r} + ['good']).listen(lambda: False):\n"
             "    print('x', flush=True)\n"
         )
@@ -198,7 +198,15 @@ class TestProcess:
 
     def test_it_waits_for_a_device_with_one_line_a_try(self) -> None:
         waiting = subprocess.Popen(
-            [sys.executable, "-m", "sadstream.capture", "--device", "no such device anywhere", "--wait", "0.1"],
+            [
+                sys.executable,
+                "-m",
+                "sadstream.audio.sources.capture",
+                "--device",
+                "no such device anywhere",
+                "--wait",
+                "0.1",
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -215,7 +223,7 @@ class TestProcess:
 
     def test_without_a_device_it_says_so_in_one_line_and_ends_with_69(self) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", "sadstream.capture", "--device", "no such device anywhere"],
+            [sys.executable, "-m", "sadstream.audio.sources.capture", "--device", "no such device anywhere"],
             capture_output=True,
             text=True,
             timeout=30,

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from sadstream.container import BrokenError, UnreadableError
+from sadstream.audio.decoding.container import BrokenError, UnreadableError
 
 if TYPE_CHECKING:
     import numpy as np

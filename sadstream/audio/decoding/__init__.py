@@ -1,0 +1,1 @@
+"""What a file really holds, and the samples in it. Nothing is exported here."""
