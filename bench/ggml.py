@@ -17,8 +17,8 @@ DIMENSIONS = (
 
 def ggml_file(model: str) -> str:
     """The path of this model's file, written once beside the fetched models."""
-    from sadstream.catalogue import models_dir
-    from sadstream.models import load_tensors, locate
+    from sadstream.scoring.weights.catalogue import models_dir
+    from sadstream.scoring.weights.store import load_tensors, locate
 
     path = models_dir().parent / "bench" / f"ggml-{model}.bin"
     if not path.exists():

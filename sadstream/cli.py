@@ -190,10 +190,10 @@ def calibrate(
     compute: ComputeOption = None,
 ) -> None:
     """Learn how you sound when nothing is the matter: talk for a few minutes; only numbers are kept."""
-    from sadstream.calibrate import Progress, voice_path
-    from sadstream.calibrate import calibrate as hear
     from sadstream.run import configured, open_source
-    from sadstream.voice import expect_place, write_voice
+    from sadstream.scoring.mood.calibration import Progress, voice_path
+    from sadstream.scoring.mood.calibration import calibrate as hear
+    from sadstream.scoring.mood.voice import expect_place, write_voice
 
     settings = configured(
         config, {"stream": {"source": source}, "compute": {"device": compute.value if compute else None}}
@@ -220,11 +220,11 @@ def enroll(
     config: ConfigOption = None,
 ) -> None:
     """Learn one person's voice, so that `[voice] only` scores nobody else; only numbers are kept."""
-    from sadstream.calibrate import Progress
-    from sadstream.enroll import enroll as hear
-    from sadstream.enrolled import check_name, expect_place, write_enrolled
-    from sadstream.people import speakers_folder
     from sadstream.run import configured, open_source
+    from sadstream.scoring.mood.calibration import Progress
+    from sadstream.scoring.speakers.enrolled import check_name, expect_place, write_enrolled
+    from sadstream.scoring.speakers.enrolment import enroll as hear
+    from sadstream.scoring.speakers.gate import speakers_folder
 
     check_name(name)
     settings = configured(config, {"stream": {"source": source}})

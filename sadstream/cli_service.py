@@ -94,9 +94,11 @@ def service_upgrade(
     to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.", readable=False)] = None,
 ) -> None:
     """Make a checkpoint the service's current one; it takes effect at the next start."""
-    from sadstream import checkpoint as checkpoints
-    from sadstream import install, plan, releases
-    from sadstream.card import read_card
+    from sadstream import install
+    from sadstream.scoring.fusion import checkpoint as checkpoints
+    from sadstream.scoring.fusion import releases
+    from sadstream.scoring.fusion.card import read_card
+    from sadstream.scoring.mood import plan
 
     path = checkpoints.default_path() if checkpoint == "default" else Path(checkpoint)
     sha = releases.upgrade(to or install.layout(user).checkpoints, path)
@@ -111,7 +113,8 @@ def service_rollback(
     to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.", readable=False)] = None,
 ) -> None:
     """Make the checkpoint before the current one current again."""
-    from sadstream import install, releases
+    from sadstream import install
+    from sadstream.scoring.fusion import releases
 
     sha = releases.rollback(to or install.layout(user).checkpoints)
     print(f"current: {sha}; takes effect at the next start (systemctl restart sadstream)")

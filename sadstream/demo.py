@@ -7,8 +7,9 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
-from sadstream import checkpoint, models
 from sadstream.inventory import NOT_COMMERCIAL, needed
+from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.weights import store as models
 
 SAYS = (
     "Eight utterances by three actors (RAVDESS, CC BY-NC-SA 4.0), a fan in between. The voices are acted:\n"

@@ -74,8 +74,8 @@ def _torch() -> str:
 def _torchaudio() -> str:
     import torch
 
-    from sadstream.features import log_mel
-    from sadstream.header import LogMelConfig
+    from sadstream.scoring.fusion.features import log_mel
+    from sadstream.scoring.fusion.header import LogMelConfig
 
     frames, bands = log_mel(torch.zeros(48_000), LogMelConfig()).shape
     return f"log-Mel ({frames}, {bands})"
@@ -90,8 +90,9 @@ def _cuda() -> str:
 
 
 def _models() -> str:
-    from sadstream import checkpoint, models
     from sadstream.inventory import needed
+    from sadstream.scoring.fusion import checkpoint
+    from sadstream.scoring.weights import store as models
 
     header = checkpoint.load(checkpoint.default_path()).header
     kinds = {spec.name: spec.kind for spec in models.KNOWN}

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sadstream.analyze import Analysis, Early
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.base.errors import UnavailableError
 from sadstream.reports import Degraded, Loaded, Ready, Say
+from sadstream.scoring.analyzer import Analysis, Early
 
 RETRY_S = 60.0  # until the configured models are tried again; twice as long after each failure
 RETRY_MAX_S = 3600.0

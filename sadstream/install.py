@@ -17,9 +17,9 @@ from urllib.parse import unquote, urlparse
 from sadstream import __version__
 from sadstream.accounts import MADE, NAME, Accounts, Run
 from sadstream.base.errors import UnavailableError, UsageError
-from sadstream.catalogue import models_dir
 from sadstream.hold import Hold
-from sadstream.releases import CURRENT
+from sadstream.scoring.fusion.releases import CURRENT
+from sadstream.scoring.weights.catalogue import models_dir
 
 HOMES = ("/root", "/home", "/run/user")  # ProtectHome=yes hides them from the system's units
 SYSTEM_PYTHON = "/usr/bin/python3"

@@ -6,11 +6,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sadstream import checkpoint, models
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import SadstreamError, UnavailableError
-from sadstream.fetch import fetch, progress_bar
-from sadstream.header import Header, WhisperStatesConfig
+from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.fusion.header import Header, WhisperStatesConfig
+from sadstream.scoring.weights import store as models
+from sadstream.scoring.weights.fetch import fetch, progress_bar
 
 NOT_COMMERCIAL = (
     "The default checkpoint's weights are {licence}: no commercial use, because its training data forbid it. "
@@ -22,7 +23,7 @@ def needed(header: Header) -> tuple[str, ...]:
     """The models that a checkpoint and the default configuration need on this machine."""
     names = []
     if header.text is not None:
-        from sadstream.analyze import LINGUIST, compute_device, whisper_model
+        from sadstream.scoring.analyzer import LINGUIST, compute_device, whisper_model
 
         words = whisper_model("auto", compute_device("auto"))
         names += [words, header.text.name]

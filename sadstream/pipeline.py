@@ -17,7 +17,6 @@ from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 
-from sadstream.analyze import Analysis
 from sadstream.audio.health import DcOffset, SignalHealth, SignalRecord, offset_of
 from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.audio.silero import Unscored
@@ -44,6 +43,7 @@ from sadstream.reports import (
     Rejected,
     Report,
 )
+from sadstream.scoring.analyzer import Analysis
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
 BATCH_SEGMENTS = 4  # at most this many streams are analysed at once

@@ -12,7 +12,7 @@ from sadstream.base.errors import UnavailableError
 from sadstream.base.files import write_whole
 from sadstream.base.samples import SAMPLE_RATE, to_float
 from sadstream.events import Score
-from sadstream.score import Scored
+from sadstream.scoring.recording import Scored
 
 if TYPE_CHECKING:
     import numpy as np

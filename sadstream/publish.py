@@ -18,10 +18,10 @@ from sadstream.events.keys import NEEDS_KEYS, ServerKeys, server_keys
 from sadstream.replay import Memory
 
 if TYPE_CHECKING:
-    from sadstream.analyze import Analysis
     from sadstream.audio.segmenter import Segment
     from sadstream.config.tables import PublishConfig
-    from sadstream.episode import Turn
+    from sadstream.scoring.analyzer import Analysis
+    from sadstream.scoring.mood.episodes import Turn
 
 log = logging.getLogger("sadstream")
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sadstream.analyze import Analysis, Early
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.source import SourceChange
 from sadstream.base.errors import SadstreamError
 from sadstream.events import Reason
 from sadstream.publish import Timing
+from sadstream.scoring.analyzer import Analysis, Early
 
 
 @dataclass(frozen=True, slots=True, eq=False)

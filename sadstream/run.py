@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from sadstream import metrics
-from sadstream.analyze import Analyzer
 from sadstream.audio.decoding.container import FRAMES_BYTES, sniffed
 from sadstream.audio.sources.fifo import NamedPipe, is_pipe
 from sadstream.audio.sources.microphone import Microphone
@@ -29,10 +28,11 @@ from sadstream.events.journal import Journal, check_path
 from sadstream.fallback import Fallback, FallbackStage
 from sadstream.hold import Hold
 from sadstream.pipeline import Aside
-from sadstream.plan import read_plan, without_episodes
 from sadstream.publish import Publisher
 from sadstream.reports import Gap, Load, Loaded, Ready, Say
-from sadstream.score import stream_name
+from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.mood.plan import read_plan, without_episodes
+from sadstream.scoring.recording import stream_name
 from sadstream.service import BugError, RunOptions, Service
 from sadstream.tether import Tether
 

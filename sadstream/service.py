@@ -14,11 +14,9 @@ from sadstream.base import logs
 from sadstream.base.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.config import Config
 from sadstream.config.reload import reload
-from sadstream.episode import Turn
 from sadstream.events import Reason, Score, State, Status
 from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
 from sadstream.hold import Hold
-from sadstream.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.notify import Notifier
 from sadstream.pipeline import MAX_AGE_S, Pipeline
 from sadstream.publish import Publisher
@@ -37,6 +35,8 @@ from sadstream.reports import (
     Rejected,
     Report,
 )
+from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
 from sadstream.state import StreamState
 
 log = logging.getLogger("sadstream")

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import sadstream  # noqa: F401  sets the environment that torch reads when it is imported
-from sadstream import checkpoint, demo, models
+from sadstream import demo
 from sadstream.base.errors import SadstreamError
 from sadstream.inventory import needed
+from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.weights import store as models
 
 # A shell starts what is in its background with Ctrl-C ignored, and whatever a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadstream import cli, run
-from sadstream.analyze import Analysis
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.sources.microphone import Microphone
 from sadstream.audio.sources.source import Item, SourceChange, Stopped
@@ -23,7 +22,8 @@ from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
 from sadstream.config import Config, parse
 from sadstream.publish import Publisher
 from sadstream.reports import Analyze, Load, Loaded, Ready, Say
-from sadstream.whisper import Transcript
+from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.whisper.recognizer import Transcript
 
 READY = Ready("fake", "cpu", "Apache-2.0", terms="")
 

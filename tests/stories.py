@@ -9,11 +9,11 @@ import fakes
 import numpy as np
 
 from sadstream.audio.segmenter import Segment
-from sadstream.episode import Turn
 from sadstream.page.told import Story, told
 from sadstream.publish import Timing, envelope, make_score
-from sadstream.score import Scored
-from sadstream.whisper import Transcript
+from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.recording import Scored
+from sadstream.scoring.whisper.recognizer import Transcript
 
 STEPS = 15
 STEP_S = 3.0 / STEPS

@@ -6,10 +6,10 @@ import pytest
 from daemon import config_file, run
 from test_service import in_state, process, wait_for
 
-from sadstream.checkpoint import default_path
 from sadstream.config import Config, parse
 from sadstream.events.control import ask
-from sadstream.plan import read_plan, without_episodes
+from sadstream.scoring.fusion.checkpoint import default_path
+from sadstream.scoring.mood.plan import read_plan, without_episodes
 
 BROKEN = "[model]\ncheckpoint = '{}/broken.safetensors'\n"
 REFUSED = {

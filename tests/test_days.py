@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sadstream.card import Card, card_path
-from sadstream.episode import Heard
+from sadstream.scoring.fusion.card import Card, card_path
+from sadstream.scoring.mood.episodes import Heard
 from train.alarms import METHODS, at_rate, curve, hmm_starts, outcome
 from train.cards import days_report, doubt, offset_gain, write_card
 from train.clips import CALM, Clip

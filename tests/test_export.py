@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sadstream import checkpoint
-from sadstream.header import FusionConfig, TextEncoderConfig, WhisperStatesConfig
-from sadstream.model import Fusion
+from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.fusion.header import FusionConfig, TextEncoderConfig, WhisperStatesConfig
+from sadstream.scoring.fusion.network import Fusion
 from train.calibration import Line
 from train.export import Terms, TextPart, VoicePart, joined, write
 from train.metrics import Interval

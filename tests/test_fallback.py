@@ -10,13 +10,13 @@ import pytest
 import torch
 from fakes import READY, analysis, each
 
-from sadstream.analyze import Analysis
 from sadstream.audio.segmenter import Segment
 from sadstream.base.errors import UnavailableError
 from sadstream.config import Config
 from sadstream.fallback import RETRY_MAX_S, RETRY_S, Fallback, FallbackStage, out_of_memory
 from sadstream.reports import Degraded, Loaded
 from sadstream.run import load_models
+from sadstream.scoring.analyzer import Analysis
 
 NAMES = ("as configured", "smaller", "CPU", "audio only")
 

@@ -12,11 +12,11 @@ import pytest
 import soundfile
 from fakes import analysis, voice
 
-from sadstream.analyze import Analysis, Analyzer
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.config import Config
-from sadstream.whisper import Transcript
+from sadstream.scoring.analyzer import Analysis, Analyzer
+from sadstream.scoring.whisper.recognizer import Transcript
 from train.clips import Clip, read_audio, read_clips, segments_of
 from train.evaluation import _drawn
 from train.gates import NoiseCount, heard_in_noise, language_table, loss_table, noise_table, share, talk_table

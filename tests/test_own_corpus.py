@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_corpus import tone
 
-from sadstream import checkpoint
+from sadstream.scoring.fusion import checkpoint
 from train.cli import main
 from train.synth import script
 

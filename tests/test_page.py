@@ -17,20 +17,20 @@ import soundfile
 from daemon import run
 from stories import STEP_S, Reader, a_story, a_turn, scored
 
-from sadstream.analyze import Analyzer, audio_part
 from sadstream.audio.decoding.decoder import to_flac
 from sadstream.audio.segmenter import Segmenter
 from sadstream.audio.sources.source import Recording
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame, to_pcm
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.episode import Turn
-from sadstream.mood import MoodPlan
 from sadstream.page.document import page
 from sadstream.page.drawing import ATTENTION, GUTTER, SCORE, UNITS_S
 from sadstream.page.sound import ROW_S, SoundRow, sound_rows, to_png
 from sadstream.page.told import last_turns, told
-from sadstream.score import Scored, score_recording
+from sadstream.scoring.analyzer import Analyzer, audio_part
+from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.mood.mood import MoodPlan
+from sadstream.scoring.recording import Scored, score_recording
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes" \u2028 ]]> <!--'
 LIMIT_BYTES = 6_000_000  # a page of ten minutes without its sound

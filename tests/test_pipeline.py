@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from fakes import READY, FakeSource, analysis, config, fake_load, quiet, slow, spoken, talk, voice
 
-from sadstream.analyze import Analysis, Early
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.clock import boottime
@@ -34,6 +33,7 @@ from sadstream.reports import (
     Rejected,
     Report,
 )
+from sadstream.scoring.analyzer import Analysis, Early
 
 TALK = to_pcm(talk(6))
 T = TypeVar("T")

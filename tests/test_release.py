@@ -10,9 +10,9 @@ import torch
 from test_run import SIX, whole
 from tiny_corpus import prepared
 
-from sadstream import checkpoint
-from sadstream.analyze import audio_part, text_part
 from sadstream.base.errors import DataError
+from sadstream.scoring.analyzer import audio_part, text_part
+from sadstream.scoring.fusion import checkpoint
 from train.predictions import read
 from train.run import Run
 

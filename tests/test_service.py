@@ -20,7 +20,6 @@ import zmq
 from fakes import READY, FakeSource, analysis, config, fake_load, slow, spoken, talk
 from wilson import line
 
-from sadstream.analyze import Analysis
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.source import Item, SourceChange
@@ -29,9 +28,10 @@ from sadstream.base.logs import set_up
 from sadstream.base.samples import AudioFrame, Framer, to_pcm
 from sadstream.config import Config
 from sadstream.events import Episode, Score, Status
-from sadstream.mood import MoodPlan
 from sadstream.publish import Publisher
 from sadstream.reports import Gap, Load, Loaded
+from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.service import BugError, RunOptions, Service
 
 FAKES = [sys.executable, str(Path(__file__).with_name("fakes.py")), "run"]

@@ -9,8 +9,8 @@ import torch
 from tiny_corpus import row
 
 from sadstream.audio.filters.highpass import above
-from sadstream.features import log_mel
-from sadstream.header import LogMelConfig
+from sadstream.scoring.fusion.features import log_mel
+from sadstream.scoring.fusion.header import LogMelConfig
 from train.cache import Cache
 from train.config import AudioSource
 from train.sound import heard_samples, log_mels, pieces, stored, total_samples

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sadstream import checkpoint
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
+from sadstream.scoring.fusion import checkpoint
 from train.clips import read_clips
 from train.open import OpenConfig, make_checkpoint, read_config
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from sadstream.catalogue import ModelSpec
-from sadstream.convert import Payload
-from sadstream.ct2 import Dims, expected_shape, tensor_names
-from sadstream.origins import Progress
+from sadstream.scoring.weights.catalogue import ModelSpec
+from sadstream.scoring.weights.convert import Payload
+from sadstream.scoring.weights.ctranslate2 import Dims, expected_shape, tensor_names
+from sadstream.scoring.weights.origins.origin import Progress
 
 DIMS = Dims(
     n_mels=4,

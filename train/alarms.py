@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sadstream.episode import HYSTERESIS, EpisodeFilter, Heard, stretch_ratio
+from sadstream.scoring.mood.episodes import HYSTERESIS, EpisodeFilter, Heard, stretch_ratio
 from train.days import Day
 from train.metrics import Interval
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sadstream.base.samples import SAMPLE_RATE
-from sadstream.header import Record
+from sadstream.scoring.fusion.header import Record
 
 if TYPE_CHECKING:
     import numpy as np

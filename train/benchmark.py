@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sadstream.base.samples import SAMPLE_RATE
-from sadstream.header import FusionConfig, LogMelConfig, Record
+from sadstream.scoring.fusion.header import FusionConfig, LogMelConfig, Record
 from train.config import Preset, RunConfig, run_config
 from train.guards import by_split
 from train.manifest import Utterance
@@ -190,7 +190,7 @@ def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: "Co
 def _features_per_s(features: LogMelConfig) -> float:
     import torch
 
-    from sadstream.features import log_mel
+    from sadstream.scoring.fusion.features import log_mel
 
     noise = torch.randn(1, 48_000)
     log_mel(noise, features)

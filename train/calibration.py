@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sadstream.base.errors import DataError
-from sadstream.header import Record
+from sadstream.scoring.fusion.header import Record
 
 if TYPE_CHECKING:
     import numpy as np

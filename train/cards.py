@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.base.files import save_whole
-from sadstream.card import Card, OperatingPoint, card_path
-from sadstream.episode import Heard
+from sadstream.scoring.fusion.card import Card, OperatingPoint, card_path
+from sadstream.scoring.mood.episodes import Heard
 from train.alarms import METHODS, Point, at_rate, curve
 from train.clips import CALM
 from train.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sadstream.analyze import Analyzer
 from sadstream.audio.filters.mixer import Mixer
 from sadstream.base.samples import SAMPLE_RATE
+from sadstream.scoring.analyzer import Analyzer
 from train.clips import FLOOR, Clip, read_audio
 from train.gates import share
 from train.noises import loud_dbfs

@@ -129,8 +129,8 @@ def export(
     force: ForceOption = False,
 ) -> None:
     """Make the daemon's checkpoint of a run; strict protocol only."""
-    from sadstream.card import card_path
-    from sadstream.checkpoint import read_header
+    from sadstream.scoring.fusion.card import card_path
+    from sadstream.scoring.fusion.checkpoint import read_header
     from train.session import Session
 
     expect_place("--out", out, mark=CHECKPOINT, force=force)
@@ -257,7 +257,7 @@ def days(
     cache: CacheOption = None,
 ) -> None:
     """Simulate days of talk, measure episodes on them, and write the checkpoint's card."""
-    from sadstream.checkpoint import default_path
+    from sadstream.scoring.fusion.checkpoint import default_path
     from train.cache import default_folder
     from train.config import presets_folder
     from train.days import DaysConfig

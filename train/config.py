@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.config.tables import read_table
-from sadstream.header import LogMelConfig, Record
+from sadstream.scoring.fusion.header import LogMelConfig, Record
 
 SIX = ("text", "cnn", "cnn-lstm", "early-fusion", "multimodal-cnn-lstm", "attention")
 SEVENTH = "whisper"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from sadstream.episode import Heard
-from sadstream.header import Record
-from sadstream.offset import RunningOffset, calibrated_offset
+from sadstream.scoring.fusion.header import Record
+from sadstream.scoring.mood.episodes import Heard
+from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.clips import CALM, Clip
 from train.scorecard import Scored
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sadstream.base.errors import UnavailableError
-from sadstream.header import WhisperStatesConfig
-from sadstream.models import load_tensors, locate
-from sadstream.whisper import Whisper
+from sadstream.scoring.fusion.header import WhisperStatesConfig
+from sadstream.scoring.weights.store import load_tensors, locate
+from sadstream.scoring.whisper.recognizer import Whisper
 from train.config import AudioSource
 
 if TYPE_CHECKING:

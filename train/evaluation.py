@@ -6,17 +6,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-from sadstream.analyze import LINGUIST, Analyzer
 from sadstream.base.errors import UnavailableError
 from sadstream.base.files import save_whole
 from sadstream.base.progress import progress
-from sadstream.card import DEFAULT_FALSE_ALARMS_H, Offset, read_card
-from sadstream.checkpoint import load
 from sadstream.config import parse
-from sadstream.models import locate
-from sadstream.plan import checkpoint_path
-from sadstream.speaker import NAME, SpeakerEncoder
-from sadstream.whisper import Whisper
+from sadstream.scoring.analyzer import LINGUIST, Analyzer
+from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Offset, read_card
+from sadstream.scoring.fusion.checkpoint import load
+from sadstream.scoring.mood.plan import checkpoint_path
+from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder
+from sadstream.scoring.weights.store import locate
+from sadstream.scoring.whisper.recognizer import Whisper
 from train.cards import DaysReport, days_report, write_card
 from train.channels import channels_table
 from train.clips import CALM, Clip, by_speaker, read_clips

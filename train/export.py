@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream import __version__, checkpoint
-from sadstream.header import (
+from sadstream import __version__
+from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.fusion.header import (
     Calibration,
     FusionConfig,
     Header,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sadstream.model import Fusion
+    from sadstream.scoring.fusion.network import Fusion
 
 SYSTEM = "whisper-attention"
 LICENCE = "CC BY-NC-SA 4.0"  # of RAVDESS and nEMO, which ask the same of what is made from them
@@ -65,7 +66,7 @@ def joined(voice: VoicePart, text: TextPart) -> "Fusion":
     """One fusion model that holds both parts; each part's logit is what it was alone."""
     import torch
 
-    from sadstream.model import Fusion
+    from sadstream.scoring.fusion.network import Fusion
 
     config: FusionConfig = voice.fusion.config.model_copy(update={"text_dim": text.encoder.dim, "dropout": 0.0})
     fusion = Fusion(config)

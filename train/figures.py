@@ -96,8 +96,8 @@ def attention(run: Run, row: Utterance) -> bytes:
     import numpy as np
     import torch
 
-    from sadstream.features import at_level, log_mel
-    from sadstream.model import Fusion
+    from sadstream.scoring.fusion.features import at_level, log_mel
+    from sadstream.scoring.fusion.network import Fusion
     from train.clips import read_speech
     from train.inputs import fusion_shape
     from train.loop import Weights

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sadstream.analyze import Analysis, Analyzer
 from sadstream.audio.segmenter import Segment, webrtc_detector
 from sadstream.audio.silero import Unscored
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, to_pcm
-from sadstream.episode import EpisodeFilter, Heard
-from sadstream.offset import RunningOffset, calibrated_offset
+from sadstream.scoring.analyzer import Analysis, Analyzer
+from sadstream.scoring.mood.episodes import EpisodeFilter, Heard
+from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.clips import Clip, read_audio, segments_of
 from train.metrics import Interval
 from train.noises import Noise, at_mean_level, frame_powers, loud_dbfs

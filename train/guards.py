@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from sadstream.base.errors import DataError
-from sadstream.header import Record
+from sadstream.scoring.fusion.header import Record
 from train.manifest import SPLITS, Utterance
 
 Protocol = Literal["strict", "thesis"]

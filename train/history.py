@@ -1,6 +1,6 @@
 """How a training went, epoch by epoch."""
 
-from sadstream.header import Record
+from sadstream.scoring.fusion.header import Record
 
 
 class Epoch(Record):

@@ -9,8 +9,8 @@ from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.base.errors import DataError
 from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE
-from sadstream.features import heard_frames
-from sadstream.header import FusionConfig, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
+from sadstream.scoring.fusion.features import heard_frames
+from sadstream.scoring.fusion.header import FusionConfig, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
 from train import encoders
 from train.cache import Cache, key_of
 from train.clips import read_speech
@@ -167,7 +167,7 @@ def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: Audio
 
     import torch
 
-    from sadstream.features import at_level
+    from sadstream.scoring.fusion.features import at_level
 
     try:
         content = Path(row.path).read_bytes()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sadstream.base.errors import DataError
 from sadstream.base.files import save_whole
-from sadstream.model import Fusion
+from sadstream.scoring.fusion.network import Fusion
 from train.config import RunConfig
 from train.guards import check_drawn
 from train.history import Epoch, History

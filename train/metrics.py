@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from sadstream.base.errors import DataError
-from sadstream.header import Metric
+from sadstream.scoring.fusion.header import Metric
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,10 +12,10 @@ from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.base.files import save_whole
 from sadstream.base.progress import progress
 from sadstream.config.tables import read_table
-from sadstream.header import Record, TextEncoderConfig, WhisperStatesConfig
-from sadstream.models import load_tensors, locate
-from sadstream.text import TextEncoder
-from sadstream.whisper import Whisper
+from sadstream.scoring.fusion.header import Record, TextEncoderConfig, WhisperStatesConfig
+from sadstream.scoring.text.encoder import TextEncoder
+from sadstream.scoring.weights.store import load_tensors, locate
+from sadstream.scoring.whisper.recognizer import Whisper
 from train.augment import AugmentConfig
 from train.calibration import Line, centred, fit_line, probability
 from train.clips import CALM, Clip, read_clips
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sadstream.model import Fusion
+    from sadstream.scoring.fusion.network import Fusion
 
 TARGETS = {"ravdess": (">= .82", ">= .92", ">= .45"), "nemo": (">= .92", ">= .96", ">= .65")}
 TEXT_TARGETS = {"meld": ">= .78", "goemotions": ">= .87"}
@@ -243,7 +243,7 @@ class Voice:
         """The model of these rows, from the cache if it was fitted before."""
         import torch
 
-        from sadstream.model import Fusion
+        from sadstream.scoring.fusion.network import Fusion
         from train.voice import shape
 
         digest = hashlib.sha256(self._config.voice.model_dump_json().encode())

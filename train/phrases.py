@@ -14,8 +14,8 @@ from pydantic import Field
 
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.files import save_whole
-from sadstream.header import Record
-from sadstream.text import TextEncoder
+from sadstream.scoring.fusion.header import Record
+from sadstream.scoring.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
     import numpy as np

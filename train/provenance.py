@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sadstream import __version__
-from sadstream.header import Record
+from sadstream.scoring.fusion.header import Record
 
 LIBRARIES = ("torch", "torchaudio", "transformers", "openai-whisper", "numpy", "scikit-learn", "scipy")
 

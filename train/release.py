@@ -4,9 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream import __version__, checkpoint
+from sadstream import __version__
 from sadstream.base.errors import DataError, UnavailableError, UsageError
-from sadstream.header import Calibration, Header, LogMelConfig, Metric, TextEncoderConfig, WhisperStatesConfig
+from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.fusion.header import (
+    Calibration,
+    Header,
+    LogMelConfig,
+    Metric,
+    TextEncoderConfig,
+    WhisperStatesConfig,
+)
 from train.config import RunConfig
 from train.run import Run
 from train.selection import CAP, Selection
@@ -76,7 +84,7 @@ def terms_of(corpus: str, licence: str | None, commercial_use: bool | None) -> T
 
 def export(run: Run, inputs: "Inputs", path: Path, licence: str | None = None, commercial: bool | None = None) -> str:
     """Write the checkpoint; returns its SHA-256. DataError for a run that the daemon could not repeat."""
-    from sadstream.model import Fusion
+    from sadstream.scoring.fusion.network import Fusion
     from train.loop import Weights
 
     config = run.config

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sadstream.analyze import Analyzer
 from sadstream.audio.silero import Unscored
+from sadstream.scoring.analyzer import Analyzer
 from train.augment import at_speed, compressed, noisy, phone, reverberant
 from train.calibration import probability
 from train.clips import Clip, read_audio, segments_of

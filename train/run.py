@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
 from sadstream.base.files import read_whole, save_whole
-from sadstream.header import Record
+from sadstream.scoring.fusion.header import Record
 from train import predictions
 from train.config import RunConfig
 from train.counts import partial_note, require_whole
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sadstream.model import Fusion
+    from sadstream.scoring.fusion.network import Fusion
     from train.inputs import Inputs, Loader
     from train.loop import Compute
 
@@ -158,7 +158,7 @@ def fit_run(
 
 def evaluate_run(run: Run, inputs: "Inputs", protocol: Protocol, device: str = "cpu") -> Selection:
     """Choose by the protocol and write the predictions; what is already there stays."""
-    from sadstream.model import Fusion
+    from sadstream.scoring.fusion.network import Fusion
     from train.loop import Weights, seeded
 
     if run.evaluated(protocol):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from sadstream.header import Metric
+from sadstream.scoring.fusion.header import Metric
 from train.calibration import probability
 from train.clips import CALM, Clip
 from train.metrics import (

@@ -7,7 +7,7 @@ which makes its numbers optimistic.
 from typing import TYPE_CHECKING
 
 from sadstream.base.errors import DataError
-from sadstream.header import Record
+from sadstream.scoring.fusion.header import Record
 from train.calibration import Line, fit_line, probability
 from train.guards import Fitted, Protocol
 

@@ -35,7 +35,7 @@ class Session:
         """Choose the device; nothing is loaded yet."""
         import torch
 
-        from sadstream.analyze import compute_device
+        from sadstream.scoring.analyzer import compute_device
         from train.inputs import Loader
         from train.loop import Compute
 
@@ -139,7 +139,7 @@ class Session:
 
 def require_encoders(config: RunConfig) -> None:
     """UnavailableError with the line that fetches it, for an encoder that a run needs and that is not here."""
-    from sadstream.models import locate
+    from sadstream.scoring.weights.store import locate
 
     if config.spec.text:
         locate(config.text.encoder, "text")

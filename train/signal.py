@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sadstream.analyze import Analysis, Analyzer
 from sadstream.audio.segmenter import Segmenter
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config.tables import SegmentConfig, VadConfig
+from sadstream.scoring.analyzer import Analysis, Analyzer
 from train.clips import TRAIL_S, Clip, read_audio, segments_of
 from train.gates import share
 from train.metrics import RESAMPLES, Interval, over_groups

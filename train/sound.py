@@ -14,8 +14,8 @@ from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.base.errors import ConfigError, DataError, SadstreamError, UnavailableError
 from sadstream.base.progress import Advance, progress
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_SAMPLES
-from sadstream.features import at_level, log_mel
-from sadstream.header import LogMelConfig
+from sadstream.scoring.fusion.features import at_level, log_mel
+from sadstream.scoring.fusion.header import LogMelConfig
 from train.cache import Cache, key_of
 from train.clips import audio_rate, read_speech
 from train.config import AudioSource

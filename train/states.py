@@ -15,9 +15,9 @@ from sadstream.base.files import save_whole, table_text
 from sadstream.base.progress import progress
 from sadstream.base.samples import exact_div
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.features import at_level, heard_frames
-from sadstream.header import WhisperStatesConfig
-from sadstream.whisper import Whisper
+from sadstream.scoring.fusion.features import at_level, heard_frames
+from sadstream.scoring.fusion.header import WhisperStatesConfig
+from sadstream.scoring.whisper.recognizer import Whisper
 from train.augment import AugmentConfig, augmented
 from train.clips import Clip, by_speaker, read_audio, segments_of
 

@@ -1,4 +1,4 @@
-"""How far a transcript can be trusted: the weights of `sadstream.gate`, fitted to segments whose truth is known."""
+"""How far a transcript can be trusted: the weights of `sadstream.scoring.whisper.trust`, fitted to segments whose truth is known."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -6,9 +6,9 @@ from hashlib import sha256
 
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import SpeechGate
-from sadstream.features import at_level
-from sadstream.gate import ALONE, ASKED, Evidence, Weights, judge
-from sadstream.whisper import Whisper
+from sadstream.scoring.fusion.features import at_level
+from sadstream.scoring.whisper.recognizer import Whisper
+from sadstream.scoring.whisper.trust import ALONE, ASKED, Evidence, Weights, judge
 from train.clips import Clip, read_audio, segments_of
 from train.gates import NOISE_DBFS, SPOKEN, share
 from train.noises import Noise, at_mean_level

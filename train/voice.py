@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import nn
 
 from sadstream.base.errors import DataError
-from sadstream.header import FusionConfig, Record
-from sadstream.model import Fusion
+from sadstream.scoring.fusion.header import FusionConfig, Record
+from sadstream.scoring.fusion.network import Fusion
 from train.speakers import balanced
 
 if TYPE_CHECKING:

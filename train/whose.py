@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sadstream.audio.segmenter import Segment
-from sadstream.speaker import SpeakerEncoder, typical
+from sadstream.scoring.speakers.encoder import SpeakerEncoder, typical
 from train.clips import Clip, by_speaker, read_audio, segments_of
 from train.gates import share
 from train.scorecard import markdown

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S
-from sadstream.features import at_level
-from sadstream.gate import ALONE
-from sadstream.header import TextEncoderConfig
-from sadstream.models import locate
-from sadstream.text import TextEncoder
-from sadstream.whisper import Whisper
+from sadstream.scoring.fusion.features import at_level
+from sadstream.scoring.fusion.header import TextEncoderConfig
+from sadstream.scoring.text.encoder import TextEncoder
+from sadstream.scoring.weights.store import locate
+from sadstream.scoring.whisper.recognizer import Whisper
+from sadstream.scoring.whisper.trust import ALONE
 from train.cache import Cache, key_of
 from train.clips import read_speech
 from train.config import AudioSource, TextSource

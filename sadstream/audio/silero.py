@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SEGMENT_SAMPLES
-from sadstream.features import at_level
+from sadstream.scoring.fusion.features import at_level
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sadstream.base.errors import ConfigError, UnavailableError
 from sadstream.base.files import read_whole
-from sadstream.card import DEFAULT_FALSE_ALARMS_H, LEAST_CAUGHT, Card, Offset, card_path
 from sadstream.config import Config
-from sadstream.plan import checkpoint_path
+from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, LEAST_CAUGHT, Card, Offset, card_path
+from sadstream.scoring.mood.plan import checkpoint_path
 
 OFFSETS: tuple[Offset, ...] = ("off", "running", "calibrated")
 

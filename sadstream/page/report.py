@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sadstream.analyze import Analyzer
 from sadstream.audio.decoding.decoder import to_flac
 from sadstream.audio.sources.source import Recording
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.base.files import write_whole
-from sadstream.episode import Turn
-from sadstream.mood import MoodPlan
 from sadstream.page.told import Story, last_turns, told
-from sadstream.score import Scored
+from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.mood.mood import MoodPlan
+from sadstream.scoring.recording import Scored
 
 MARK = b'<meta name="generator" content="sadstream '  # in the pages that are made here
 LONGEST_S = 3600  # a page of an hour has some 12 MB, and browsers draw it; longer ones help nobody

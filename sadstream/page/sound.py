@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sadstream.base.samples import SAMPLE_RATE, exact_div
-from sadstream.features import log_mel
-from sadstream.header import LogMelConfig
+from sadstream.scoring.fusion.features import log_mel
+from sadstream.scoring.fusion.header import LogMelConfig
 
 if TYPE_CHECKING:
     import numpy as np

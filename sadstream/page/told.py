@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sadstream.episode import Turn
 from sadstream.events import Score
-from sadstream.score import Scored
+from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.recording import Scored
 
 UNSEEN = 1e-6  # a share that no drawing shows
 

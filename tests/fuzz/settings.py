@@ -10,7 +10,7 @@ from fuzz import mutate
 from fuzz.trial import Parts, Trial
 from sadstream.config import Config, load, parse
 from sadstream.config.toml import to_toml
-from sadstream.plan import checkpoint_path
+from sadstream.scoring.mood.plan import checkpoint_path
 from train.config import load_preset, presets_folder, run_config
 
 WRITTEN = (

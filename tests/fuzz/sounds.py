@@ -22,7 +22,7 @@ from sadstream.base.samples import to_pcm
 from sadstream.config import parse
 from sadstream.config.tables import StreamConfig
 from sadstream.run import open_source
-from sadstream.score import score_recording
+from sadstream.scoring.recording import score_recording
 
 CONTAINERS = (
     ("wav", "WAV", "PCM_16", 16_000, 1), ("wav", "WAV", "PCM_U8", 8_000, 1), ("wav", "WAV", "PCM_24", 44_100, 2),

@@ -22,24 +22,32 @@ from wire import a_score
 
 from fuzz import mutate
 from fuzz.trial import Parts, Trial, each
-from sadstream import checkpoint, manifest, releases
-from sadstream.analyze import audio_part, text_part
-from sadstream.card import read_card
 from sadstream.config import parse
 from sadstream.dashboard.heat import heat, zone_of
 from sadstream.dashboard.past import Past
 from sadstream.dashboard.point import trade_off
 from sadstream.dashboard.zoom import zoom
-from sadstream.enrolled import Enrolled, read_enrolled
 from sadstream.events import to_json
 from sadstream.events.journal import Journal, read
-from sadstream.fetch import fetch
-from sadstream.header import Calibration, FusionConfig, Header, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
 from sadstream.history import print_history
-from sadstream.models import installed, load_tensors
-from sadstream.mood import Mood
-from sadstream.plan import read_plan
-from sadstream.voice import Voice, read_voice
+from sadstream.scoring.analyzer import audio_part, text_part
+from sadstream.scoring.fusion import checkpoint, releases
+from sadstream.scoring.fusion.card import read_card
+from sadstream.scoring.fusion.header import (
+    Calibration,
+    FusionConfig,
+    Header,
+    LogMelConfig,
+    TextEncoderConfig,
+    WhisperStatesConfig,
+)
+from sadstream.scoring.mood.mood import Mood
+from sadstream.scoring.mood.plan import read_plan
+from sadstream.scoring.mood.voice import Voice, read_voice
+from sadstream.scoring.speakers.enrolled import Enrolled, read_enrolled
+from sadstream.scoring.weights import manifest
+from sadstream.scoring.weights.fetch import fetch
+from sadstream.scoring.weights.store import installed, load_tensors
 
 ENCODER = "e" * 64
 
@@ -56,7 +64,7 @@ def header(fusion: FusionConfig, audio: Any, text: bool) -> Header:
 
 def small_checkpoints(folder: Path) -> list[bytes]:
     """The thesis's kind, the seventh's kind and words alone, of a few hundred weights."""
-    from sadstream.model import Fusion
+    from sadstream.scoring.fusion.network import Fusion
 
     states = WhisperStatesConfig(model="tiny.en", identity="0" * 64, layers=(0, 2))
     kinds = [
@@ -125,7 +133,7 @@ def _scored(loaded: checkpoint.Checkpoint) -> None:
     """One segment of noise and eight numbers of words, shaped as the analyser shapes them."""
     import torch
 
-    from sadstream.features import at_level, heard_frames, log_mel
+    from sadstream.scoring.fusion.features import at_level, heard_frames, log_mel
 
     said = loaded.header
     noise = np.random.default_rng(0).standard_normal(48_000).astype(np.float32) * np.float32(0.01)
@@ -288,7 +296,7 @@ def bundles(folder: Path) -> Iterator[Trial]:
     ).encode()
     contents = {"config.json": config, "model.safetensors": weights}
     listed = tuple(manifest.Listed(n, _sha(c), len(c)) for n, c in sorted(contents.items()))
-    from sadstream.models import identity
+    from sadstream.scoring.weights.store import identity
 
     described = manifest.Manifest("own", "whisper", identity(tiny_models.whisper_state()), "MIT", "test", listed)
     whole = json.loads(manifest.render(described))

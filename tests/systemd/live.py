@@ -27,7 +27,7 @@ from pathlib import Path
 from container import CGROUPS, OPEN, OVER, Container, bootstrap, end_with_us, leave_nothing, limited, patience, within
 from wilson import interval
 
-from sadstream.catalogue import models_dir
+from sadstream.scoring.weights.catalogue import models_dir
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = Path(os.environ.get("LIVE_CACHE", "/var/tmp/sadstream-live"))

@@ -1,0 +1,148 @@
+"""The fusion model: an audio context and a text embedding, one linear layer, one logit.
+
+One class holds the thesis's six systems and the seventh, which reads Whisper's encoder states. Because the
+last layer is linear, every logit is a sum of an audio part, a text part and a bias.
+"""
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from sadstream.scoring.fusion.header import FusionConfig
+
+
+class Parts(NamedTuple):
+    """Logit parts before calibration, (batch,) each; `attention` is (batch, frames) or None."""
+
+    bias: Tensor
+    audio: Tensor
+    text: Tensor
+    attention: Tensor | None
+
+
+class LogMelCnn(nn.Module):
+    """(batch, frames, bands) log-Mel -> (batch, frames // 4, channels * bands // 4)."""
+
+    def __init__(self, channels: tuple[int, int]) -> None:
+        super().__init__()
+        first, second = channels
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, first, kernel_size=3, padding=1),
+            nn.MaxPool2d(2),
+            nn.ReLU(),  # after the pooling it is the same function on a quarter of the numbers
+            nn.Conv2d(first, second, kernel_size=3, padding=1),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+        )
+        # On a CPU the pooling is three times as quick with the channels last.
+        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, mel: Tensor) -> Tensor:
+        image = mel.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        maps: Tensor = self.layers(image)  # (batch, channels, frames // 4, bands // 4)
+        return maps.transpose(1, 2).flatten(2)
+
+
+class StateMix(nn.Module):
+    """(batch, layers, frames, width) encoder states -> (batch, frames, width), a learned mean over the layers."""
+
+    def __init__(self, n_layers: int, width: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(n_layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, states: Tensor) -> Tensor:
+        mixed = torch.einsum("l,blfw->bfw", self.weights.softmax(0), states)
+        normalised: Tensor = self.norm(mixed)
+        return normalised
+
+
+class Fusion(nn.Module):
+    """Audio features and a text embedding in, one logit out (Bahdanau attention as the thesis writes it)."""
+
+    def __init__(self, config: FusionConfig) -> None:
+        super().__init__()
+        self.config = config
+        frames, width = config.n_frames, config.n_bands
+        if config.front_end == "cnn":
+            self.cnn = LogMelCnn(config.channels)
+            frames, width = frames // 4, config.channels[1] * (width // 4)
+        elif config.front_end == "states":
+            self.mix = StateMix(config.n_layers, width)
+        if config.front_end != "none" and config.sequence == "bilstm":
+            self.lstm = nn.LSTM(width, config.hidden, batch_first=True, bidirectional=True)
+            width = 2 * config.hidden
+        if config.front_end != "none" and config.pooling in ("attention", "cross-attention"):
+            self.attention = nn.Linear(width, 1, bias=False)  # alpha_t = softmax over t of w^T h_t
+        if config.pooling == "cross-attention":
+            self.query = nn.Linear(config.text_dim, width, bias=False)  # of (w + Q text)^T h_t: words say where to look
+            nn.init.zeros_(self.query.weight)
+        self.dropout = nn.Dropout(config.dropout)
+        self.context_dim = width * frames if config.pooling == "flatten" else width
+        # One linear layer over [context; text], kept as its two blocks so that the parts can be told apart.
+        self.bias = nn.Parameter(torch.zeros(1))
+        if config.front_end != "none":
+            self.audio_out = nn.Linear(self.context_dim, 1, bias=False)
+        if config.text_dim:
+            self.text_out = nn.Linear(config.text_dim, 1, bias=False)
+
+    def forward(self, audio: Tensor | None, text: Tensor | None, heard: Tensor | None = None) -> Tensor:
+        """(batch,) logits; see `parts`."""
+        parts = self.parts(audio, text, heard)
+        return parts.bias + parts.audio + parts.text
+
+    def parts(self, audio: Tensor | None, text: Tensor | None, heard: Tensor | None = None) -> Parts:
+        """The logit's parts.
+
+        audio: (batch, frames, bands) log-Mel or (batch, layers, frames, width) states; text: (batch, text_dim),
+        None for "no words", whose part is 0; heard: (batch,) frames that hold audio, None: all of them.
+        With cross-attention the audio part depends on the words too.
+        """
+        like = audio if audio is not None else text
+        assert like is not None, "a segment without audio and without text"
+        zero = torch.zeros(like.shape[0], device=like.device)
+        audio_part, weights = zero, None
+        if self.config.front_end != "none":
+            assert audio is not None, "this system hears audio"
+            context, weights = self._context(audio, heard, text)
+            audio_part = self.audio_out(self.dropout(context)).squeeze(1)
+        text_part = zero
+        if self.config.text_dim and text is not None:
+            text_part = self.text_out(self.dropout(text)).squeeze(1)
+        return Parts(self.bias.expand_as(zero), audio_part, text_part, weights)
+
+    def _context(self, audio: Tensor, heard: Tensor | None, text: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        sequence = self.cnn(audio) if self.config.front_end == "cnn" else self.mix(audio)
+        frames = self._frames(sequence, heard)
+        if self.config.sequence == "bilstm":
+            sequence = self._recurrent(sequence, None if heard is None else frames)
+        if self.config.pooling == "flatten":
+            return sequence.flatten(1), None
+        mask = (torch.arange(sequence.shape[1], device=sequence.device) < frames.unsqueeze(1)).to(sequence.dtype)
+        if self.config.pooling == "mean":
+            return (sequence * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True), None
+        energies = self.attention(sequence).squeeze(2)
+        if self.config.pooling == "cross-attention" and text is not None:
+            energies = energies + torch.einsum("bfw,bw->bf", sequence, self.query(text))
+        weights = energies.masked_fill(mask == 0, float("-inf")).softmax(1)
+        return torch.einsum("bf,bfw->bw", weights, sequence), weights
+
+    def _frames(self, sequence: Tensor, heard: Tensor | None) -> Tensor:
+        """(batch,) frames that hold audio. The thesis attends to padding too and passes no `heard`."""
+        batch, frames, _ = sequence.shape
+        if heard is None:
+            return torch.full((batch,), frames, device=sequence.device)
+        if self.config.front_end == "cnn":  # its two poolings keep a fourth of the frames
+            heard = heard // 4
+        return heard.clamp(min=1, max=frames)
+
+    def _recurrent(self, sequence: Tensor, frames: Tensor | None) -> Tensor:
+        """(batch, frames, 2 * hidden): with `frames` the backward half starts at the last that holds audio."""
+        if frames is None:
+            states, _ = self.lstm(sequence)
+            return cast(Tensor, states)
+        packed = pack_padded_sequence(sequence, frames.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=sequence.shape[1])
+        return states

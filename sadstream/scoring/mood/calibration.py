@@ -1,0 +1,82 @@
+"""`sadstream calibrate`: a few minutes of somebody's ordinary speech in, one offset for all their scores out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from sadstream.audio.segmenter import Segment, Segmenter
+from sadstream.audio.silero import Unscored
+from sadstream.audio.sources.source import Source
+from sadstream.base.errors import DataError, UnavailableError
+from sadstream.base.samples import AudioFrame
+from sadstream.config import Config, with_changes
+from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.fusion.card import read_card
+from sadstream.scoring.mood.offset import calibrated_offset
+from sadstream.scoring.mood.plan import checkpoint_path
+from sadstream.scoring.mood.voice import Voice
+
+LEAST_SEGMENTS = 10  # measured on 4 to 30: below, a voice is known no better than before
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much speech was heard, of how much."""
+
+    speech_s: float
+    wanted_s: float
+
+
+def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Progress | Voice]:
+    """Progress, and at last the voice; DataError where too little was said.
+
+    The words do not count: the models run without them.
+    """
+    analyzer = Analyzer(with_changes(config, {"text": {"encoder": "off"}}))
+    card = read_card(checkpoint_path(config), analyzer.model_id)
+    if card is None:
+        raise UnavailableError(f"{checkpoint_path(config)}: no card beside it; make one with: sadstream-train days")
+    parts: list[float] = []
+    heard_s = 0.0
+    for segment in segments_of(source, config):
+        analysis = analyzer(segment)
+        if isinstance(analysis, Unscored) or not analysis.sure_speech:
+            continue
+        parts.append(analysis.audio_logit)
+        heard_s += segment.t_end - segment.t_start
+        yield Progress(heard_s, wanted_s)
+        if heard_s >= wanted_s:
+            break
+    if len(parts) < LEAST_SEGMENTS:
+        raise DataError(
+            f"calibrate: {len(parts)} segments of speech, {heard_s:.0f} s: expected at least {LEAST_SEGMENTS}; "
+            "talk on, about anything that is neither sad nor exciting"
+        )
+    yield Voice(
+        model=analyzer.model_id,
+        segments=len(parts),
+        speech_s=round(heard_s, 2),
+        typical=round(fmean(parts), 6),
+        offset_logit=round(calibrated_offset(parts, card.reference), 6),
+    )
+
+
+def segments_of(source: Source, config: Config) -> Iterator[Segment]:
+    """The segments of a source until its end; UnavailableError without a microphone."""
+    segmenter = Segmenter(config.vad, config.segment)
+    for item in source.listen(lambda: False):
+        if isinstance(item, AudioFrame):
+            yield from segmenter.feed(item)
+        elif item.state == "no-device":
+            raise UnavailableError(f"{item.detail or 'no microphone'}; `sadstream devices` lists them")
+    yield from segmenter.flush()
+
+
+def voice_path(config: Config, out: Path | None) -> Path:
+    """Where the voice is written: what was asked for, else where the daemon looks for it."""
+    from sadstream.scoring.mood.voice import default_path
+
+    if out is not None:
+        return out
+    return Path(config.voice.path).expanduser() if config.voice.path else default_path()

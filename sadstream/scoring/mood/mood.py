@@ -1,0 +1,102 @@
+"""What the scores of one stream come to over time: the voice's offset, doubt, mood and episodes; pure."""
+
+import math
+from dataclasses import dataclass, replace
+
+from sadstream.base.errors import ConfigError
+from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Card, Offset
+from sadstream.scoring.mood.episodes import EpisodeFilter, Heard, Turn
+from sadstream.scoring.mood.offset import RunningOffset
+
+NEVER = math.inf  # threshold of a filter that only smooths
+
+
+@dataclass(frozen=True, slots=True)
+class MoodPlan:
+    """What a configuration, a checkpoint's card and a voice's calibration say of every stream."""
+
+    offset: Offset = "off"
+    offset_logit: float = 0.0  # of the calibrated voice
+    reference: float = 0.0
+    threshold: float = NEVER  # of the filter, in log-odds
+    false_alarms_h: float = 0.0  # the operating point; 0: no episodes
+    uncertain: tuple[float, float] | None = None  # log-likelihood ratios that are too close to call
+
+
+NO_PLAN = MoodPlan()  # moods, and nothing else
+
+
+def plan(card: Card | None, wanted_h: float | None, offset: Offset, offset_logit: float) -> MoodPlan:
+    """The plan; ConfigError for an operating point that was asked for and cannot be kept.
+
+    wanted_h: false alarms an hour; 0 for no episodes, None for the default where the checkpoint can keep it.
+    """
+    if card is None:
+        if wanted_h or offset == "running":
+            raise ConfigError(
+                "episode.false_alarms_h, voice.offset: this checkpoint has no card that says what it can keep; "
+                "make one with: sadstream-train days"
+            )
+        return MoodPlan(offset, offset_logit)
+    made = MoodPlan(offset, offset_logit, card.reference, uncertain=card.uncertain(offset))
+    if wanted_h == 0.0:
+        return made
+    rate = DEFAULT_FALSE_ALARMS_H if wanted_h is None else wanted_h
+    try:
+        point = card.operating_point(rate, offset)
+    except ConfigError:
+        if wanted_h is None:
+            return made
+        raise
+    return replace(made, threshold=point.threshold, false_alarms_h=rate)
+
+
+class Mood:
+    """Analyses of one stream in, the same with what came before them out, and the turns of its episodes."""
+
+    __slots__ = ("_filter", "_plan", "_running", "_seq")
+
+    def __init__(self, plan: MoodPlan) -> None:
+        self._plan = plan
+        self._filter = EpisodeFilter(plan.threshold)
+        self._running = RunningOffset(plan.reference)
+        self._seq = 0  # of the stream's scores: every one goes through here
+
+    def feed(self, analysis: Analysis, t_start: float, t_end: float) -> tuple[Analysis, list[Turn]]:
+        """The analysis with offset, mood and doubt, and what it makes of the episodes."""
+        offset = self._offset(analysis.audio_logit, t_end - t_start)
+        ratio = analysis.audio_logit + analysis.text_logit + offset
+        p_sad = 1.0 / (1.0 + math.exp(-(analysis.bias_logit + ratio)))
+        sad = p_sad >= analysis.threshold
+        turns = self._filter.feed(Heard(t_start, t_end, self._seq, sad, ratio))
+        self._seq += 1
+        limits = self._plan.uncertain
+        close = None if limits is None else not analysis.sure_speech or limits[0] < ratio < limits[1]
+        moved = replace(analysis, offset_logit=offset, p_sad=p_sad, mood=self._filter.mood, uncertain=close)
+        return moved, turns
+
+    def early(self, analysis: Analysis) -> Analysis:
+        """A provisional analysis with the voice's offset; it moves no mood and no episode, and has a number."""
+        offset = self._offset_now()
+        self._seq += 1
+        ratio = analysis.bias_logit + analysis.audio_logit + analysis.text_logit + offset
+        return replace(analysis, offset_logit=offset, p_sad=1.0 / (1.0 + math.exp(-ratio)))
+
+    def elapse(self, t: float) -> list[Turn]:
+        """Nobody spoke up to this second of audio."""
+        return self._filter.elapse(t)
+
+    def flush(self) -> list[Turn]:
+        """The stream ends."""
+        return self._filter.flush()
+
+    def _offset(self, audio_logit: float, seconds: float) -> float:
+        if self._plan.offset == "running":
+            return self._running.feed(audio_logit, seconds)
+        return self._offset_now()
+
+    def _offset_now(self) -> float:
+        if self._plan.offset == "running":
+            return self._running.offset
+        return self._plan.offset_logit if self._plan.offset == "calibrated" else 0.0

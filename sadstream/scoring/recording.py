@@ -1,0 +1,102 @@
+"""A recording in, its score events out: the daemon's own path without the daemon."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sadstream.audio.health import SignalRecord
+from sadstream.audio.segmenter import Segment, Segmenter
+from sadstream.audio.silero import Unscored
+from sadstream.audio.sources.source import Recording, SourceChange
+from sadstream.base.errors import DataError
+from sadstream.base.samples import SAMPLE_RATE, AudioFrame
+from sadstream.config import Config
+from sadstream.events import Score
+from sadstream.publish import Timing, envelope, make_score
+from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
+
+PROGRESS_S = 30  # of audio without speech between two words of progress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """One segment of a recording with all that is known of it."""
+
+    segment: Segment
+    analysis: Analysis
+    score: Score
+
+
+def stream_name(path: Path) -> str:
+    """A stream's name made of a file's stem: lower case letters, digits and dashes, at most 32."""
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in path.stem.lower())
+    return name[:32].strip("-") or "recording"
+
+
+def score_recording(
+    recording: Recording,
+    config: Config,
+    analyze: Callable[[Segment], Analysis | Unscored],
+    on_progress: Callable[[float], None] = lambda _: None,
+    plan: MoodPlan = NO_PLAN,
+    signal: SignalRecord | None = None,
+) -> Iterator[Scored | Turn]:
+    """Its segments in order, each with its score, and the turns of its episodes; `on_progress` hears the seconds done.
+
+    signal: hears every frame as it was recorded.
+
+    Raises DataError at the end where the recording turned out to be broken: what came before that is scored.
+    """
+    session, name = secrets.token_hex(8), stream_name(recording.path)
+    segmenter = Segmenter(config.vad, config.segment)
+    rejected, mood = 0, Mood(plan)
+    failures: list[DataError] = []
+    for cut, vad_ms in _segments(recording, segmenter, on_progress, failures, signal or SignalRecord()):
+        start = time.monotonic()
+        analysis = analyze(cut)
+        if isinstance(analysis, Unscored):
+            rejected += 1
+            continue
+        segment = replace(cut, number=cut.number - rejected)
+        analysis, turns = mood.feed(analysis, segment.t_start, segment.t_end)
+        timing = Timing(
+            queue_ms=0.0, vad_ms=vad_ms, arrived_s=min(segment.arrived_s, start), analyzed_s=time.monotonic()
+        )
+        opening = envelope(name, session, segment.number)
+        yield Scored(
+            segment, analysis, make_score(opening, segment, analysis, timing, dropped=0, with_text=config.publish.text)
+        )
+        yield from turns
+    yield from mood.flush()
+    for failure in failures:
+        raise failure
+
+
+def _segments(
+    recording: Recording,
+    segmenter: Segmenter,
+    on_progress: Callable[[float], None],
+    failures: list[DataError],
+    signal: SignalRecord,
+) -> Iterator[tuple[Segment, float]]:
+    try:
+        for item in recording.listen(lambda: False):
+            if isinstance(item, SourceChange):
+                continue
+            assert isinstance(item, AudioFrame)
+            signal.feed(item)
+            start = time.perf_counter()
+            segments = segmenter.feed(item)
+            vad_ms = 1000 * (time.perf_counter() - start)
+            for segment in segments:
+                yield segment, vad_ms
+            if segments or item.index % (PROGRESS_S * SAMPLE_RATE) == 0:
+                on_progress(item.index / SAMPLE_RATE)
+    except DataError as error:  # the segment in hand is scored before it is said
+        failures.append(error)
+    for segment in segmenter.flush():
+        yield segment, 0.0

@@ -1,0 +1,1 @@
+"""Whose voice a segment is, and who is scored. Nothing is exported here."""

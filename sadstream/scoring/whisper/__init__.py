@@ -1,0 +1,1 @@
+"""The words of a segment, and whether they may count. Nothing is exported here."""

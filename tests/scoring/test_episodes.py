@@ -1,0 +1,110 @@
+"""Evidence over time: what starts an episode, what ends it, and what each says of itself."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sadstream.scoring.mood.episodes import (
+    HYSTERESIS,
+    REST,
+    UPDATE_S,
+    EpisodeFilter,
+    Heard,
+    Turn,
+    elapsed,
+    stretch_ratio,
+)
+
+ratios = st.lists(st.tuples(st.floats(-6, 6), st.floats(0.3, 3.0), st.floats(0.0, 400.0)), max_size=60)
+
+
+def talk(values: list[float], start: float = 0.0, gap_s: float = 1.0) -> list[Heard]:
+    """Segments of 2.5 s with these ratios, a pause after each."""
+    step = 2.5 + gap_s
+    return [Heard(start + n * step, start + n * step + 2.5, n, r > 1, r) for n, r in enumerate(values)]
+
+
+def turns(heard: list[Heard], threshold: float = 2.0) -> list[Turn]:
+    episodes = EpisodeFilter(threshold)
+    return [turn for one in heard for turn in episodes.feed(one)] + episodes.flush()
+
+
+def test_one_sad_segment_is_no_episode() -> None:
+    assert turns(talk([-1.0, 3.0, -1.0, -1.0])) == []
+
+
+def test_several_in_a_row_are_one_and_it_says_when_it_began() -> None:
+    said = turns(talk([-1.0] * 5 + [2.5] * 8))
+
+    assert [turn.phase for turn in said] == ["start", "update", "end"]
+    start = said[0]
+    assert start.t_start == pytest.approx(5 * 3.5)
+    assert (start.segments, start.sad_segments) == (start.last_score_seq - start.first_score_seq + 1, start.segments)
+    assert start.evidence >= 2.0
+    assert start.mood == pytest.approx(1 / (1 + math.exp(-start.evidence)))
+
+
+def test_sad_segments_with_others_between_them_still_add_up() -> None:
+    assert turns(talk([2.5, 2.5, -1.0] * 6))[0].phase == "start"
+
+
+def test_other_talk_ends_it() -> None:
+    said = turns(talk([2.5] * 6 + [-2.0] * 12))
+
+    assert [turn.phase for turn in said if turn.phase != "update"] == ["start", "end"]
+    assert said[-1].evidence < 2.0 - HYSTERESIS
+
+
+def test_silence_ends_it_too() -> None:
+    episodes = EpisodeFilter(2.0)
+    for one in talk([2.5] * 6):
+        episodes.feed(one)
+
+    assert episodes.elapse(25.0) == []
+    (end,) = episodes.elapse(600.0)
+    assert end.phase == "end"
+    assert end.t_end == pytest.approx(5 * 3.5 + 2.5)
+
+
+def test_episodes_are_numbered_from_zero() -> None:
+    said = turns(talk([2.5] * 6) + talk([2.5] * 6, start=2000.0))
+
+    assert [turn.episode for turn in said if turn.phase == "start"] == [0, 1]
+    assert said[-1].t_start == pytest.approx(2000.0)
+
+
+def test_updates_come_every_ten_seconds_of_audio() -> None:
+    updates = [turn.t_end for turn in turns(talk([2.5] * 30)) if turn.phase == "update"]
+
+    assert min(later - earlier for earlier, later in itertools.pairwise(updates)) >= UPDATE_S
+
+
+def test_long_silence_forgets_everything() -> None:
+    assert elapsed(5.0, 1e5) == pytest.approx(REST)
+    assert elapsed(-5.0, 1e5) == pytest.approx(REST)
+    assert elapsed(3.0, 0.0) == pytest.approx(3.0)
+
+
+def test_evidence_against_is_bounded_because_not_all_of_a_sad_stretch_sounds_sad() -> None:
+    assert stretch_ratio(-50.0) == pytest.approx(math.log(0.4))
+    assert stretch_ratio(0.0) == pytest.approx(0.0)
+
+
+@given(ratios)
+def test_every_start_has_one_end_and_every_number_is_finite(values: list[tuple[float, float, float]]) -> None:
+    t, heard = 0.0, []
+    for n, (ratio, length, pause) in enumerate(values):
+        heard.append(Heard(t, t + length, n, ratio > 1, ratio))
+        t += length + pause
+    open_now = False
+    for turn in turns(heard, threshold=1.0):
+        assert (turn.phase == "start") != open_now
+        open_now = turn.phase != "end"
+        assert math.isfinite(turn.evidence)
+        assert 0.0 <= turn.mood <= 1.0
+        assert turn.t_start <= turn.t_end
+        assert turn.sad_segments <= turn.segments
+    assert not open_now

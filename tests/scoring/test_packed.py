@@ -1,0 +1,58 @@
+"""Layers that keep half-precision weights say what plain ones say, and take nothing that they would have to round."""
+
+import pytest
+import torch
+from torch import nn
+
+from sadstream.scoring.weights.packed import Packed, Uninitialised, can_pack, pack, packed
+
+pytestmark = pytest.mark.skipif(not can_pack(), reason="this processor has no packed layers")
+
+
+@pytest.mark.parametrize("shape", [(1, 384), (2, 7, 384)], ids=str)
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_packed_layer_says_what_a_plain_one_says(shape: tuple[int, ...], biased: bool) -> None:
+    weight, bias, x = torch.randn(50, 384).half().float(), torch.randn(50), torch.randn(shape)
+    layer = packed(weight, bias if biased else None)
+
+    assert isinstance(layer, Packed)
+    torch.testing.assert_close(layer(x), nn.functional.linear(x, weight, bias if biased else None), atol=1e-4, rtol=0)
+
+
+def test_weights_that_half_precision_would_round_stay_as_they_are() -> None:
+    weight = torch.full((4, 4), 1.0 + 2.0**-20)
+
+    assert not isinstance(packed(weight), Packed)
+    assert packed(weight)(torch.ones(1, 4))[0, 0] == 4.0 * (1.0 + 2.0**-20)
+
+
+def test_every_linear_layer_of_a_model_is_packed_and_its_tables_are_kept_in_half_precision() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Sequential(nn.Linear(8, 2)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half().float())
+        expected = model(torch.ones(3, 8))
+        pack(model)
+        found = model(torch.ones(3, 8))
+
+    table = nn.ModuleList([nn.Embedding.from_pretrained(torch.ones(3, 2))])  # type: ignore[no-untyped-call]
+    pack(table)
+
+    assert [type(module) for module in model.modules()].count(Packed) == 2
+    assert table[0](torch.tensor([1])).dtype == torch.float16
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_modules_that_are_loaded_next_draw_no_random_numbers() -> None:
+    state = torch.random.get_rng_state()
+    with Uninitialised():
+        nn.Linear(100, 100)
+
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_layer_that_is_not_packed_takes_on_its_inputs_precision() -> None:
+    layer = packed(torch.full((2, 3), 1.0 + 2.0**-20), torch.ones(2))
+
+    assert layer(torch.ones(1, 3).half()).dtype == torch.float16
+    assert layer(torch.ones(1, 3)).dtype == torch.float32

@@ -1,0 +1,73 @@
+"""The text encoder gives the embedding that the checkpoint names, or refuses."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sadstream.base.errors import UnavailableError
+from sadstream.scoring.fusion.header import TextEncoderConfig
+from sadstream.scoring.text.encoder import TextEncoder, any_states, plain_states
+from sadstream.scoring.weights import store as models
+
+pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
+
+
+def encoder(pooling: str = "mean", identity: str = "") -> TextEncoder:
+    config = TextEncoderConfig(name="minilm", identity=identity, pooling=pooling, dim=384)  # type: ignore[arg-type]
+    return TextEncoder(models.locate("minilm", "text"), config, "cpu")
+
+
+def test_sentences_of_one_meaning_are_near() -> None:
+    with torch.inference_mode():
+        sad, sadder, cooking = torch.nn.functional.normalize(
+            encoder()(["I feel so sad today.", "I am very unhappy.", "Boil the pasta for nine minutes."])
+        )
+
+    assert float(sad @ sadder) > 0.4
+    assert float(sad @ cooking) < 0.2
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_a_batch_is_embedded_like_its_members(pooling: str) -> None:
+    texts = ["no", "I feel so sad today.", "Boil the pasta for nine minutes and then serve it."]
+    encode = encoder(pooling)
+    with torch.inference_mode():
+        batch = encode(texts)
+        alone = torch.cat([encode([text]) for text in texts])
+
+    assert batch.shape == (3, 384)
+    assert torch.allclose(batch, alone, atol=1e-5)
+
+
+def test_another_encoder_than_the_checkpoints_is_refused() -> None:
+    with pytest.raises(UnavailableError, match="was trained with minilm deadbeef"):
+        encoder(identity="deadbeef")
+
+
+def test_our_own_forward_pass_says_what_transformers_says() -> None:
+    """Same tokens, same states, for a sentence alone, a long one that is cut, none at all, and all of them together."""
+    directory = models.locate("minilm", "text")
+    loaded = models.load_tensors(directory)
+    texts = ["I feel so sad today.", "", "Zażółć gęślą jaźń \N{SNOWMAN} 3.5%", "no, no, no! " * 60]
+    ours, theirs = plain_states(directory, loaded, "cpu"), any_states(directory, loaded, "cpu")
+    with torch.inference_mode():
+        for batch in ([texts[0]], texts):
+            (states, mask), (expected, expected_mask) = ours(batch), theirs(batch)
+
+            assert torch.equal(mask, expected_mask)
+            where = mask.bool()
+            torch.testing.assert_close(states[where], expected[where], atol=2e-5, rtol=0)
+
+
+def test_the_default_encoder_asks_nothing_of_transformers() -> None:
+    """Its import costs 3 s and 230 MB."""
+    code = (
+        "from sadstream.scoring.weights import store as models; from sadstream.scoring.text import encoder as text; from sadstream.scoring.fusion import header; c = header.TextEncoderConfig(name='minilm', identity='', "
+        "pooling='mean', dim=384); text.TextEncoder(models.locate('minilm', 'text'), c, 'cpu')(['so sad']); "
+        "import sys; print('transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
