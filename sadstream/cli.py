@@ -125,8 +125,8 @@ def listen(
 ) -> None:
     """Print what a daemon says; what was lost, restarted or silent goes to standard error."""
     from sadstream.client import subscribe
+    from sadstream.client.lines import finding_line, line
     from sadstream.events import Event, Score, to_json
-    from sadstream.render import finding_line, line
 
     scores = 0
     endpoint = endpoint or cli_views.found_endpoint("listen")

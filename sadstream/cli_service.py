@@ -28,7 +28,7 @@ def status(endpoint: EndpointArgument = None) -> None:
 
 
 def _control(endpoint: str | None, word: Any) -> Any:
-    from sadstream import running
+    from sadstream.client import running
     from sadstream.events.control import ask
 
     report = ask(endpoint or running.find(control=True), word)
@@ -72,8 +72,9 @@ def service_status(
     endpoint: Annotated[str | None, typer.Option(help="Of one service alone; default all that run here.")] = None,
 ) -> None:
     """Exit 0 only while audio flows and is scored; else 69."""
-    from sadstream import install, running
+    from sadstream import install
     from sadstream.base.errors import UnavailableError
+    from sadstream.client import running
     from sadstream.events.control import ask
 
     installed = install.layout(user).endpoint

@@ -26,8 +26,8 @@ def found_endpoint(command: str) -> str:
 
 
 def _endpoint_and_note(command: str) -> tuple[str, str]:
-    from sadstream import running
     from sadstream.base.errors import UnavailableError
+    from sadstream.client import running
 
     try:
         return running.find(control=False), ""
@@ -77,7 +77,7 @@ def dashboard(
     name: Annotated[list[str] | None, typer.Option(help="What browsers call this machine.")] = None,
 ) -> None:
     """A web page of what a daemon says: live, and its past out of the journal."""
-    from sadstream import running
+    from sadstream.client import running
     from sadstream.config import load
     from sadstream.dashboard.options import Options, read_token
     from sadstream.dashboard.serve import serve

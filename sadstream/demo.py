@@ -40,8 +40,8 @@ def play(pace: str) -> int:
 
 def _play(endpoint: str, pace: str) -> int:
     from sadstream.client import subscribe
+    from sadstream.client.lines import line
     from sadstream.events import EVENT_TYPES, Event, Status
-    from sadstream.render import line
 
     command = [sys.executable, "-m", "sadstream.cli", "run", "--source", str(scene_path()), "--pace", pace]
     daemon = subprocess.Popen([*command, "--publish", endpoint, "--wait-subscriber", str(START_S)])

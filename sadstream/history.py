@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from sadstream.base.errors import UsageError
+from sadstream.client.lines import score_line
 from sadstream.events import Score, to_json
 from sadstream.events.journal import read, unix_s
-from sadstream.render import score_line
 
 Output = Literal["text", "json", "csv"]
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}

@@ -24,6 +24,7 @@ from starlette.testclient import TestClient
 from wire import a_score, a_status, an_episode, assert_true_to_contract
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError, UsageError
+from sadstream.client.follower import Gap, Stale
 from sadstream.config import Config
 from sadstream.dashboard.app import application
 from sadstream.dashboard.feed import KEPT, WAITING, Feed
@@ -36,7 +37,6 @@ from sadstream.dashboard.point import trade_off
 from sadstream.dashboard.zoom import zoom
 from sadstream.events.control import DaemonReport, StreamReport
 from sadstream.events.journal import Journal
-from sadstream.follow import Gap, Stale
 
 TOKEN = "a-token-that-nobody-guesses"
 ADDRESS = "http://127.0.0.1:8750"

@@ -6,8 +6,8 @@ from typing import get_args
 import pytest
 from wire import a_score, a_status
 
+from sadstream.client.follower import Gap, Stale
 from sadstream.events import Reason, State
-from sadstream.follow import Gap, Stale
 from sadstream.watch.heard import SENTENCES, Heard, verdict_of
 
 

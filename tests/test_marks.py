@@ -8,7 +8,7 @@ import pytest
 from wire import a_score
 
 from sadstream.base.errors import UnavailableError
-from sadstream.render import local_clock
+from sadstream.client.lines import local_clock
 from sadstream.watch.marks import Marks
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire import a_score, a_status, an_episode
 
-from sadstream.follow import Gap, Restart, Stale
+from sadstream.client.follower import Gap, Restart, Stale
 from sadstream.watch.glyphs import ASCII, BLOCKS
 from sadstream.watch.screen import NOTE_S, Screen
 

@@ -3,7 +3,7 @@
 import pytest
 from wire import a_score, an_episode
 
-from sadstream.render import local_clock
+from sadstream.client.lines import local_clock
 from sadstream.watch.glyphs import ASCII, BLOCKS, Glyphs
 from sadstream.watch.strip import GUTTER, Strip
 

@@ -13,10 +13,10 @@ import pytest
 from wire import assert_true_to_contract, free_tcp
 
 from sadstream.client import subscribe
+from sadstream.client.follower import Gap
 from sadstream.events import Event, Score, Status, to_json
 from sadstream.events.journal import read
 from sadstream.events.keys import allow, new_key
-from sadstream.follow import Gap
 
 FAKE_RUN = [sys.executable, str(Path(__file__).with_name("fakes.py")), "run"]
 WORDS = "canary in the coal mine"

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from sadstream.client import subscribe
+from sadstream.client.follower import Gap, Restart
 from sadstream.events import Episode, Latency, Score, Status, from_json, parts_agree
 from sadstream.events.keys import ServerKeys, read_secret
-from sadstream.follow import Gap, Restart
 from sadstream.publish import Publisher
 
 START_S = 20.0

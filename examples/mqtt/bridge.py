@@ -14,8 +14,8 @@ import sys
 import paho.mqtt.client as mqtt
 
 from sadstream.client import subscribe
+from sadstream.client.follower import Gap, Restart, Stale
 from sadstream.events import DEFAULT_ENDPOINT, Event, Status, to_json
-from sadstream.follow import Gap, Restart, Stale
 
 AT_LEAST_ONCE = 1
 

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 
+from sadstream.client.follower import Finding
+from sadstream.client.reader import Item
 from sadstream.events import Episode, Event, Score, Status, to_json
-from sadstream.follow import Finding
-from sadstream.reader import Item
 
 KEPT = {"score": 500, "episode": 500, "status": 200, "finding": 200}  # what whoever joins is told first
 WAITING = 2000  # lines for a browser that does not read; then it loses the oldest and is told to begin anew

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from sadstream.client.follower import Finding, Gap, Restart, Stale
 from sadstream.events import HEARTBEAT_S, Episode, Event, Reason, Score, State, Status
-from sadstream.follow import Finding, Gap, Restart, Stale
 from sadstream.watch.strip import Strip
 
 LATE_S = HEARTBEAT_S + 1.5  # a heartbeat is overdue, and it is said

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from sadstream.base.errors import UnavailableError
 from sadstream.client import Subscription
+from sadstream.client.lines import finding_line, line
+from sadstream.client.reader import Item
 from sadstream.events import Event, Score, Status
 from sadstream.events.control import ask
 from sadstream.events.endpoint import is_local
-from sadstream.reader import Item
-from sadstream.render import finding_line, line
 from sadstream.watch.keyboard import Keyboard
 from sadstream.watch.marks import Marks
 from sadstream.watch.screen import Screen, Wish

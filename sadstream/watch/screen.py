@@ -5,9 +5,9 @@ from typing import Literal
 
 from rich.text import Text
 
+from sadstream.client.follower import Finding, Stale
+from sadstream.client.lines import finding_line
 from sadstream.events import Event, Score
-from sadstream.follow import Finding, Stale
-from sadstream.render import finding_line
 from sadstream.watch.glyphs import Glyphs
 from sadstream.watch.heard import WAITING, Heard, Tone, span
 from sadstream.watch.strip import QUIET, SAD

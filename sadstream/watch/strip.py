@@ -7,8 +7,8 @@ from typing import Literal
 
 from rich.text import Text
 
+from sadstream.client.lines import local_clock
 from sadstream.events import Episode, Score
-from sadstream.render import local_clock
 from sadstream.watch.glyphs import Glyphs
 
 GUTTER = 13  # cells left of the columns: what the row is, and its scale

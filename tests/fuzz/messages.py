@@ -19,17 +19,18 @@ from wire import a_score, a_status, an_episode, free_tcp
 
 from fuzz import mutate
 from fuzz.trial import Parts, Trial, each
-from sadstream.client import ALL_TYPES, _answer, _event
+from sadstream.client import ALL_TYPES
+from sadstream.client.follower import Gap
+from sadstream.client.lines import finding_line, line
+from sadstream.client.reader import Line, Reader
+from sadstream.client.subscription import _answer, _event
 from sadstream.dashboard.feed import Feed
 from sadstream.door import Door
 from sadstream.events import Event, from_json, to_json, to_wire
 from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, ask, control_path
 from sadstream.events.keys import Allowed, allow, client_curve, new_key, public_key, server_keys, zap_answer
 from sadstream.events.query import Query
-from sadstream.follow import Gap
 from sadstream.publish import Publisher
-from sadstream.reader import Line, Reader
-from sadstream.render import finding_line, line
 from sadstream.watch.glyphs import BLOCKS
 from sadstream.watch.screen import Screen
 

@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sadstream.client.follower import Finding, Follower, Gap
 from sadstream.events import EVENT_TYPES, Event, Status
 from sadstream.events.keys import Curve
 from sadstream.events.query import Query
-from sadstream.follow import Finding, Follower, Gap
 
 HELD_EVENTS = 1000  # until the first status says where the past is kept
 TICK_S = 60.0  # longest sleep

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sadstream.base.errors import UsageError
+from sadstream.client.follower import Gap, Restart, Stale
+from sadstream.client.reader import Item, Line, Reader
 from sadstream.events import DEFAULT_ENDPOINT, EVENT_TYPES, STREAM_NAME, Event, from_wire, topic
 from sadstream.events.keys import Curve, client_curve
 from sadstream.events.query import Query
 from sadstream.events.validation import WireError
-from sadstream.follow import Gap, Restart, Stale
-from sadstream.reader import Item, Line, Reader
 
 ALL_TYPES = (*EVENT_TYPES, Gap.type, Restart.type, Stale.type)
 RECONNECT_MS = (100, 2000)  # first wait and longest: a restarted daemon is heard while its models still load

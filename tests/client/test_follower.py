@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire import a_score, a_status
 
+from sadstream.client.follower import Follower, Gap, Restart, Stale
 from sadstream.events import STALE_S, Event, Score
-from sadstream.follow import Follower, Gap, Restart, Stale
 
 TYPES = ("score", "status", "episode")
 

@@ -21,14 +21,14 @@ import pytest
 from daemon import run
 from wire import free_tcp, program, ready
 
-from sadstream import client as client_module
 from sadstream.base.errors import UsageError
 from sadstream.client import subscribe
+from sadstream.client import subscription as client_module
+from sadstream.client.follower import Gap, Restart, Stale
+from sadstream.client.reader import replay_address
 from sadstream.events import Event, Score, Status
-from sadstream.follow import Gap, Restart, Stale
-from sadstream.reader import replay_address
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class Cable:
@@ -243,7 +243,7 @@ def test_a_dead_daemon_is_known_within_12_s_and_a_bit(endpoint: str) -> None:
 
 
 def test_nobody_at_the_endpoint_is_told_too(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sadstream.follow.STALE_S", 0.3)
+    monkeypatch.setattr("sadstream.client.follower.STALE_S", 0.3)
     (stale,) = list(subscribe(endpoint, timeout_s=1.0))
 
     assert isinstance(stale, Stale)

@@ -20,7 +20,7 @@ from wire import assert_true_to_contract, free_tcp
 
 from sadstream.fake import LOST, ROUND_SEGMENTS
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SPEED = "60"
 NPM_S = 120
 

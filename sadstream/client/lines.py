@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
+from sadstream.client.follower import Finding, Gap, Restart, Stale
 from sadstream.events import Episode, Event, Score, Status
-from sadstream.follow import Finding, Gap, Restart, Stale
 
 BAR_CELLS = 20
 
