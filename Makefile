@@ -27,7 +27,7 @@ test-slow: setup system models
 
 # A day of audio as fast as it goes, then half an hour in real time; SOAK_HOURS and SOAK_MINUTES change that.
 soak: setup system models
-	$(BIN)/python -m pytest -m slow -s tests/test_soak.py
+	$(BIN)/python -m pytest -m slow -s tests/daemon/test_soak.py
 
 # Mutations of valid inputs, fed to whatever reads them; ends with 1 where one gives a traceback, hangs for 10 s or takes
 # 200 MB. SEED, TARGET and CASE repeat what it prints: make fuzz SEED=4f2a TARGET=recordings CASE=812

@@ -18,8 +18,8 @@ from typing import Any
 import zmq
 
 from sadstream.client import subscribe
+from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import Latency, Score, to_wire
-from sadstream.publish import Publisher
 
 RATE_HZ = 200
 IDLERS = 10

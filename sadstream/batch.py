@@ -22,10 +22,10 @@ from sadstream.base.files import expect_place
 from sadstream.base.samples import Channel
 from sadstream.config import Config
 from sadstream.config.tables import StreamConfig
+from sadstream.daemon.run import configured
 from sadstream.events import Score, to_json
 from sadstream.page.report import MARK as PAGE
 from sadstream.plot import MARK as PICTURE
-from sadstream.run import configured
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import MoodPlan

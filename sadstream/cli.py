@@ -93,7 +93,7 @@ def run(
     stream: Annotated[str | None, typer.Option(help="The stream's name; default mic, or the file's stem.")] = None,
 ) -> None:
     """The daemon: hear, score, publish."""
-    from sadstream.run import run_daemon
+    from sadstream.daemon.run import run_daemon
 
     logs.set_up()
     changes: dict[str, dict[str, Any]] = {
@@ -190,7 +190,7 @@ def calibrate(
     compute: ComputeOption = None,
 ) -> None:
     """Learn how you sound when nothing is the matter: talk for a few minutes; only numbers are kept."""
-    from sadstream.run import configured, open_source
+    from sadstream.daemon.run import configured, open_source
     from sadstream.scoring.mood.calibration import Progress, voice_path
     from sadstream.scoring.mood.calibration import calibrate as hear
     from sadstream.scoring.mood.voice import expect_place, write_voice
@@ -220,7 +220,7 @@ def enroll(
     config: ConfigOption = None,
 ) -> None:
     """Learn one person's voice, so that `[voice] only` scores nobody else; only numbers are kept."""
-    from sadstream.run import configured, open_source
+    from sadstream.daemon.run import configured, open_source
     from sadstream.scoring.mood.calibration import Progress
     from sadstream.scoring.speakers.enrolled import check_name, expect_place, write_enrolled
     from sadstream.scoring.speakers.enrolment import enroll as hear

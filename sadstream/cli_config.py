@@ -21,7 +21,7 @@ def config_show(path: Annotated[Path | None, typer.Argument(metavar="[FILE]", re
 def config_check(path: Annotated[Path | None, typer.Argument(metavar="[FILE]", readable=False)] = None) -> None:
     """Say what `run` would say: the models are loaded, nothing is bound, and no microphone is opened."""
     from sadstream.config import load
-    from sadstream.run import check
+    from sadstream.daemon.run import check
 
     check(load(path))
     print(f"{path or 'the defaults'}: valid")

@@ -48,7 +48,7 @@ def service_install(
     user: UserOption = False, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
 ) -> None:
     """Install the daemon as a service that starts by itself."""
-    from sadstream import install
+    from sadstream.daemon.supervision import install
 
     where = install.layout(user)
     install.require_root(where)
@@ -58,7 +58,7 @@ def service_install(
 @app.command("uninstall")
 def service_uninstall(user: UserOption = False) -> None:
     """Remove all that `service install` made."""
-    from sadstream import install
+    from sadstream.daemon.supervision import install
 
     where = install.layout(user)
     install.require_root(where)
@@ -72,9 +72,9 @@ def service_status(
     endpoint: Annotated[str | None, typer.Option(help="Of one service alone; default all that run here.")] = None,
 ) -> None:
     """Exit 0 only while audio flows and is scored; else 69."""
-    from sadstream import install
     from sadstream.base.errors import UnavailableError
     from sadstream.client import running
+    from sadstream.daemon.supervision import install
     from sadstream.events.control import ask
 
     installed = install.layout(user).endpoint
@@ -95,7 +95,7 @@ def service_upgrade(
     to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.", readable=False)] = None,
 ) -> None:
     """Make a checkpoint the service's current one; it takes effect at the next start."""
-    from sadstream import install
+    from sadstream.daemon.supervision import install
     from sadstream.scoring.fusion import checkpoint as checkpoints
     from sadstream.scoring.fusion import releases
     from sadstream.scoring.fusion.card import read_card
@@ -114,7 +114,7 @@ def service_rollback(
     to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.", readable=False)] = None,
 ) -> None:
     """Make the checkpoint before the current one current again."""
-    from sadstream import install
+    from sadstream.daemon.supervision import install
     from sadstream.scoring.fusion import releases
 
     sha = releases.rollback(to or install.layout(user).checkpoints)

@@ -101,8 +101,8 @@ def _models() -> str:
 
 
 def _bind() -> str:
+    from sadstream.daemon.publishing.publisher import Publisher
     from sadstream.events import DEFAULT_ENDPOINT
-    from sadstream.publish import Publisher
 
     with Publisher(DEFAULT_ENDPOINT):
         return DEFAULT_ENDPOINT

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import HEARTBEAT_S, Episode, Latency, Phase, Reason, Score, State, Status
-from sadstream.publish import Publisher
 
 MODEL = "fa4e" * 3  # no checkpoint's
 THRESHOLD = 0.5

@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sadstream import cli, run
+from sadstream import cli
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.sources.microphone import Microphone
 from sadstream.audio.sources.source import Item, SourceChange, Stopped
 from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
 from sadstream.config import Config, parse
-from sadstream.publish import Publisher
-from sadstream.reports import Analyze, Load, Loaded, Ready, Say
+from sadstream.daemon import run
+from sadstream.daemon.messages import Analyze, Load, Loaded, Ready, Say
+from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.scoring.analyzer import Analysis
 from sadstream.scoring.whisper.recognizer import Transcript
 
@@ -201,7 +202,7 @@ def run_main(arguments: list[str]) -> None:
 
     run_daemon, run.run_daemon = run.run_daemon, with_fakes  # type: ignore[assignment]
     if "capture" in options:
-        sys.modules["sadstream.run"].Microphone = partial(  # type: ignore[attr-defined]
+        sys.modules["sadstream.daemon.run"].Microphone = partial(  # type: ignore[attr-defined]
             Microphone, command=[sys.executable, __file__, "capture", options["capture"]]
         )
     if "publish-hang-at" in options:

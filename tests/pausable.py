@@ -4,9 +4,9 @@ import select
 import sys
 import time
 
+from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import Reason, State
 from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
-from sadstream.publish import Publisher
 
 
 def main(endpoint: str) -> None:

@@ -9,8 +9,8 @@ import fakes
 import numpy as np
 
 from sadstream.audio.segmenter import Segment
+from sadstream.daemon.publishing.publisher import Timing, envelope, make_score
 from sadstream.page.told import Story, told
-from sadstream.publish import Timing, envelope, make_score
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.recording import Scored
 from sadstream.scoring.whisper.recognizer import Transcript

@@ -12,7 +12,7 @@ import soundfile
 from daemon import config_file, run
 
 from sadstream.base.errors import BusyError
-from sadstream.publish import Publisher
+from sadstream.daemon.publishing.publisher import Publisher
 
 NOISE = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) * 0.1
 

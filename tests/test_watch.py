@@ -12,9 +12,9 @@ from daemon import SADSTREAM, run, start
 from screens import Terminal
 from wire import free_tcp, say_score, score_fields
 
+from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import Score
 from sadstream.events.control import ControlSocket, DaemonReport, control_path
-from sadstream.publish import Publisher
 
 SPEED = "20"
 

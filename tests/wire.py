@@ -19,9 +19,9 @@ from typing import Any
 
 from sadstream.client import subscribe
 from sadstream.client.follower import Gap, Restart
+from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import Episode, Latency, Score, Status, from_json, parts_agree
 from sadstream.events.keys import ServerKeys, read_secret
-from sadstream.publish import Publisher
 
 START_S = 20.0
 MODEL = "0123456789ab"

@@ -17,7 +17,7 @@ from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.samples import FRAME_SAMPLES, AudioFrame, to_pcm
 from sadstream.config import Config
 from sadstream.config.tables import ServiceConfig, StreamConfig
-from sadstream.run import open_source
+from sadstream.daemon.run import open_source
 
 WAV, FLAC = encoded("WAV", "PCM_16"), encoded("FLAC", "PCM_16")
 SETTINGS = Config(service=ServiceConfig(retry_s=0.1, stall_s=0.5))

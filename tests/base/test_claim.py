@@ -13,14 +13,14 @@ import pytest
 from daemon import run
 
 from sadstream.base.errors import BusyError, ConfigError
+from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events.control import ControlSocket
 from sadstream.events.endpoint import LONGEST
-from sadstream.publish import Publisher
 
 BESIDE = ["", ".replay", ".control", ".lock"]
 KILLED = """
 import os, signal, sys
-from sadstream.publish import Publisher
+from sadstream.daemon.publishing.publisher import Publisher
 with Publisher(sys.argv[1]):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -21,10 +21,10 @@ from daemon import run
 from wire import a_score, assert_true_to_contract
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError, UsageError
+from sadstream.daemon.pipeline.pipeline import Aside
 from sadstream.events import Score, to_json
 from sadstream.events.journal import PENDING, Journal, check_path, read, unix_s
 from sadstream.history import moment_s, print_history
-from sadstream.pipeline import Aside
 
 DAY_S = 86_400.0
 

@@ -21,7 +21,7 @@ from sadstream.audio.sources.source import Recording, SourceChange
 from sadstream.base.samples import to_pcm
 from sadstream.config import parse
 from sadstream.config.tables import StreamConfig
-from sadstream.run import open_source
+from sadstream.daemon.run import open_source
 from sadstream.scoring.recording import score_recording
 
 CONTAINERS = (

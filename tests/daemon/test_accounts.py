@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sadstream import install
-from sadstream.accounts import Accounts
 from sadstream.base.errors import UnavailableError
+from sadstream.daemon.supervision import install
+from sadstream.daemon.supervision.accounts import Accounts
 
 
 class Machine:

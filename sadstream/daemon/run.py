@@ -13,7 +13,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from sadstream import metrics
 from sadstream.audio.decoding.container import FRAMES_BYTES, sniffed
 from sadstream.audio.sources.fifo import NamedPipe, is_pipe
 from sadstream.audio.sources.microphone import Microphone
@@ -23,18 +22,19 @@ from sadstream.base import logs
 from sadstream.base.errors import ConfigError, MissingFileError, SadstreamError
 from sadstream.config import Config, load, with_changes
 from sadstream.config.tables import JournalConfig, MetricsConfig, StreamConfig
+from sadstream.daemon.messages import Gap, Load, Loaded, Ready, Say
+from sadstream.daemon.pipeline.fallback import Fallback, FallbackStage
+from sadstream.daemon.pipeline.pipeline import Aside
+from sadstream.daemon.publishing.publisher import Publisher
+from sadstream.daemon.service import BugError, RunOptions, Service
+from sadstream.daemon.supervision import metrics
+from sadstream.daemon.supervision.hold import Hold
+from sadstream.daemon.supervision.tether import Tether
 from sadstream.events import Score, Status
 from sadstream.events.journal import Journal, check_path
-from sadstream.fallback import Fallback, FallbackStage
-from sadstream.hold import Hold
-from sadstream.pipeline import Aside
-from sadstream.publish import Publisher
-from sadstream.reports import Gap, Load, Loaded, Ready, Say
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.plan import read_plan, without_episodes
 from sadstream.scoring.recording import stream_name
-from sadstream.service import BugError, RunOptions, Service
-from sadstream.tether import Tether
 
 log = logging.getLogger("sadstream")
 

@@ -13,8 +13,8 @@ import pytest
 from supervisor import Supervisor
 from test_service import FAKES, in_state, process, wait_for
 
+from sadstream.daemon.supervision.hold import Hold, state_folder
 from sadstream.events.control import ask
-from sadstream.hold import Hold, state_folder
 
 ENDPOINT = "ipc:///run/sadstream/pub"
 
@@ -70,7 +70,7 @@ class TestHold:
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
     def test_what_may_not_be_read_counts_as_a_pause_but_a_hidden_home_does_not(self) -> None:
         code = (
-            "import os, sys; from pathlib import Path; from sadstream.hold import Hold\n"
+            "import os, sys; from pathlib import Path; from sadstream.daemon.supervision.hold import Hold\n"
             "hold = Hold('tcp://127.0.0.1:1', Path(sys.argv[1])); os.setuid(65534); print(hold.is_on(), hold.fault)"
         )
         said = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.base.errors import UnavailableError
-from sadstream.reports import Degraded, Loaded, Ready, Say
+from sadstream.daemon.messages import Degraded, Loaded, Ready, Say
 from sadstream.scoring.analyzer import Analysis, Early
 
 RETRY_S = 60.0  # until the configured models are tried again; twice as long after each failure

@@ -14,13 +14,7 @@ from sadstream.base import logs
 from sadstream.base.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.config import Config
 from sadstream.config.reload import reload
-from sadstream.events import Reason, Score, State, Status
-from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
-from sadstream.hold import Hold
-from sadstream.notify import Notifier
-from sadstream.pipeline import MAX_AGE_S, Pipeline
-from sadstream.publish import Publisher
-from sadstream.reports import (
+from sadstream.daemon.messages import (
     Analyzed,
     Changed,
     Degraded,
@@ -35,9 +29,15 @@ from sadstream.reports import (
     Rejected,
     Report,
 )
+from sadstream.daemon.pipeline.pipeline import MAX_AGE_S, Pipeline
+from sadstream.daemon.publishing.publisher import Publisher
+from sadstream.daemon.streams import StreamState
+from sadstream.daemon.supervision.hold import Hold
+from sadstream.daemon.supervision.systemd import Notifier
+from sadstream.events import Reason, Score, State, Status
+from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
-from sadstream.state import StreamState
 
 log = logging.getLogger("sadstream")
 

@@ -1,4 +1,4 @@
-"""Prometheus metrics of a running daemon (sadstream/metrics.py)."""
+"""Prometheus metrics of a running daemon (sadstream/daemon/supervision/metrics.py)."""
 
 import socket
 import time
@@ -11,7 +11,7 @@ from test_service import process, wait_for
 
 from sadstream.base.errors import BusyError, ConfigError
 from sadstream.config import parse
-from sadstream.metrics import STAGES, serve
+from sadstream.daemon.supervision.metrics import STAGES, serve
 
 
 def free_port() -> int:

@@ -15,9 +15,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from sadstream import __version__
-from sadstream.accounts import MADE, NAME, Accounts, Run
 from sadstream.base.errors import UnavailableError, UsageError
-from sadstream.hold import Hold
+from sadstream.daemon.supervision.accounts import MADE, NAME, Accounts, Run
+from sadstream.daemon.supervision.hold import Hold
 from sadstream.scoring.fusion.releases import CURRENT
 from sadstream.scoring.weights.catalogue import models_dir
 
@@ -292,7 +292,7 @@ def _make_readable(folder: Path) -> None:
 
 def _unit(name: str) -> Path:
     """A unit file in the checkout, or where a wheel puts it."""
-    places = (Path(__file__).parent.parent / "systemd", Path(sysconfig.get_path("data")) / "share/sadstream/systemd")
+    places = (Path(__file__).parents[3] / "systemd", Path(sysconfig.get_path("data")) / "share/sadstream/systemd")
     for place in places:
         if (place / name).is_file():
             return place / name

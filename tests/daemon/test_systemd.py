@@ -10,8 +10,8 @@ import pytest
 from supervisor import Supervisor
 from test_service import FAKES, in_state, wait_for
 
+from sadstream.daemon.supervision.systemd import Notifier
 from sadstream.events.control import ask
-from sadstream.notify import Notifier
 
 
 def config_file(folder: Path, hang_s: float = 2.0) -> str:

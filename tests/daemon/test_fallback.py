@@ -13,9 +13,9 @@ from fakes import READY, analysis, each
 from sadstream.audio.segmenter import Segment
 from sadstream.base.errors import UnavailableError
 from sadstream.config import Config
-from sadstream.fallback import RETRY_MAX_S, RETRY_S, Fallback, FallbackStage, out_of_memory
-from sadstream.reports import Degraded, Loaded
-from sadstream.run import load_models
+from sadstream.daemon.messages import Degraded, Loaded
+from sadstream.daemon.pipeline.fallback import RETRY_MAX_S, RETRY_S, Fallback, FallbackStage, out_of_memory
+from sadstream.daemon.run import load_models
 from sadstream.scoring.analyzer import Analysis
 
 NAMES = ("as configured", "smaller", "CPU", "audio only")
@@ -130,8 +130,8 @@ def test_one_stage_s_models_are_alive_at_a_time_however_often_memory_runs_out(mo
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return [analysis(one) for one in segments]
 
-    monkeypatch.setattr("sadstream.run.Analyzer", Models)
-    monkeypatch.setattr("sadstream.fallback.RETRY_S", 0.0)
+    monkeypatch.setattr("sadstream.daemon.run.Analyzer", Models)
+    monkeypatch.setattr("sadstream.daemon.pipeline.fallback.RETRY_S", 0.0)
     said: list[str] = []
     analyze = load_models(Config(), lambda report: said.append(report.reason)).analyze
     for fault in range(3):

@@ -7,8 +7,8 @@ from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.source import SourceChange
 from sadstream.base.errors import SadstreamError
+from sadstream.daemon.publishing.publisher import Timing
 from sadstream.events import Reason
-from sadstream.publish import Timing
 from sadstream.scoring.analyzer import Analysis, Early
 
 

@@ -17,8 +17,7 @@ from sadstream.audio.sources.clock import boottime
 from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import DataError
 from sadstream.base.samples import Framer, to_pcm
-from sadstream.pipeline import MAX_AGE_S, QUEUE_SEGMENTS, Inbox, Pipeline
-from sadstream.reports import (
+from sadstream.daemon.messages import (
     Analyzed,
     Changed,
     Dropped,
@@ -33,6 +32,7 @@ from sadstream.reports import (
     Rejected,
     Report,
 )
+from sadstream.daemon.pipeline.pipeline import MAX_AGE_S, QUEUE_SEGMENTS, Inbox, Pipeline
 from sadstream.scoring.analyzer import Analysis, Early
 
 TALK = to_pcm(talk(6))
@@ -336,7 +336,7 @@ class TestPipeline:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         offset = [0.0]
-        monkeypatch.setattr("sadstream.pipeline.boottime", lambda: time.monotonic() + offset[0])
+        monkeypatch.setattr("sadstream.daemon.pipeline.pipeline.boottime", lambda: time.monotonic() + offset[0])
 
         def sleeps(segment: Segment) -> Analysis:
             offset[0] += 3600.0

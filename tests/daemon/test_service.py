@@ -27,14 +27,14 @@ from sadstream.base.errors import BusyError, DataError, StalledError, Unavailabl
 from sadstream.base.logs import set_up
 from sadstream.base.samples import AudioFrame, Framer, to_pcm
 from sadstream.config import Config
+from sadstream.daemon.messages import Gap, Load, Loaded
+from sadstream.daemon.publishing.publisher import Publisher
+from sadstream.daemon.service import BugError, RunOptions, Service
 from sadstream.events import Episode, Score, Status
-from sadstream.publish import Publisher
-from sadstream.reports import Gap, Load, Loaded
 from sadstream.scoring.analyzer import Analysis
 from sadstream.scoring.mood.mood import MoodPlan
-from sadstream.service import BugError, RunOptions, Service
 
-FAKES = [sys.executable, str(Path(__file__).with_name("fakes.py")), "run"]
+FAKES = [sys.executable, str(Path(__file__).parents[1].joinpath("fakes.py")), "run"]
 TALK = to_pcm(talk(4))
 STOPS = int(os.environ.get("STOPS", "100"))
 

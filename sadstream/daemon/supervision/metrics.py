@@ -5,8 +5,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, get_args
 
 from sadstream.base.errors import BusyError, UnavailableError
+from sadstream.daemon.messages import Gap
 from sadstream.events import Score, State, Status
-from sadstream.reports import Gap
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry

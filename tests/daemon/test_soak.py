@@ -25,11 +25,11 @@ from wilson import line
 
 from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
+from sadstream.daemon.messages import Gap
+from sadstream.daemon.publishing.publisher import Publisher
+from sadstream.daemon.service import RunOptions, Service
 from sadstream.events import Score, Status
-from sadstream.publish import Publisher
-from sadstream.reports import Gap
 from sadstream.scoring.weights.catalogue import models_dir
-from sadstream.service import RunOptions, Service
 
 TURN = to_pcm(np.concatenate([quiet(1.0), voice(2.0)]))
 TURN_S = len(TURN) / 2 / SAMPLE_RATE

@@ -20,9 +20,9 @@ from wire import an_episode, assert_true_to_contract, free_tcp, program, ready, 
 from sadstream.base.errors import BusyError, ConfigError
 from sadstream.client import subscribe
 from sadstream.client.follower import Gap
+from sadstream.daemon.publishing.publisher import EVENTS_WAITING, Publisher
 from sadstream.events import Episode, Score, from_wire
 from sadstream.events.query import Query
-from sadstream.publish import EVENTS_WAITING, Publisher
 
 GREETING = b"\xff" + b"\x00" * 8 + b"\x7f\x03\x00NULL" + b"\x00" * 16 + b"\x00" + b"\x00" * 31
 

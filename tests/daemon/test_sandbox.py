@@ -14,7 +14,7 @@ import soundfile
 from daemon import SADSTREAM, scores, start
 from microphone import missing, virtual_microphone
 
-UNITS = Path(__file__).parent.parent / "systemd"
+UNITS = Path(__file__).parents[2] / "systemd"
 BOXED = [sys.executable, str(Path(sandbox.__file__))]
 SYSTEM_UNITS = ("sadstream.service", "sadstream@.service")
 SPEECH_S = 9
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sandbox.missing() is not None, reason=f"no sandb
 def boxed(unit: str, *command: str) -> "subprocess.CompletedProcess[str]":
     """A program from start to end under a unit's filter."""
     return subprocess.run(
-        [*BOXED, unit, *command], capture_output=True, text=True, check=False, timeout=60, cwd=Path(__file__).parent
+        [*BOXED, unit, *command], capture_output=True, text=True, check=False, timeout=60, cwd=Path(__file__).parents[1]
     )
 
 

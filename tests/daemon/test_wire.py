@@ -18,7 +18,7 @@ from sadstream.events import Event, Score, Status, to_json
 from sadstream.events.journal import read
 from sadstream.events.keys import allow, new_key
 
-FAKE_RUN = [sys.executable, str(Path(__file__).with_name("fakes.py")), "run"]
+FAKE_RUN = [sys.executable, str(Path(__file__).parents[1].joinpath("fakes.py")), "run"]
 WORDS = "canary in the coal mine"
 SEEN = 3  # the score at which a daemon is killed or joined late; the scene has more
 
@@ -165,7 +165,7 @@ def test_a_daemon_on_a_network_is_heard_with_a_key(scene: Path, tmp_path: Path) 
 
 
 def test_the_tables_in_the_docs_are_those_of_the_last_measurement() -> None:
-    bench = Path(__file__).parent.parent / "bench"
+    bench = Path(__file__).parents[2] / "bench"
     report = json.loads((bench.parent / "docs/bench-wire.json").read_text())
     tables = runpy.run_path(str(bench / "wire_table.py"))["markdown"](report)
 
@@ -174,7 +174,7 @@ def test_the_tables_in_the_docs_are_those_of_the_last_measurement() -> None:
 
 @pytest.mark.slow
 def test_the_measurement_ends_and_fills_every_cell(tmp_path: Path) -> None:
-    bench = Path(__file__).parent.parent / "bench/wire.py"
+    bench = Path(__file__).parents[2] / "bench/wire.py"
     command = [sys.executable, str(bench), "--seconds", "0.5", "--turns", "1", "--json", str(tmp_path / "x.json")]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=280)
 

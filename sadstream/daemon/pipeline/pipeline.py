@@ -25,9 +25,7 @@ from sadstream.audio.sources.source import POLL_S, Item, Source, paced
 from sadstream.base.errors import SadstreamError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
-from sadstream.events import Score
-from sadstream.publish import Timing
-from sadstream.reports import (
+from sadstream.daemon.messages import (
     Analyze,
     Analyzed,
     Changed,
@@ -43,6 +41,8 @@ from sadstream.reports import (
     Rejected,
     Report,
 )
+from sadstream.daemon.publishing.publisher import Timing
+from sadstream.events import Score
 from sadstream.scoring.analyzer import Analysis
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older

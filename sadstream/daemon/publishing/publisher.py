@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from sadstream.base.claim import claim
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError
-from sadstream.door import Door
+from sadstream.daemon.publishing.authenticator import Door
+from sadstream.daemon.publishing.memory import Memory
 from sadstream.events import E, Episode, Latency, Reason, Score, State, Status, to_wire, topic
 from sadstream.events.endpoint import beside, check, is_local
 from sadstream.events.keys import NEEDS_KEYS, ServerKeys, server_keys
-from sadstream.replay import Memory
 
 if TYPE_CHECKING:
     from sadstream.audio.segmenter import Segment

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from sadstream import __version__, install
+from sadstream import __version__
 from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.config import tables as config
+from sadstream.daemon.supervision import install
 
-UNITS = Path(__file__).parent.parent / "systemd"
+UNITS = Path(__file__).parents[2] / "systemd"
 ALL = sorted(path.name for path in UNITS.iterdir())
 ANALYZE = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
@@ -322,7 +323,7 @@ def from_a_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 class TestWheel:
     def test_the_program_of_a_wheel_is_the_wheels(self, from_a_wheel: Path, tmp_path: Path) -> None:
-        code = "from sadstream import install as i; print(i.__file__, i._unit('sadstream.service'), i.origin())"
+        code = "from sadstream.daemon.supervision import install as i; print(i.__file__, i._unit('sadstream.service'), i.origin())"
         where, unit, origin = run(from_a_wheel / "python", "-c", code, cwd=tmp_path).stdout.split()
         version = run(from_a_wheel / "sadstream", "--version", cwd=tmp_path)
 
