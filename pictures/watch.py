@@ -15,8 +15,8 @@ from rich.terminal_theme import TerminalTheme
 
 from sadstream.client import subscribe
 from sadstream.events import Score
-from sadstream.watch.glyphs import BLOCKS
-from sadstream.watch.screen import Screen
+from sadstream.views.watch.glyphs import BLOCKS
+from sadstream.views.watch.screen import Screen
 
 COLUMNS, ROWS = 80, 24
 SPEED = "30"

@@ -24,13 +24,13 @@ from sadstream.config import Config
 from sadstream.config.tables import StreamConfig
 from sadstream.daemon.run import configured
 from sadstream.events import Score, to_json
-from sadstream.page.report import MARK as PAGE
-from sadstream.plot import MARK as PICTURE
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.mood.plan import read_plan
 from sadstream.scoring.recording import Scored, score_recording
+from sadstream.views.plot import MARK as PICTURE
+from sadstream.views.report.write import MARK as PAGE
 
 COLUMNS = (
     "file", "segment", "t_start", "t_end", "p_sad", "threshold", "sad", "bias_logit", "audio_logit", "text_logit",
@@ -98,22 +98,22 @@ def _check(paths: Sequence[Path], wanted: Wanted, config: Path | None) -> None:
 def _require(recording: Recording, wanted: Wanted) -> None:
     """What the pictures need, before models load."""
     if wanted.plot is not None:
-        from sadstream.plot import require_matplotlib
+        from sadstream.views.plot import require_matplotlib
 
         require_matplotlib()
     if wanted.report is not None:
-        from sadstream.page.report import require_pictures
+        from sadstream.views.report.write import require_pictures
 
         require_pictures(recording, wanted.report)
 
 
 def _draw(recording: Recording, found: _Found, analyzer: Analyzer, plan: MoodPlan, wanted: Wanted) -> None:
     if wanted.plot is not None and found.scored:
-        from sadstream.plot import plot_recording
+        from sadstream.views.plot import plot_recording
 
         plot_recording(recording, found.scored, wanted.plot)
     if wanted.report is not None and (found.whole or found.scored):
-        from sadstream.page.report import story, write_report
+        from sadstream.views.report.write import story, write_report
 
         notes = (recording.remark, *found.notes)
         told = story(recording, found.scored, found.turns, analyzer, plan, wanted.words, notes)

@@ -295,7 +295,7 @@ def history(
 ) -> None:
     """Scores of the past, out of the journal."""
     from sadstream.config import load
-    from sadstream.history import print_history, scores
+    from sadstream.views.history import print_history, scores
 
     path = journal or load(config).journal.path
     if path is None:
@@ -304,7 +304,7 @@ def history(
         raise UsageError("history: expected one of --json and --csv")
     if plot is not None:
         from sadstream.base.files import expect_place
-        from sadstream.plot import MARK, plot_history, require_matplotlib
+        from sadstream.views.plot import MARK, plot_history, require_matplotlib
 
         require_matplotlib()
         expect_place("--plot", plot, mark=MARK, reads=(Path(path), config), force=force)

@@ -48,8 +48,8 @@ def watch(
 ) -> None:
     """Watch a daemon in the terminal: p pauses it, tab shows another stream, m marks a moment, q quits."""
     from sadstream.client import subscribe
-    from sadstream.watch.live import watch as view
-    from sadstream.watch.marks import Marks
+    from sadstream.views.watch.live import watch as view
+    from sadstream.views.watch.marks import Marks
 
     noted = None if marks is None else Marks(marks)
     endpoint = endpoint or found_endpoint("watch")
@@ -79,8 +79,8 @@ def dashboard(
     """A web page of what a daemon says: live, and its past out of the journal."""
     from sadstream.client import running
     from sadstream.config import load
-    from sadstream.dashboard.options import Options, read_token
-    from sadstream.dashboard.serve import serve
+    from sadstream.views.dashboard.options import Options, read_token
+    from sadstream.views.dashboard.serve import serve
 
     if config is not None:  # a unit's command line says where it publishes, not its file
         endpoint = endpoint or running.service_endpoint(config) or load(config).publish.endpoint

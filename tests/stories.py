@@ -10,10 +10,10 @@ import numpy as np
 
 from sadstream.audio.segmenter import Segment
 from sadstream.daemon.publishing.publisher import Timing, envelope, make_score
-from sadstream.page.told import Story, told
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.recording import Scored
 from sadstream.scoring.whisper.recognizer import Transcript
+from sadstream.views.report.story import Story, told
 
 STEPS = 15
 STEP_S = 3.0 / STEPS

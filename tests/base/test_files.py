@@ -13,13 +13,13 @@ from daemon import run
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError, UsageError
 from sadstream.base.files import PROBE_BYTES, expect_folder, expect_place, write_whole
 from sadstream.config import tables as config
-from sadstream.dashboard.options import read_token
-from sadstream.dashboard.past import Past
 from sadstream.events import journal, keys
 from sadstream.events.journal import check_path
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.mood import voice
-from sadstream.watch.marks import Marks
+from sadstream.views.dashboard.history.table import Past
+from sadstream.views.dashboard.options import read_token
+from sadstream.views.watch.marks import Marks
 from train import manifest, predictions, table
 
 MARK = b"made by a test"

@@ -24,7 +24,7 @@ from sadstream.base.errors import ConfigError, DataError, MissingFileError, Usag
 from sadstream.daemon.pipeline.pipeline import Aside
 from sadstream.events import Score, to_json
 from sadstream.events.journal import PENDING, Journal, check_path, read, unix_s
-from sadstream.history import moment_s, print_history
+from sadstream.views.history import moment_s, print_history
 
 DAY_S = 86_400.0
 

@@ -26,13 +26,13 @@ from sadstream.client.reader import Line, Reader
 from sadstream.client.subscription import _answer, _event
 from sadstream.daemon.publishing.authenticator import Door
 from sadstream.daemon.publishing.publisher import Publisher
-from sadstream.dashboard.feed import Feed
 from sadstream.events import Event, from_json, to_json, to_wire
 from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, ask, control_path
 from sadstream.events.keys import Allowed, allow, client_curve, new_key, public_key, server_keys, zap_answer
 from sadstream.events.query import Query
-from sadstream.watch.glyphs import BLOCKS
-from sadstream.watch.screen import Screen
+from sadstream.views.dashboard.feed import Feed
+from sadstream.views.watch.glyphs import BLOCKS
+from sadstream.views.watch.screen import Screen
 
 STREAM = StreamReport(
     stream="mic", state="listening", reason="none", flows=True, dropped=0, gaps=0, segments=3, rtf=0.1

@@ -23,13 +23,8 @@ from wire import a_score
 from fuzz import mutate
 from fuzz.trial import Parts, Trial, each
 from sadstream.config import parse
-from sadstream.dashboard.heat import heat, zone_of
-from sadstream.dashboard.past import Past
-from sadstream.dashboard.point import trade_off
-from sadstream.dashboard.zoom import zoom
 from sadstream.events import to_json
 from sadstream.events.journal import Journal, read
-from sadstream.history import print_history
 from sadstream.scoring.analyzer import audio_part, text_part
 from sadstream.scoring.fusion import checkpoint, releases
 from sadstream.scoring.fusion.card import read_card
@@ -48,6 +43,11 @@ from sadstream.scoring.speakers.enrolled import Enrolled, read_enrolled
 from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights.fetch import fetch
 from sadstream.scoring.weights.store import installed, load_tensors
+from sadstream.views.dashboard.history.heat import heat, zone_of
+from sadstream.views.dashboard.history.table import Past
+from sadstream.views.dashboard.history.zoom import zoom
+from sadstream.views.dashboard.operating_point import trade_off
+from sadstream.views.history import print_history
 
 ENCODER = "e" * 64
 

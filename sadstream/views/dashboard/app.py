@@ -20,14 +20,14 @@ from starlette.routing import Route
 
 from sadstream.base.errors import MissingFileError, SadstreamError, UnavailableError
 from sadstream.client import subscribe
-from sadstream.dashboard.desk import Ask, Desk
-from sadstream.dashboard.guard import Guard, Owner
-from sadstream.dashboard.heat import Kind, heat, zone_of
-from sadstream.dashboard.options import Options
-from sadstream.dashboard.past import Table
-from sadstream.dashboard.peer import owner
-from sadstream.dashboard.zoom import zoom
 from sadstream.events.control import Word, ask
+from sadstream.views.dashboard.access.guard import Guard, Owner
+from sadstream.views.dashboard.access.peer import owner
+from sadstream.views.dashboard.desk import Ask, Desk
+from sadstream.views.dashboard.history.heat import Kind, heat, zone_of
+from sadstream.views.dashboard.history.table import Table
+from sadstream.views.dashboard.history.zoom import zoom
+from sadstream.views.dashboard.options import Options
 
 log = logging.getLogger("sadstream")
 

@@ -10,8 +10,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
-from sadstream.dashboard.options import Options, is_loopback, same
-from sadstream.dashboard.peer import owner
+from sadstream.views.dashboard.access.peer import owner
+from sadstream.views.dashboard.options import Options, is_loopback, same
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

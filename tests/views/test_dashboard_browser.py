@@ -167,7 +167,7 @@ def test_the_heat_map_is_walked_with_keys_and_opens_hours_and_days(page: Page, s
 
 
 def test_the_pause_button_pauses_and_the_privacy_line_says_so(page: Page, endpoint: str) -> None:
-    daemon = subprocess.Popen([sys.executable, str(Path(__file__).with_name("pausable.py")), endpoint])
+    daemon = subprocess.Popen([sys.executable, str(Path(__file__).parents[1].joinpath("pausable.py")), endpoint])
     try:
         with chromium.dashboard(endpoint) as address:
             page.goto(address)
@@ -225,7 +225,7 @@ def test_axe_finds_nothing_where_one_logs_in(page: Page, endpoint: str, tmp_path
 
 
 def test_the_docs_show_the_last_run_of_the_benchmark() -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     report = json.loads((root / "docs/bench-dashboard.json").read_text())
     table = runpy.run_path(str(root / "bench/dashboard.py"))["table"](report["figures"])
 

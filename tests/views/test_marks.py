@@ -9,7 +9,7 @@ from wire import a_score
 
 from sadstream.base.errors import UnavailableError
 from sadstream.client.lines import local_clock
-from sadstream.watch.marks import Marks
+from sadstream.views.watch.marks import Marks
 
 
 def test_marks_are_lines_that_find_the_score_again(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
-from sadstream.watch.glyphs import ASCII, BLOCKS, Glyphs
+from sadstream.views.watch.glyphs import ASCII, BLOCKS, Glyphs
 
 READ_BYTES = 1024
 CLEAR = str(Control.clear())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sadstream.dashboard.past import Table
+from sadstream.views.dashboard.history.table import Table
 
 Points = list[float | None]
 

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from sadstream.base.errors import UsageError
-from sadstream.dashboard.past import Table
-from sadstream.dashboard.zoom import mean
+from sadstream.views.dashboard.history.table import Table
+from sadstream.views.dashboard.history.zoom import mean
 
 Kind = Literal["week", "day"]
 HOURS = 24

@@ -4,8 +4,8 @@ import pytest
 from wire import a_score, an_episode
 
 from sadstream.client.lines import local_clock
-from sadstream.watch.glyphs import ASCII, BLOCKS, Glyphs
-from sadstream.watch.strip import GUTTER, Strip
+from sadstream.views.watch.glyphs import ASCII, BLOCKS, Glyphs
+from sadstream.views.watch.strip import GUTTER, Strip
 
 WIDTH = 40
 

@@ -8,10 +8,10 @@ from importlib.resources import files
 
 from sadstream import __version__
 from sadstream.events import Score, to_json
-from sadstream.page.drawing import drawn_row, overview, summary
-from sadstream.page.markup import Tree, add, clock, to_html, tree
-from sadstream.page.sound import SoundRow
-from sadstream.page.told import Story, Told
+from sadstream.views.report.drawing import drawn_row, overview, summary
+from sadstream.views.report.markup import Tree, add, clock, to_html, tree
+from sadstream.views.report.spectrogram import SoundRow
+from sadstream.views.report.story import Story, Told
 
 NOT_FOR = (
     "A score says how a few seconds of speech sounded to a model that learnt from actors. It is no diagnosis and says "
@@ -31,8 +31,8 @@ def page(story: Story, rows: Iterable[SoundRow], flac: bytes | None = None) -> s
     """The document; flac: the sound to play in it, or none."""
     html = tree("html", lang="en")
     head, body = add(html, "head"), add(html, "body")
-    style = (files("sadstream.page") / "page.css").read_text()
-    script = (files("sadstream.page") / "page.js").read_text()
+    style = (files("sadstream.views.report") / "page.css").read_text()
+    script = (files("sadstream.views.report") / "page.js").read_text()
     _head(head, story, style, script if flac else "")
     add(body, "h1", story.name)
     add(body, "p", f"{summary(story)}.", class_="facts")

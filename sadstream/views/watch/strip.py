@@ -9,7 +9,7 @@ from rich.text import Text
 
 from sadstream.client.lines import local_clock
 from sadstream.events import Episode, Score
-from sadstream.watch.glyphs import Glyphs
+from sadstream.views.watch.glyphs import Glyphs
 
 GUTTER = 13  # cells left of the columns: what the row is, and its scale
 KEPT_COLUMNS = 500  # wider than any terminal

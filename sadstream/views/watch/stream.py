@@ -8,7 +8,7 @@ from typing import Literal
 
 from sadstream.client.follower import Finding, Gap, Restart, Stale
 from sadstream.events import HEARTBEAT_S, Episode, Event, Reason, Score, State, Status
-from sadstream.watch.strip import Strip
+from sadstream.views.watch.strip import Strip
 
 LATE_S = HEARTBEAT_S + 1.5  # a heartbeat is overdue, and it is said
 LATENCIES = 100  # scores that the median is of

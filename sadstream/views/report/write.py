@@ -8,11 +8,11 @@ from sadstream.audio.sources.source import Recording
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.base.files import write_whole
-from sadstream.page.told import Story, last_turns, told
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.recording import Scored
+from sadstream.views.report.story import Story, last_turns, told
 
 MARK = b'<meta name="generator" content="sadstream '  # in the pages that are made here
 LONGEST_S = 3600  # a page of an hour has some 12 MB, and browsers draw it; longer ones help nobody
@@ -62,8 +62,8 @@ def story(
 
 def write_report(recording: Recording, story: Story, path: Path, embed_audio: bool) -> None:
     """The page whole or not at all; one with words or sound for its owner alone."""
-    from sadstream.page.document import page
-    from sadstream.page.sound import sound_rows
+    from sadstream.views.report.document import page
+    from sadstream.views.report.spectrogram import sound_rows
 
     check_length(recording, path)
     pcm = b"".join(frame.pcm for frame in recording.frames())

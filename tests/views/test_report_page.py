@@ -23,14 +23,14 @@ from sadstream.audio.sources.source import Recording
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame, to_pcm
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.page.document import page
-from sadstream.page.drawing import ATTENTION, GUTTER, SCORE, UNITS_S
-from sadstream.page.sound import ROW_S, SoundRow, sound_rows, to_png
-from sadstream.page.told import last_turns, told
 from sadstream.scoring.analyzer import Analyzer, audio_part
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.recording import Scored, score_recording
+from sadstream.views.report.document import page
+from sadstream.views.report.drawing import ATTENTION, GUTTER, SCORE, UNITS_S
+from sadstream.views.report.spectrogram import ROW_S, SoundRow, sound_rows, to_png
+from sadstream.views.report.story import last_turns, told
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes" \u2028 ]]> <!--'
 LIMIT_BYTES = 6_000_000  # a page of ten minutes without its sound

@@ -8,7 +8,7 @@ from wire import a_score, a_status
 
 from sadstream.client.follower import Gap, Stale
 from sadstream.events import Reason, State
-from sadstream.watch.heard import SENTENCES, Heard, verdict_of
+from sadstream.views.watch.stream import SENTENCES, Heard, verdict_of
 
 
 @pytest.mark.parametrize("reason", get_args(Reason))

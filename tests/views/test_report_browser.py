@@ -10,8 +10,8 @@ from stories import a_story
 
 from sadstream.audio.decoding.decoder import to_flac
 from sadstream.base.samples import to_pcm
-from sadstream.page.document import page as document
-from sadstream.page.sound import sound_rows
+from sadstream.views.report.document import page as document
+from sadstream.views.report.spectrogram import sound_rows
 
 chromium = pytest.importorskip("chromium", reason="playwright is missing")
 

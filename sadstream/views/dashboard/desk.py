@@ -15,11 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from sadstream import __version__
 from sadstream.base.errors import MissingFileError, UnavailableError
 from sadstream.config import load
-from sadstream.dashboard.feed import Feed
-from sadstream.dashboard.options import Options
-from sadstream.dashboard.past import Past, Table
-from sadstream.dashboard.point import trade_off
 from sadstream.events.control import DaemonReport, Word, ask
+from sadstream.views.dashboard.feed import Feed
+from sadstream.views.dashboard.history.table import Past, Table
+from sadstream.views.dashboard.operating_point import trade_off
+from sadstream.views.dashboard.options import Options
 
 ASK_S = 1.0  # the daemon is asked how it is at most this often, however many look
 

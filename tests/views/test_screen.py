@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from wire import a_score, a_status, an_episode
 
 from sadstream.client.follower import Gap, Restart, Stale
-from sadstream.watch.glyphs import ASCII, BLOCKS
-from sadstream.watch.screen import NOTE_S, Screen
+from sadstream.views.watch.glyphs import ASCII, BLOCKS
+from sadstream.views.watch.screen import NOTE_S, Screen
 
 
 def screen(streams: tuple[str, ...] = ("mic",), **status: object) -> Screen:

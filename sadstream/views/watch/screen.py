@@ -8,9 +8,9 @@ from rich.text import Text
 from sadstream.client.follower import Finding, Stale
 from sadstream.client.lines import finding_line
 from sadstream.events import Event, Score
-from sadstream.watch.glyphs import Glyphs
-from sadstream.watch.heard import WAITING, Heard, Tone, span
-from sadstream.watch.strip import QUIET, SAD
+from sadstream.views.watch.glyphs import Glyphs
+from sadstream.views.watch.stream import WAITING, Heard, Tone, span
+from sadstream.views.watch.strip import QUIET, SAD
 
 CHART_WEIGHT = 55
 CHART_ROWS = (3, 16)  # fewest that show a height, most that are worth the room

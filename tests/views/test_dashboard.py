@@ -26,17 +26,17 @@ from wire import a_score, a_status, an_episode, assert_true_to_contract
 from sadstream.base.errors import ConfigError, DataError, MissingFileError, UsageError
 from sadstream.client.follower import Gap, Stale
 from sadstream.config import Config
-from sadstream.dashboard.app import application
-from sadstream.dashboard.feed import KEPT, WAITING, Feed
-from sadstream.dashboard.guard import POLICY
-from sadstream.dashboard.heat import heat, zone_of
-from sadstream.dashboard.options import Options, check, read_token
-from sadstream.dashboard.past import FIELDS, Past, Table
-from sadstream.dashboard.peer import owner
-from sadstream.dashboard.point import trade_off
-from sadstream.dashboard.zoom import zoom
 from sadstream.events.control import DaemonReport, StreamReport
 from sadstream.events.journal import Journal
+from sadstream.views.dashboard.access.guard import POLICY
+from sadstream.views.dashboard.access.peer import owner
+from sadstream.views.dashboard.app import application
+from sadstream.views.dashboard.feed import KEPT, WAITING, Feed
+from sadstream.views.dashboard.history.heat import heat, zone_of
+from sadstream.views.dashboard.history.table import FIELDS, Past, Table
+from sadstream.views.dashboard.history.zoom import zoom
+from sadstream.views.dashboard.operating_point import trade_off
+from sadstream.views.dashboard.options import Options, check, read_token
 
 TOKEN = "a-token-that-nobody-guesses"
 ADDRESS = "http://127.0.0.1:8750"
@@ -194,7 +194,7 @@ def test_the_policy_lets_in_nothing_but_our_own_files() -> None:
 
 
 def test_no_page_has_a_script_a_style_or_an_address_of_its_own() -> None:
-    for page in Path("sadstream/dashboard/pages").iterdir():
+    for page in Path("sadstream/views/dashboard/pages").iterdir():
         text = page.read_text()
         assert "http://" not in text.replace("http://www.w3.org/", ""), page
         assert "https://" not in text, page

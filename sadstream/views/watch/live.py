@@ -14,10 +14,10 @@ from sadstream.client.reader import Item
 from sadstream.events import Event, Score, Status
 from sadstream.events.control import ask
 from sadstream.events.endpoint import is_local
-from sadstream.watch.keyboard import Keyboard
-from sadstream.watch.marks import Marks
-from sadstream.watch.screen import Screen, Wish
-from sadstream.watch.terminal import Terminal
+from sadstream.views.watch.keyboard import Keyboard
+from sadstream.views.watch.marks import Marks
+from sadstream.views.watch.screen import Screen, Wish
+from sadstream.views.watch.terminal import Terminal
 
 TICK_S = 1.0  # the longest between two looks at the clock
 FRAME_S = 0.1  # the shortest between two frames: a burst of events is one

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sadstream.watch.keyboard import Keyboard
+from sadstream.views.watch.keyboard import Keyboard
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from sadstream.base.errors import BusyError, ConfigError, UnavailableError
-from sadstream.dashboard.options import Options, check
+from sadstream.views.dashboard.options import Options, check
 
 GRACE_S = 1  # for connections at the end; a page's stream of events never ends by itself
 CONNECTIONS = 200
@@ -22,7 +22,7 @@ def serve(options: Options, note: str = "") -> None:
     try:
         import uvicorn
 
-        from sadstream.dashboard.app import application
+        from sadstream.views.dashboard.app import application
     except ImportError as error:
         library = (error.name or "").partition(".")[0]
         raise UnavailableError(f"dashboard: {library} is missing; pip install 'sadstream[dashboard]'") from None

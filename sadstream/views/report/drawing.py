@@ -4,9 +4,9 @@ import base64
 import textwrap
 from collections.abc import Sequence
 
-from sadstream.page.markup import Tree, add, clock, number, tree
-from sadstream.page.sound import ROW_S, ROW_STEPS, SoundRow, to_png
-from sadstream.page.told import Story, Told
+from sadstream.views.report.markup import Tree, add, clock, number, tree
+from sadstream.views.report.spectrogram import ROW_S, ROW_STEPS, SoundRow, to_png
+from sadstream.views.report.story import Story, Told
 
 GUTTER, WIDTH = 64, 1000  # units left of the sound, and of ROW_S seconds of it
 UNITS_S = WIDTH / ROW_S
