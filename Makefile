@@ -78,7 +78,7 @@ eval: setup models
 # Every picture in README and docs, of the real program; needs Debian's chromium.
 screenshots: setup models
 	$(BIN)/python pictures/watch.py docs/watch.svg
-	$(BIN)/python pictures/report.py sadstream/scene/scene.flac docs/report.png
+	$(BIN)/python pictures/report.py sadstream/cli/demo/scene/scene.flac docs/report.png
 	PYTHONPATH=tests $(BIN)/python -P pictures/dashboard.py
 
 check: setup

@@ -15,7 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  pathl
 def sadstream() -> None:
     """The command `sadstream`."""
     find_ours()
-    from sadstream.cli import main
+    from sadstream.cli.main import main
 
     main()
 

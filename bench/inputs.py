@@ -24,7 +24,7 @@ import zmq
 
 RATE = 16_000
 ROOT = Path(__file__).parent.parent
-SCENE = ROOT / "sadstream/scene/scene.flac"
+SCENE = ROOT / "sadstream/cli/demo/scene/scene.flac"
 PAGE = ROOT / "docs/reliability.md"
 BEGIN, END = "<!-- inputs -->", "<!-- end of inputs -->"
 LIMIT_S = 240
@@ -257,7 +257,7 @@ class Seen:
 def seen(case: Case, folder: Path) -> Seen:
     """The real command on its input."""
     bound = BOUND if os.getuid() == 0 and "secret" in case.command else ""
-    command = re.sub(r"\bS (?=[a-z])", f"{bound}{sys.executable} -m sadstream.cli ", case.command)
+    command = re.sub(r"\bS (?=[a-z])", f"{bound}{sys.executable} -m sadstream ", case.command)
     done = subprocess.run(
         ["bash", "-c", command], cwd=folder, capture_output=True, check=False, timeout=LIMIT_S, stdin=subprocess.DEVNULL
     )

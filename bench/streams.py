@@ -74,7 +74,7 @@ def run(recordings: list[Path], folder: Path, linguist: str) -> Load:
     streams = "".join(f"[[stream]]\nname = 's{n}'\nsource = '{path}'\n" for n, path in enumerate(recordings))
     config = folder / f"{len(recordings)}.toml"
     config.write_text(f"{streams}[whisper]\nlinguist = '{linguist}'\n[publish]\nendpoint = 'ipc://{folder}/pub'\n")
-    command = [sys.executable, "-m", "sadstream.cli", "run", "--config", str(config), "--wait-subscriber", str(START_S)]
+    command = [sys.executable, "-m", "sadstream", "run", "--config", str(config), "--wait-subscriber", str(START_S)]
     begun_s = time.monotonic()
     daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     latencies, dropped, ended = [], {}, 0

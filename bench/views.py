@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from sadstream.demo import scene_path
+from sadstream.cli.demo.play import scene_path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the terminal and the browser of the tests
 

@@ -20,9 +20,9 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from wire import a_score
 
+from sadstream.cli.demo.fake import BIAS, THRESHOLD, Segment, script
 from sadstream.events import Score
 from sadstream.events.journal import Journal
-from sadstream.fake import BIAS, THRESHOLD, Segment, script
 
 LIVE_S = 300.0
 TALK = {7: 0.3, 8: 0.6, 9: 0.4, 12: 0.6, 13: 0.5, 16: 0.2, 17: 0.5, 18: 0.8, 19: 0.9, 20: 0.8, 21: 0.6, 22: 0.3}

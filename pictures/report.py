@@ -19,7 +19,7 @@ def main(recording: Path, out: Path) -> None:
     """Score the recording and take the picture of its page."""
     with tempfile.TemporaryDirectory(prefix="sadstream-") as folder, sync_playwright() as playwright:
         page = Path(folder) / "report.html"
-        command = [sys.executable, "-m", "sadstream.cli", "score", str(recording), "--report", str(page), "--words"]
+        command = [sys.executable, "-m", "sadstream", "score", str(recording), "--report", str(page), "--words"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         flags = ["--no-sandbox"] if os.getuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)

@@ -62,9 +62,7 @@ def main(out: Path) -> None:
     """Write the picture."""
     with tempfile.TemporaryDirectory(prefix="sadstream-") as folder:
         endpoint = f"ipc://{folder}/pub"
-        fake = subprocess.Popen(
-            [sys.executable, "-m", "sadstream.cli", "fake", "--publish", endpoint, "--speed", SPEED]
-        )
+        fake = subprocess.Popen([sys.executable, "-m", "sadstream", "fake", "--publish", endpoint, "--speed", SPEED])
         try:
             screen = seen(endpoint)
         finally:

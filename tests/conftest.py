@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import sadstream  # noqa: F401  sets the environment that torch reads when it is imported
-from sadstream import demo
 from sadstream.base.errors import SadstreamError
-from sadstream.inventory import needed
+from sadstream.cli.demo import play as demo
+from sadstream.cli.setup.inventory import needed
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.weights import store as models
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SADSTREAM = [sys.executable, "-m", "sadstream.cli"]
+SADSTREAM = [sys.executable, "-m", "sadstream"]
 END_S = 240
 
 

@@ -11,7 +11,7 @@ import pytest
 import typer
 from daemon import run
 
-from sadstream import cli
+from sadstream.cli import main as cli
 from sadstream.events import Score, from_wire, topic
 
 PAGES = [Path("README.md"), *sorted(Path("docs").glob("*.md"))]

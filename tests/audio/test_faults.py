@@ -361,5 +361,5 @@ def test_killed_many_times_it_starts_again(endpoint: str, tmp_path: Path) -> Non
 @pytest.mark.timeout(3600)
 @pytest.mark.usefixtures("real_models")
 def test_killed_with_real_models_it_starts_again(endpoint: str, tmp_path: Path, scene: Path) -> None:
-    command = [sys.executable, "-m", "sadstream.cli", "run", "--source", str(scene), "--publish", endpoint]
+    command = [sys.executable, "-m", "sadstream", "run", "--source", str(scene), "--publish", endpoint]
     print("\nreal models: " + _killed_at_random(tmp_path, endpoint, command, MODEL_KILLS, 12.0))

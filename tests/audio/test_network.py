@@ -18,10 +18,10 @@ from sadstream.audio.sources.network import Remote, is_address, shown
 from sadstream.audio.sources.source import Item, Recording, SourceChange
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Channel, to_float
+from sadstream.cli.demo.play import scene_path
 from sadstream.config import Config
 from sadstream.config.tables import ServiceConfig, StreamConfig
 from sadstream.daemon.run import open_source
-from sadstream.demo import scene_path
 
 av = pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")
 SERVICE = ServiceConfig(retry_s=0.1, stall_s=0.5)

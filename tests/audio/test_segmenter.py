@@ -116,7 +116,7 @@ def test_voiced_is_the_share_of_voiced_frames() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 30_000), min_size=1, max_size=40))
 def test_any_cutting_of_real_speech_gives_the_same_segments(cuts: list[int]) -> None:
-    pcm = to_pcm(samples_of(Path("sadstream/scene/scene.flac"))[: 16_000 * 7])
+    pcm = to_pcm(samples_of(Path("sadstream/cli/demo/scene/scene.flac"))[: 16_000 * 7])
     whole = Segmenter(VadConfig(), SegmentConfig())
     pieces = Segmenter(VadConfig(), SegmentConfig())
     framer, found, rest = Framer(), [], pcm

@@ -12,8 +12,8 @@ from sadstream.audio.silero import STRETCH, SpeechGate, best_stretch
 from sadstream.audio.sources.source import Recording
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SEGMENT_SAMPLES, AudioFrame
+from sadstream.cli.demo.play import scene_path
 from sadstream.config.tables import GateConfig, SegmentConfig, VadConfig
-from sadstream.demo import scene_path
 
 LEAST = GateConfig().speech
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sadstream.base.boundary import at_home, enter, from_system, one_line, utf8
 from sadstream.base.errors import DataError, MissingFileError, UnavailableError
-from sadstream.cli import app as command_line
+from sadstream.cli.main import app as command_line
 from train.cli import app as workshop
 
 PRINTING = [["schema"], ["config", "show"], ["--help"], ["score", "--help"], ["--version"]]

@@ -103,7 +103,7 @@ def test_under_journald_it_speaks_the_journals_language() -> None:
     ids=lambda value: str(value) if isinstance(value, int) else None,
 )
 def test_what_ends_a_command_is_an_error_in_the_journal(command: list[str], code: int, part: str) -> None:
-    found, said = in_the_journal("-m", "sadstream.cli", *command)
+    found, said = in_the_journal("-m", "sadstream", *command)
 
     assert found == code
     assert [line for line in said.splitlines() if line.startswith("<3>sadstream") and part in line], said

@@ -18,7 +18,7 @@ import pytest
 from daemon import SADSTREAM, start
 from wire import assert_true_to_contract, free_tcp
 
-from sadstream.fake import LOST, ROUND_SEGMENTS
+from sadstream.cli.demo.fake import LOST, ROUND_SEGMENTS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPEED = "60"

@@ -285,7 +285,7 @@ class TestInstallation:
         assert '"docs/service.md"' in pyproject  # the units' Documentation=
 
     def test_it_asks_for_a_yes_before_anything_as_a_command_too(self) -> None:
-        command = [sys.executable, "-m", "sadstream.cli", "service", "install", "--user"]
+        command = [sys.executable, "-m", "sadstream", "service", "install", "--user"]
         done = subprocess.run(command, input="no\n", capture_output=True, text=True, check=False, timeout=60)
 
         assert done.returncode == 2
@@ -336,7 +336,12 @@ class TestWheel:
     @pytest.mark.models
     @pytest.mark.usefixtures("real_models")
     def test_it_scores_the_scene_that_it_carries(self, from_a_wheel: Path, tmp_path: Path) -> None:
-        scene = run(from_a_wheel / "python", "-c", "from sadstream import demo; print(demo.scene_path())", cwd=tmp_path)
+        scene = run(
+            from_a_wheel / "python",
+            "-c",
+            "from sadstream.cli.demo import play as demo; print(demo.scene_path())",
+            cwd=tmp_path,
+        )
         path = scene.stdout.strip()
         scored = run(from_a_wheel / "sadstream", "score", path, cwd=tmp_path)
 
@@ -355,7 +360,7 @@ def test_a_machine_without_network_uses_a_bundle(tmp_path: Path, scene: Path) ->
     """Fetched here into a folder; there, with no models of its own and no network, that folder is all it needs."""
     if shutil.which("unshare") is None or run(*NETLESS, "true").returncode:
         pytest.skip("network namespaces are not permitted here")
-    sadstream = (sys.executable, "-m", "sadstream.cli")
+    sadstream = (sys.executable, "-m", "sadstream")
     bundle, there = tmp_path / "bundle", {**os.environ, "SADSTREAM_MODELS": str(tmp_path / "there")}
     fetched = run(*sadstream, "models", "fetch", "--to", bundle)
     if fetched.returncode == UnavailableError.exit_code:

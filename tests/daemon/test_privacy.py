@@ -156,7 +156,7 @@ def test_it_runs_without_any_network(tmp_path: Path) -> None:
     daemon = " ".join(
         [*FAKES, "''", "--source", "-", "--pace", "fast", "--publish", endpoint, "--wait-subscriber", "20"]
     )
-    listen = f"{sys.executable} -m sadstream.cli listen {endpoint} --json --count 1 --timeout 30"
+    listen = f"{sys.executable} -m sadstream listen {endpoint} --json --count 1 --timeout 30"
     script = f"ip link set lo up && ({daemon} < {raw} &) && {listen}"
     command = ["unshare", "-rn", "sh", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -175,7 +175,7 @@ def test_real_models_run_without_any_network_and_try_to_reach_none(tmp_path: Pat
     trace = tmp_path / "trace"
     command = [
         "unshare", "-rn", "strace", "-f", "-qq", "-e", "trace=connect", "-o", str(trace),
-        sys.executable, "-m", "sadstream.cli", "run", "--source", str(scene), "--pace", "fast",
+        sys.executable, "-m", "sadstream", "run", "--source", str(scene), "--pace", "fast",
         "--publish", f"ipc://{tmp_path}/pub",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
@@ -198,7 +198,7 @@ def test_real_models_reach_no_address_but_this_machine(command: str, tmp_path: P
     strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=network", "-o", str(trace)]
     with done.open("wb") as said:
         code = subprocess.run(
-            [*strace, sys.executable, "-m", "sadstream.cli", command, *arguments[command]],
+            [*strace, sys.executable, "-m", "sadstream", command, *arguments[command]],
             stdout=said, stderr=said, timeout=280, check=False,
         ).returncode  # fmt: skip
     # What is received names this machine's own interfaces, of which ZeroMQ asks the kernel.

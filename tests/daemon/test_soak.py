@@ -122,7 +122,7 @@ def test_real_models_hear_a_microphone_in_real_time(endpoint: str, scene: Path, 
     pcm = to_pcm(samples)
     with virtual_microphone() as microphone, (tmp_path / "log").open("wb") as log:
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "sadstream.cli", "run", "--publish", endpoint],
+            [sys.executable, "-m", "sadstream", "run", "--publish", endpoint],
             env=microphone.environment | {"SADSTREAM_MODELS": str(models_dir())}, stdin=subprocess.DEVNULL, stderr=log,
         )  # fmt: skip
         try:

@@ -18,7 +18,7 @@ from sadstream.events.control import ask
 
 ENDS_S = 3.0
 SLOW = pytest.mark.slow
-CLI = [sys.executable, "-m", "sadstream.cli"]
+CLI = [sys.executable, "-m", "sadstream"]
 
 
 class Terminal:

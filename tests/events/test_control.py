@@ -120,7 +120,7 @@ class TestControlSocket:
 
 
 def sadstream(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "sadstream.cli", *arguments]
+    command = [sys.executable, "-m", "sadstream", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 

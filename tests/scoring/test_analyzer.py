@@ -11,9 +11,9 @@ from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.source import Recording
 from sadstream.base.samples import AudioFrame
+from sadstream.cli.demo.play import scene_path
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.demo import scene_path
 from sadstream.scoring.analyzer import Analysis, Analyzer
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.text.encoder import TextEncoder

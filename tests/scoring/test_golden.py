@@ -35,7 +35,7 @@ def reference(words: str, scene_file: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def scene_file() -> str:
-    return "sadstream/scene/scene.flac"
+    return "sadstream/cli/demo/scene/scene.flac"
 
 
 def test_the_scene_has_its_eight_utterances(reference: list[dict[str, Any]]) -> None:

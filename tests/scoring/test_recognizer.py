@@ -10,8 +10,8 @@ import torch
 from sadstream.audio.segmenter import Segmenter
 from sadstream.audio.sources.source import Recording
 from sadstream.base.samples import AudioFrame
+from sadstream.cli.demo.play import scene_path
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.demo import scene_path
 from sadstream.scoring.fusion.features import at_level
 from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.decoder import repeats

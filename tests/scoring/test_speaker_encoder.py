@@ -10,9 +10,9 @@ from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.audio.sources.source import Recording
 from sadstream.base.errors import DataError, SadstreamError, UnavailableError
 from sadstream.base.samples import AudioFrame
+from sadstream.cli.demo.play import scene_path
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.demo import scene_path
 from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.convert import GE2E_SHAPES, from_ge2e

@@ -129,7 +129,7 @@ def wheelhouse() -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the wheels cannot be made: exit code {done.returncode}: {done.stderr.strip()[-400:]}")
-    shutil.copyfile(ROOT / "sadstream/scene/scene.flac", house / "scene.flac")
+    shutil.copyfile(ROOT / "sadstream/cli/demo/scene/scene.flac", house / "scene.flac")
     return house
 
 
@@ -471,7 +471,7 @@ class Live:
         self.do("rm", "-rf", "/home/anna/sad")
         self.do("cp", "-a", "/root/sad", "/home/anna/sad")
         self.do("chown", "-R", "anna:", "/home/anna/sad")
-        self.user("env", "SADSTREAM_MODELS=/models", "/home/anna/sad/bin/python", "-m", "sadstream.cli",
+        self.user("env", "SADSTREAM_MODELS=/models", "/home/anna/sad/bin/python", "-m", "sadstream",
                   "service", "install", "--user", "--yes", limit_s=500)  # fmt: skip
         within(90, self.user_listens)
 
@@ -506,7 +506,7 @@ class Live:
         return taken_s
 
     def uninstall_user(self) -> None:
-        self.user("/home/anna/sad/bin/python", "-m", "sadstream.cli", "service", "uninstall", "--user")
+        self.user("/home/anna/sad/bin/python", "-m", "sadstream", "service", "uninstall", "--user")
         assert self.user_show("ActiveState") == "inactive"
         self.do("rm", "-rf", "/home/anna/sad")
         left = self._c.said("find", "/home/anna", "-name", "*sadstream*")

@@ -624,7 +624,7 @@ def test_a_missing_extra_is_one_line_and_69(library: str, tmp_path: Path) -> Non
     code = (
         f"import sys, importlib.util as u; sys.modules[{library!r}] = None; found = u.find_spec; "
         f"u.find_spec = lambda name, *a: None if name == {library!r} else found(name, *a); "
-        "from sadstream.cli import main; main(['dashboard', '--port', '1'])"
+        "from sadstream.cli.main import main; main(['dashboard', '--port', '1'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 

@@ -11,7 +11,7 @@ app = typer.Typer(help="Pretrained models on this machine.", no_args_is_help=Tru
 @app.command("list")
 def models_list() -> None:
     """Say which models are here, under which licence, and what may be fetched."""
-    from sadstream.inventory import list_models
+    from sadstream.cli.setup.inventory import list_models
 
     list_models()
 
@@ -27,7 +27,7 @@ def models_fetch(
     ] = None,
 ) -> None:
     """Fetch, verify and convert models once; at run time nothing is downloaded."""
-    from sadstream.inventory import fetch_models
+    from sadstream.cli.setup.inventory import fetch_models
 
     fetch_models(names or [], to, from_dir)
 
@@ -35,6 +35,6 @@ def models_fetch(
 @app.command("verify")
 def models_verify() -> None:
     """Check every byte of the models on this machine."""
-    from sadstream.inventory import verify_models
+    from sadstream.cli.setup.inventory import verify_models
 
     verify_models()

@@ -90,7 +90,7 @@ def _cuda() -> str:
 
 
 def _models() -> str:
-    from sadstream.inventory import needed
+    from sadstream.cli.setup.inventory import needed
     from sadstream.scoring.fusion import checkpoint
     from sadstream.scoring.weights import store as models
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
-from sadstream.inventory import NOT_COMMERCIAL, needed
+from sadstream.cli.setup.inventory import NOT_COMMERCIAL, needed
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.weights import store as models
 
@@ -22,7 +22,7 @@ STOP_S = 5
 
 def scene_path() -> Path:
     """The recording that ships with the package."""
-    return Path(str(files("sadstream") / "scene" / "scene.flac"))
+    return Path(str(files("sadstream.cli.demo") / "scene" / "scene.flac"))
 
 
 def play(pace: str) -> int:
@@ -43,7 +43,7 @@ def _play(endpoint: str, pace: str) -> int:
     from sadstream.client.lines import line
     from sadstream.events import EVENT_TYPES, Event, Status
 
-    command = [sys.executable, "-m", "sadstream.cli", "run", "--source", str(scene_path()), "--pace", pace]
+    command = [sys.executable, "-m", "sadstream", "run", "--source", str(scene_path()), "--pace", pace]
     daemon = subprocess.Popen([*command, "--publish", endpoint, "--wait-subscriber", str(START_S)])
     try:
         state = ""

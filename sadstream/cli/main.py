@@ -8,11 +8,16 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from sadstream import __version__, cli_config, cli_keys, cli_models, cli_service, cli_views
+from sadstream import __version__
 from sadstream.base import logs
 from sadstream.base.boundary import enter
 from sadstream.base.errors import UsageError
-from sadstream.cli_views import SecretKeyOption, ServerKeyOption
+from sadstream.cli import views as cli_views
+from sadstream.cli.setup import config as cli_config
+from sadstream.cli.setup import keys as cli_keys
+from sadstream.cli.setup import models as cli_models
+from sadstream.cli.setup import service as cli_service
+from sadstream.cli.views import SecretKeyOption, ServerKeyOption
 from sadstream.events import DEFAULT_ENDPOINT
 
 app = typer.Typer(
@@ -170,7 +175,7 @@ def score(
     compute: ComputeOption = None,
 ) -> None:
     """Score recordings; bad ones are named and the rest is scored."""
-    from sadstream.batch import Wanted, score_files
+    from sadstream.cli.recordings import Wanted, score_files
 
     wanted = Wanted(output.value, plot, report, words, embed_audio, force, one_channel(channel))
     code = score_files(recordings, wanted, config, compute.value if compute else None)
@@ -243,7 +248,7 @@ def demo(
     pace: Annotated[Pace, typer.Option(help="fast: as quick as this machine can.")] = Pace.realtime,
 ) -> None:
     """Play the bundled scene through the daemon into a subscriber in another process."""
-    from sadstream.demo import play
+    from sadstream.cli.demo.play import play
 
     code = play(pace.value)
     if code:
@@ -266,7 +271,7 @@ def doctor(
     only: Annotated[str | None, typer.Option(help="Test this part alone.")] = None,
 ) -> None:
     """Test each part and say how to mend what is broken."""
-    from sadstream.doctor import examine
+    from sadstream.cli.setup.doctor import examine
 
     code = examine(fix, only)
     if code:
@@ -326,8 +331,8 @@ def fake(
     rounds: Annotated[int | None, typer.Option(min=1, help="End after so many restarts; default never.")] = None,
 ) -> None:
     """Publish made-up events: scores, episodes, a gap, no-device, a restart; to build and test apps against."""
+    from sadstream.cli.demo.fake import Fake
     from sadstream.events import STREAM_NAME
-    from sadstream.fake import Fake
 
     if STREAM_NAME.fullmatch(stream) is None:
         raise UsageError(f"--stream {stream}: expected lower case letters, digits and dashes, at most 32")

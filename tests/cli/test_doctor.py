@@ -5,8 +5,8 @@ import sys
 import pytest
 from daemon import run
 
-from sadstream import doctor
 from sadstream.base.errors import UsageError
+from sadstream.cli.setup import doctor
 
 
 @pytest.mark.models

@@ -1,0 +1,1 @@
+"""The bundled scene, and a publisher without models. Nothing is exported here."""

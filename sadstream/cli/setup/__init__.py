@@ -1,0 +1,1 @@
+"""The commands that make a machine ready: models, keys, configuration, service, doctor. Nothing is exported here."""
