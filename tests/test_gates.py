@@ -17,7 +17,7 @@ from sadstream.audio.silero import Unscored
 from sadstream.config import Config
 from sadstream.scoring.analyzer import Analysis, Analyzer
 from sadstream.scoring.whisper.recognizer import Transcript
-from train.clips import Clip, read_audio, read_clips, segments_of
+from train.corpora.clips import Clip, read_audio, read_clips, segments_of
 from train.evaluation import _drawn
 from train.gates import NoiseCount, heard_in_noise, language_table, loss_table, noise_table, share, talk_table
 from train.noises import Noise, at_mean_level, loud_dbfs, made, mixed, recorded, reversed_babble

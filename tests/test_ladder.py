@@ -9,8 +9,8 @@ import soundfile
 from tiny_corpus import preset, session, text_encoder
 
 from sadstream.base.errors import DataError
+from train.corpora.manifest import read
 from train.ladder import climb
-from train.manifest import read
 
 
 def open_data(folder: Path, speakers: int = 4) -> Path:

@@ -93,7 +93,7 @@ def test_what_the_daemon_cannot_repeat_is_not_exported(
     made: SimpleNamespace, tmp_path: Path, part: str, changes: dict[str, object], reason: str
 ) -> None:
     from train.ablations import Variant, varied
-    from train.config import run_config
+    from train.presets import run_config
     from train.run import evaluate_run, open_run
 
     base = run_config(made.preset, "attention", str(made.path), allow_partial=True)

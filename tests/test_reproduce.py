@@ -165,7 +165,7 @@ def test_a_dry_run_says_how_long_and_writes_nothing(made: SimpleNamespace, tmp_p
 
 
 def test_a_variant_changes_one_thing(made: SimpleNamespace) -> None:
-    from train.config import run_config
+    from train.presets import run_config
 
     base = run_config(made.preset, "attention", "m.csv")
     for variant in VARIANTS:

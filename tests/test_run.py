@@ -13,8 +13,8 @@ from tiny_corpus import begun, prepared, session
 from sadstream.base.errors import ConfigError, DataError, UnavailableError
 from train import loop
 from train.cache import Cache
-from train.config import SEVENTH
-from train.manifest import write
+from train.corpora.manifest import write
+from train.presets import SEVENTH
 from train.run import PROTOCOLS, Run, evaluate_run
 
 SIX = ("text", "cnn", "cnn-lstm", "early-fusion", "multimodal-cnn-lstm", "attention")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from train.channels import beside, kept, others
-from train.clips import read_audio, segments_of
+from train.corpora.clips import read_audio, segments_of
 from train.noises import loud_dbfs
 from train.signal import Heard, Parts, auc, counterpart, difference, disturbances, disturbed, hum, without_stages
 

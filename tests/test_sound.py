@@ -12,7 +12,7 @@ from sadstream.audio.filters.highpass import above
 from sadstream.scoring.fusion.features import log_mel
 from sadstream.scoring.fusion.header import LogMelConfig
 from train.cache import Cache
-from train.config import AudioSource
+from train.presets import AudioSource
 from train.sound import heard_samples, log_mels, pieces, stored, total_samples
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sadstream.base.errors import DataError
-from train.clips import Clip
+from train.corpora.clips import Clip
 from train.speakers import apart, balanced, grouped_folds
 
 

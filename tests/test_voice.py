@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sadstream.base.errors import DataError
-from train.clips import Clip
+from train.corpora.clips import Clip
 from train.metrics import auc
 from train.states import Heard
 from train.voice import VoiceConfig, fit_voice, score_voice

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_corpus import row, session, text_encoder
 
-from train.config import TextSource
+from train.presets import TextSource
 from train.words import embed, last_words, words_fixed, words_missing, words_of
 
 

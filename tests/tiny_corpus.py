@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from train.cache import Cache
-from train.config import Preset, RunConfig, load_preset, run_config
-from train.counts import EXPECTED
+from train.corpora.counts import EXPECTED
+from train.corpora.manifest import Manifest, Utterance, write
+from train.corpora.synthetic import Line, script, write_corpus
 from train.inputs import Loader
 from train.loop import Compute
-from train.manifest import Manifest, Utterance, write
+from train.presets import Preset, RunConfig, load_preset, run_config
 from train.run import Run, open_run
 from train.session import Session
-from train.synth import Line, script, write_corpus
 
 LABELS = ("xxx", "fru", "neu", "ang", "sad", "exc", "hap", "sur", "fea", "oth", "dis")
 SAD = (194, 197, 305, 143, 245)
@@ -132,7 +132,7 @@ def row(name: str, label: str, **changes: object) -> Utterance:
 
 def prepared(folder: Path) -> SimpleNamespace:
     """A tiny corpus with its manifest, a text encoder, a preset, a session: all that a run needs."""
-    from train.iemocap import read
+    from train.corpora.readers.iemocap import read
 
     release = corpus(folder / "corpus")
     manifest: Manifest = write(folder / "manifest.csv", read(release).rows)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from train.config import RunConfig
+from train.presets import RunConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.fusion.header import FusionConfig, LogMelConfig, Record
-from train.config import Preset, RunConfig, run_config
-from train.guards import by_split
-from train.manifest import Utterance
+from train.corpora.guards import by_split
+from train.corpora.manifest import Utterance
+from train.presets import Preset, RunConfig, run_config
 
 if TYPE_CHECKING:
     from train.inputs import Inputs

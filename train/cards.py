@@ -9,7 +9,7 @@ from sadstream.base.files import save_whole
 from sadstream.scoring.fusion.card import Card, OperatingPoint, card_path
 from sadstream.scoring.mood.episodes import Heard
 from train.alarms import METHODS, Point, at_rate, curve
-from train.clips import CALM
+from train.corpora.clips import CALM
 from train.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
 from train.metrics import Interval, auc, over_groups, true_positives_at
 from train.scorecard import Scored, markdown

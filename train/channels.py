@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sadstream.audio.filters.mixer import Mixer
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.analyzer import Analyzer
-from train.clips import FLOOR, Clip, read_audio
+from train.corpora.clips import FLOOR, Clip, read_audio
 from train.gates import share
 from train.noises import loud_dbfs
 from train.scorecard import markdown

@@ -46,8 +46,8 @@ def prepare(
     force: ForceOption = False,
 ) -> None:
     """Read a corpus, check its counts, write its manifest."""
-    from train.corpora import prepare as prepare_corpus
-    from train.manifest import COLUMNS, NAME
+    from train.corpora.manifest import COLUMNS, NAME
+    from train.corpora.prepare import prepare as prepare_corpus
 
     expect_folder("--out", out)
     if (out / NAME).exists():
@@ -105,7 +105,7 @@ def evaluate(
     threads: ThreadsOption = 0,
 ) -> None:
     """Choose epoch and threshold as a protocol says, and write the predictions."""
-    from train.guards import Protocol
+    from train.corpora.guards import Protocol
     from train.session import Session
     from train.tables import figures_table
 
@@ -222,8 +222,8 @@ def open_data(
 ) -> None:
     """The default checkpoint from open corpora, with every figure of its model card; or the ladder beside it."""
     from train.cache import default_folder
-    from train.config import presets_folder
     from train.open import make_checkpoint, read_config
+    from train.presets import presets_folder
 
     if ladder is not None:
         from train.ladder import climb
@@ -259,10 +259,10 @@ def days(
     """Simulate days of talk, measure episodes on them, and write the checkpoint's card."""
     from sadstream.scoring.fusion.checkpoint import default_path
     from train.cache import default_folder
-    from train.config import presets_folder
     from train.days import DaysConfig
     from train.evaluation import simulate
     from train.open import read_config
+    from train.presets import presets_folder
 
     if out is not None:
         expect_folder("--out", out)
@@ -311,7 +311,7 @@ def synth_iemocap(
     seed: Annotated[int, SEED] = 0,
 ) -> None:
     """A small corpus in IEMOCAP's layout, spoken by espeak-ng, for tests and for people without a licence."""
-    from train.synth import espeak, require_espeak, script, write_corpus
+    from train.corpora.synthetic import espeak, require_espeak, script, write_corpus
 
     require_espeak()
     expect_folder("DIR", folder)

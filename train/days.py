@@ -13,7 +13,7 @@ from pydantic import Field
 from sadstream.scoring.fusion.header import Record
 from sadstream.scoring.mood.episodes import Heard
 from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
-from train.clips import CALM, Clip
+from train.corpora.clips import CALM, Clip
 from train.scorecard import Scored
 
 if TYPE_CHECKING:

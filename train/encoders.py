@@ -10,7 +10,7 @@ from sadstream.base.errors import UnavailableError
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.weights.store import load_tensors, locate
 from sadstream.scoring.whisper.recognizer import Whisper
-from train.config import AudioSource
+from train.presets import AudioSource
 
 if TYPE_CHECKING:
     from torch import Tensor

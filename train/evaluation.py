@@ -19,7 +19,7 @@ from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.cards import DaysReport, days_report, write_card
 from train.channels import channels_table
-from train.clips import CALM, Clip, by_speaker, read_clips
+from train.corpora.clips import CALM, Clip, by_speaker, read_clips
 from train.days import Day, DaysConfig
 from train.gates import language_table, loss_table, noise_table, talk_table
 from train.noises import Noise, made, mixed, recorded, reversed_babble

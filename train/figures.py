@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train.manifest import Utterance
+from train.corpora.manifest import Utterance
 from train.run import Run
 from train.statistics import confusion
 from train.tables import Scored
@@ -98,7 +98,7 @@ def attention(run: Run, row: Utterance) -> bytes:
 
     from sadstream.scoring.fusion.features import at_level, log_mel
     from sadstream.scoring.fusion.network import Fusion
-    from train.clips import read_speech
+    from train.corpora.clips import read_speech
     from train.inputs import fusion_shape
     from train.loop import Weights
     from train.sound import pieces

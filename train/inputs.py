@@ -13,9 +13,9 @@ from sadstream.scoring.fusion.features import heard_frames
 from sadstream.scoring.fusion.header import FusionConfig, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
 from train import encoders
 from train.cache import Cache, key_of
-from train.clips import read_speech
-from train.config import AudioSource, RunConfig, TextSource
-from train.manifest import Utterance
+from train.corpora.clips import read_speech
+from train.corpora.manifest import Utterance
+from train.presets import AudioSource, RunConfig, TextSource
 from train.sound import Done, complain, heard_samples, log_mels, pieces, stored, total_samples
 from train.words import Embedded, embed, words_missing, words_of
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from sadstream.base.errors import DataError
 from sadstream.base.files import save_whole
 from sadstream.scoring.fusion.network import Fusion
-from train.config import RunConfig
-from train.guards import check_drawn
+from train.corpora.guards import check_drawn
 from train.history import Epoch, History
 from train.inputs import Inputs, batch_of, resident
+from train.presets import RunConfig
 
 if TYPE_CHECKING:
     import numpy as np

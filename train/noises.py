@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sadstream.base.files import table_text
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, SILENCE_DBFS
-from train.clips import Clip, read_audio
+from train.corpora.clips import Clip, read_audio
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ from sadstream.scoring.weights.store import load_tensors, locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.augment import AugmentConfig
 from train.calibration import Line, centred, fit_line, probability
-from train.clips import CALM, Clip, read_clips
+from train.corpora.clips import CALM, Clip, read_clips
 from train.export import Terms, TextPart, VoicePart, write
 from train.metrics import auc, over_groups, threshold_at
 from train.phrases import CORPORA, PhraseConfig, Phrases, balanced_lines, embed, fit_phrases, out_of_fold, read_lines

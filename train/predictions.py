@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.files import save_whole, table_text
-from train.guards import check_predictions
-from train.manifest import Utterance
+from train.corpora.guards import check_predictions
+from train.corpora.manifest import Utterance
 
 if TYPE_CHECKING:
     import numpy as np

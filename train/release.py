@@ -15,7 +15,7 @@ from sadstream.scoring.fusion.header import (
     TextEncoderConfig,
     WhisperStatesConfig,
 )
-from train.config import RunConfig
+from train.presets import RunConfig
 from train.run import Run
 from train.selection import CAP, Selection
 from train.statistics import sad_figures

@@ -10,9 +10,9 @@ from statistics import mean, stdev
 from sadstream.base.errors import DataError, SadstreamError
 from sadstream.base.files import expect_folder, expect_place, save_whole
 from train import figures, tables, thesis
-from train.folds import FIXED, advice, assign, fold_count, fold_names
-from train.guards import Protocol
-from train.manifest import Manifest, Utterance, read
+from train.corpora.folds import FIXED, advice, assign, fold_count, fold_names
+from train.corpora.guards import Protocol
+from train.corpora.manifest import Manifest, Utterance, read
 from train.predictions import Predictions, pooled
 from train.predictions import read as read_predictions
 from train.run import PROTOCOLS, Run

@@ -7,14 +7,14 @@ from pathlib import Path
 from sadstream.base.errors import UsageError
 from train.ablations import VARIANTS, varied
 from train.benchmark import estimate
-from train.config import Preset, RunConfig, run_config
-from train.corpora import prepare as prepare_corpus
-from train.corpora import read_corpus
-from train.counts import partial_note, require_whole
-from train.folds import FIXED, fold_names
+from train.corpora.counts import partial_note, require_whole
+from train.corpora.folds import FIXED, fold_names
+from train.corpora.manifest import NAME, Manifest, as_bytes, parse
+from train.corpora.manifest import read as read_manifest
+from train.corpora.prepare import prepare as prepare_corpus
+from train.corpora.prepare import read_corpus
 from train.launch import Share
-from train.manifest import NAME, Manifest, as_bytes, parse
-from train.manifest import read as read_manifest
+from train.presets import Preset, RunConfig, run_config
 from train.report import expect_report, write_report
 from train.run import PROTOCOLS, Run, evaluate_run, open_run
 from train.session import Session, require_encoders

@@ -8,7 +8,7 @@ from sadstream.audio.silero import Unscored
 from sadstream.scoring.analyzer import Analyzer
 from train.augment import at_speed, compressed, noisy, phone, reverberant
 from train.calibration import probability
-from train.clips import Clip, read_audio, segments_of
+from train.corpora.clips import Clip, read_audio, segments_of
 from train.gates import real_speech, share
 from train.metrics import Interval, auc, calibration_error, over_groups
 from train.noises import loud_dbfs

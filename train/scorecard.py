@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sadstream.scoring.fusion.header import Metric
 from train.calibration import probability
-from train.clips import CALM, Clip
+from train.corpora.clips import CALM, Clip
 from train.metrics import (
     Interval,
     auc,

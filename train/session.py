@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from sadstream.base.errors import DataError, UsageError
 from sadstream.base.progress import progress
-from train import manifest as manifests
 from train.cache import Cache, default_folder
-from train.config import Preset, RunConfig, load_preset, run_config
-from train.folds import assign
-from train.guards import Protocol, check_splits
+from train.corpora import manifest as manifests
+from train.corpora.folds import assign
+from train.corpora.guards import Protocol, check_splits
 from train.launch import Share
+from train.presets import Preset, RunConfig, load_preset, run_config
 from train.run import Run, evaluate_run, fit_run, open_run
 from train.words import words_fixed, words_missing
 
 if TYPE_CHECKING:
+    from train.corpora.manifest import Manifest
     from train.inputs import Inputs, Loader
     from train.loop import Compute
-    from train.manifest import Manifest
 
 
 class Session:

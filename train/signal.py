@@ -8,7 +8,7 @@ from sadstream.audio.segmenter import Segmenter
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.analyzer import Analysis, Analyzer
-from train.clips import TRAIL_S, Clip, read_audio, segments_of
+from train.corpora.clips import TRAIL_S, Clip, read_audio, segments_of
 from train.gates import share
 from train.metrics import RESAMPLES, Interval, over_groups
 from train.scorecard import markdown

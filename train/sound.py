@@ -17,9 +17,9 @@ from sadstream.base.samples import SAMPLE_RATE, SEGMENT_SAMPLES
 from sadstream.scoring.fusion.features import at_level, log_mel
 from sadstream.scoring.fusion.header import LogMelConfig
 from train.cache import Cache, key_of
-from train.clips import audio_rate, read_speech
-from train.config import AudioSource
-from train.manifest import Utterance
+from train.corpora.clips import audio_rate, read_speech
+from train.corpora.manifest import Utterance
+from train.presets import AudioSource
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sadstream.base.errors import DataError
-from train.clips import CALM, Clip
+from train.corpora.clips import CALM, Clip
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ from sadstream.scoring.fusion.features import at_level, heard_frames
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.augment import AugmentConfig, augmented
-from train.clips import Clip, by_speaker, read_audio, segments_of
+from train.corpora.clips import Clip, by_speaker, read_audio, segments_of
 
 if TYPE_CHECKING:
     import numpy as np

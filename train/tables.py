@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train import folds, thesis
-from train import manifest as manifests
-from train.guards import Protocol
-from train.manifest import Utterance
+from train import thesis
+from train.corpora import folds
+from train.corpora import manifest as manifests
+from train.corpora.guards import Protocol
+from train.corpora.manifest import Utterance
 from train.predictions import Predictions, read
 from train.statistics import PairedTest, confusion, never_sad, sad_figures
 

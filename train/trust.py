@@ -9,7 +9,7 @@ from sadstream.audio.silero import SpeechGate
 from sadstream.scoring.fusion.features import at_level
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import ALONE, ASKED, Evidence, Weights, judge
-from train.clips import Clip, read_audio, segments_of
+from train.corpora.clips import Clip, read_audio, segments_of
 from train.gates import NOISE_DBFS, SPOKEN, share
 from train.noises import Noise, at_mean_level
 from train.scorecard import markdown

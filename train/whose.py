@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sadstream.audio.segmenter import Segment
 from sadstream.scoring.speakers.encoder import SpeakerEncoder, typical
-from train.clips import Clip, by_speaker, read_audio, segments_of
+from train.corpora.clips import Clip, by_speaker, read_audio, segments_of
 from train.gates import share
 from train.scorecard import markdown
 

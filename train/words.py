@@ -16,9 +16,9 @@ from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import ALONE
 from train.cache import Cache, key_of
-from train.clips import read_speech
-from train.config import AudioSource, TextSource
-from train.manifest import Utterance
+from train.corpora.clips import read_speech
+from train.corpora.manifest import Utterance
+from train.presets import AudioSource, TextSource
 from train.sound import heard_samples, pieces
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sadstream.audio.filters.highpass import CUTOFF_HZ, HighPass, above
 from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, Framer, rms_dbfs, to_float, to_pcm
 from sadstream.config.tables import SegmentConfig, VadConfig
-from train.clips import read_audio
+from train.corpora.clips import read_audio
 
 
 def filtered(samples: NDArray[np.float32]) -> NDArray[np.float32]:

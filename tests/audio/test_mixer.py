@@ -14,7 +14,7 @@ from sadstream.audio.filters.mixer import Mixer
 from sadstream.audio.sources.source import Recording, SourceChange
 from sadstream.base.errors import ConfigError, DataError
 from sadstream.base.samples import SAMPLE_RATE, Resampler
-from train.clips import read_audio
+from train.corpora.clips import read_audio
 
 Samples = NDArray[np.float32]
 SPEECH = talk(3).astype(np.float32)

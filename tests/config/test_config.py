@@ -10,7 +10,7 @@ from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.config import Config, load, parse
 from sadstream.config import tables as config
 from sadstream.config.toml import to_toml
-from train.config import load_preset
+from train.presets import load_preset
 
 
 def parsed(tmp_path: Path, text: str) -> config.Config:

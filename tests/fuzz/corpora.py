@@ -12,8 +12,8 @@ import soundfile
 
 from fuzz import mutate
 from fuzz.trial import Parts, Trial
-from train.corpora import prepare
-from train.manifest import Utterance, as_bytes, read
+from train.corpora.manifest import Utterance, as_bytes, read
+from train.corpora.prepare import prepare
 
 NAME = "Ses01F_impro01_F000"
 LAYOUTS: dict[str, dict[str, str]] = {

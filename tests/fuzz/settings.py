@@ -11,7 +11,7 @@ from fuzz.trial import Parts, Trial
 from sadstream.config import Config, load, parse
 from sadstream.config.toml import to_toml
 from sadstream.scoring.mood.plan import checkpoint_path
-from train.config import load_preset, presets_folder, run_config
+from train.presets import load_preset, presets_folder, run_config
 
 WRITTEN = (
     '[[stream]]\nname = "kitchen"\nsource = "mic"\ndevice = "USB"\n\n[[stream]]\nname = "hall"\nsource = "-"\n',

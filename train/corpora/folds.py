@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sadstream.base.errors import DataError
-from train.manifest import SPLITS, Utterance
+from train.corpora.manifest import SPLITS, Utterance
 
 FIXED = "fixed"
 SESSIONS = 5

@@ -12,7 +12,7 @@ from tiny_corpus import tone
 
 from sadstream.scoring.fusion import checkpoint
 from train.cli import main
-from train.synth import script
+from train.corpora.synthetic import script
 
 SPEAKERS = 6
 

@@ -4,8 +4,8 @@ import csv
 from pathlib import Path
 
 from sadstream.base.errors import DataError
-from train.manifest import Utterance
-from train.reading import Reading, expect_files
+from train.corpora.manifest import Utterance
+from train.corpora.reading import Reading, expect_files
 
 FILES = {"train": "train_sent_emo.csv", "validation": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
 

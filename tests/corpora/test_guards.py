@@ -7,9 +7,9 @@ import pytest
 from tiny_corpus import iemocap_rows, row
 
 from sadstream.base.errors import DataError
-from train.counts import differences, require_whole
-from train.folds import assign, fold_names
-from train.guards import (
+from train.corpora.counts import differences, require_whole
+from train.corpora.folds import assign, fold_names
+from train.corpora.guards import (
     LeakError,
     by_split,
     check_contents,
@@ -20,7 +20,7 @@ from train.guards import (
     check_splits,
     fitted,
 )
-from train.manifest import Utterance
+from train.corpora.manifest import Utterance
 
 Rows = list[Utterance]
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import DataError, UsageError
-from train import cremad, goemotions, iemocap, meld, nemo, ravdess, table
-from train.counts import EXPECTED, differences
-from train.counts import table as differences_table
-from train.manifest import NAME, Manifest, write
-from train.reading import Reading, reason_of
+from train.corpora.counts import EXPECTED, differences
+from train.corpora.counts import table as differences_table
+from train.corpora.manifest import NAME, Manifest, write
+from train.corpora.readers import cremad, goemotions, iemocap, meld, nemo, ravdess
+from train.corpora.readers import own_csv as table
+from train.corpora.reading import Reading, reason_of
 
 READERS: dict[str, Callable[[Path], Reading]] = {
     "iemocap": iemocap.read,

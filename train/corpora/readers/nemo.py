@@ -5,8 +5,8 @@ from pathlib import Path
 
 from sadstream.base.errors import DataError
 from sadstream.base.files import table_text
-from train.manifest import Utterance
-from train.reading import Reading, expect_files, length_s, sound_problem
+from train.corpora.manifest import Utterance
+from train.corpora.reading import Reading, expect_files, length_s, sound_problem
 
 LABELS = frozenset({"neutral", "sadness", "anger", "happiness", "fear", "surprised"})
 

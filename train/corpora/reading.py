@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sadstream.base.errors import DataError, SadstreamError
 from sadstream.base.samples import SAMPLE_RATE
-from train.clips import CURE, audio_rate, read_audio
-from train.manifest import Utterance
+from train.corpora.clips import CURE, audio_rate, read_audio
+from train.corpora.manifest import Utterance
 
 if TYPE_CHECKING:
     import numpy as np

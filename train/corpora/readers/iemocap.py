@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from sadstream.base.errors import DataError
-from train.manifest import Utterance
-from train.reading import Reading, is_appledouble, sound_problem
+from train.corpora.manifest import Utterance
+from train.corpora.reading import Reading, is_appledouble, sound_problem
 
 SESSIONS = range(1, 6)
 SPLIT_OF_SESSION = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import Record
-from train.manifest import SPLITS, Utterance
+from train.corpora.manifest import SPLITS, Utterance
 
 Protocol = Literal["strict", "thesis"]
 SPLIT_CURE = (

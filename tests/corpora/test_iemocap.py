@@ -8,7 +8,7 @@ import soundfile
 from tiny_corpus import corpus
 
 from sadstream.base.errors import DataError
-from train.iemocap import read
+from train.corpora.readers.iemocap import read
 
 
 @pytest.fixture(scope="module")

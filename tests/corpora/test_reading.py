@@ -10,8 +10,8 @@ import soundfile
 import soxr
 
 from sadstream.audio.sources.source import Recording
-from train.clips import read_audio
-from train.reading import length_s, sound_problem
+from train.corpora.clips import read_audio
+from train.corpora.reading import length_s, sound_problem
 
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(16_000)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sadstream.base.errors import DataError
-from train.manifest import Utterance
+from train.corpora.manifest import Utterance
 
 
 @dataclass(frozen=True, slots=True)

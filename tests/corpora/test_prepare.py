@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from sadstream.base.errors import DataError, MissingFileError, UsageError
-from train.corpora import prepare, read_corpus
+from train.corpora.prepare import prepare, read_corpus
 
 
 def sound(path: Path, seed: int = 0) -> Path:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from train.manifest import Utterance
-from train.reading import Reading, expect_files, is_appledouble, length_s, sound_problem
+from train.corpora.manifest import Utterance
+from train.corpora.reading import Reading, expect_files, is_appledouble, length_s, sound_problem
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 SENTENCES = ("Kids are talking by the door.", "Dogs are sitting by the door.")

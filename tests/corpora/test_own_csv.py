@@ -9,11 +9,11 @@ import soundfile
 
 from sadstream.base.errors import DataError, MissingFileError
 from train.cli import main
-from train.corpora import prepare, read_corpus
-from train.folds import assign
-from train.guards import by_split, check_splits
-from train.manifest import Utterance, read
-from train.table import read_table
+from train.corpora.folds import assign
+from train.corpora.guards import by_split, check_splits
+from train.corpora.manifest import Utterance, read
+from train.corpora.prepare import prepare, read_corpus
+from train.corpora.readers.own_csv import read_table
 
 SPEAKERS = ("Ann", "Bob", "Cleo", "Dan")
 

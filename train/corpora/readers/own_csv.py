@@ -11,10 +11,10 @@ from pathlib import Path
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.files import TABLE_BYTES, contents
 from sadstream.base.progress import progress
-from train.folds import dealt
-from train.guards import check_splits
-from train.manifest import SPLITS, Utterance
-from train.reading import Reading, length_s, reason_of, sound_problem
+from train.corpora.folds import dealt
+from train.corpora.guards import check_splits
+from train.corpora.manifest import SPLITS, Utterance
+from train.corpora.reading import Reading, length_s, reason_of, sound_problem
 
 EXPECTED = "columns path or transcript, speaker, sad (0 or 1) or label; also utterance, gender, dialogue, split"
 CORPUS = "csv"
@@ -44,7 +44,7 @@ class Table:
 def read(path: Path) -> Reading:
     """The utterances of a CSV file, or of manifest.csv in a folder; paths are relative to the file.
 
-    Without a column `split` speakers are dealt out (`train.folds.dealt`), so that a speaker never stands in two.
+    Without a column `split` speakers are dealt out (`train.corpora.folds.dealt`), so that a speaker never stands in two.
     DataError when the splits that are given, or can be dealt, are none to train with.
     """
     path = path / "manifest.csv" if path.is_dir() else path

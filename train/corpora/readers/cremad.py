@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from train.manifest import Utterance
-from train.reading import Reading, expect_files, is_appledouble, length_s, sound_problem
+from train.corpora.manifest import Utterance
+from train.corpora.reading import Reading, expect_files, is_appledouble, length_s, sound_problem
 
 LABELS = frozenset({"ANG", "DIS", "FEA", "HAP", "NEU", "SAD"})
 SENTENCES = {

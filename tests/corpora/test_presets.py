@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
-from train.config import SEVENTH, SIX, load_preset, presets_folder, run_config
+from train.presets import SEVENTH, SIX, load_preset, presets_folder, run_config
 
 
 def test_the_thesis_preset_is_the_thesis() -> None:

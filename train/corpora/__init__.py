@@ -1,0 +1,1 @@
+"""Corpora as utterances: one reader each, one manifest, the guards. What a model makes of them is never known."""
