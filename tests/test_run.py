@@ -12,8 +12,8 @@ from tiny_corpus import begun, prepared, session
 
 from sadstream.base.errors import ConfigError, DataError, UnavailableError
 from train import loop
-from train.cache import Cache
 from train.corpora.manifest import write
+from train.features.cache import Cache
 from train.presets import SEVENTH
 from train.run import PROTOCOLS, Run, evaluate_run
 

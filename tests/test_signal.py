@@ -7,7 +7,7 @@ import pytest
 
 from train.channels import beside, kept, others
 from train.corpora.clips import read_audio, segments_of
-from train.noises import loud_dbfs
+from train.features.noises import loud_dbfs
 from train.signal import Heard, Parts, auc, counterpart, difference, disturbances, disturbed, hum, without_stages
 
 SPEAKERS = np.array(["a", "a", "b", "b"])

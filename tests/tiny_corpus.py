@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.cache import Cache
 from train.corpora.counts import EXPECTED
 from train.corpora.manifest import Manifest, Utterance, write
 from train.corpora.synthetic import Line, script, write_corpus
-from train.inputs import Loader
+from train.features.cache import Cache
+from train.features.inputs import Loader
 from train.loop import Compute
 from train.presets import Preset, RunConfig, load_preset, run_config
 from train.run import Run, open_run

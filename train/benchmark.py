@@ -12,7 +12,7 @@ from train.corpora.manifest import Utterance
 from train.presets import Preset, RunConfig, run_config
 
 if TYPE_CHECKING:
-    from train.inputs import Inputs
+    from train.features.inputs import Inputs
     from train.loop import Compute
     from train.session import Session
 
@@ -107,7 +107,7 @@ def simulated_inputs(rows: Sequence[Utterance], config: RunConfig) -> "Inputs":
     """Random features of the right shapes: what they hold does not change the time."""
     import torch
 
-    from train.inputs import Inputs, fusion_shape
+    from train.features.inputs import Inputs, fusion_shape
 
     generator = torch.Generator().manual_seed(0)
     audio = None

@@ -8,8 +8,8 @@ from sadstream.audio.filters.mixer import Mixer
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.analyzer import Analyzer
 from train.corpora.clips import FLOOR, Clip, read_audio
+from train.features.noises import loud_dbfs
 from train.gates import share
-from train.noises import loud_dbfs
 from train.scorecard import markdown
 from train.signal import Heard, counterpart, heard
 

@@ -221,7 +221,7 @@ def open_data(
     text_encoder: TextOption = None,
 ) -> None:
     """The default checkpoint from open corpora, with every figure of its model card; or the ladder beside it."""
-    from train.cache import default_folder
+    from train.features.cache import default_folder
     from train.open import make_checkpoint, read_config
     from train.presets import presets_folder
 
@@ -258,9 +258,9 @@ def days(
 ) -> None:
     """Simulate days of talk, measure episodes on them, and write the checkpoint's card."""
     from sadstream.scoring.fusion.checkpoint import default_path
-    from train.cache import default_folder
     from train.days import DaysConfig
     from train.evaluation import simulate
+    from train.features.cache import default_folder
     from train.open import read_config
     from train.presets import presets_folder
 

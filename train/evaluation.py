@@ -21,8 +21,8 @@ from train.cards import DaysReport, days_report, write_card
 from train.channels import channels_table
 from train.corpora.clips import CALM, Clip, by_speaker, read_clips
 from train.days import Day, DaysConfig
+from train.features.noises import Noise, made, mixed, recorded, reversed_babble
 from train.gates import language_table, loss_table, noise_table, talk_table
-from train.noises import Noise, made, mixed, recorded, reversed_babble
 from train.open import OpenConfig, Voice
 from train.robustness import conditions, robustness_table
 from train.signal import clean_table, disturbances, signal_table

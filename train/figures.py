@@ -99,9 +99,9 @@ def attention(run: Run, row: Utterance) -> bytes:
     from sadstream.scoring.fusion.features import at_level, log_mel
     from sadstream.scoring.fusion.network import Fusion
     from train.corpora.clips import read_speech
-    from train.inputs import fusion_shape
+    from train.features.inputs import fusion_shape
+    from train.features.log_mels import pieces
     from train.loop import Weights
-    from train.sound import pieces
 
     config = run.config
     cut = pieces(read_speech(Path(row.path)), config.audio)[:1]

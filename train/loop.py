@@ -12,8 +12,8 @@ from sadstream.base.errors import DataError
 from sadstream.base.files import save_whole
 from sadstream.scoring.fusion.network import Fusion
 from train.corpora.guards import check_drawn
+from train.features.inputs import Inputs, batch_of, resident
 from train.history import Epoch, History
-from train.inputs import Inputs, batch_of, resident
 from train.presets import RunConfig
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from sadstream.scoring.fusion.header import (
     TextEncoderConfig,
     WhisperStatesConfig,
 )
+from train.features.words import words_fixed
 from train.presets import RunConfig
 from train.run import Run
 from train.selection import CAP, Selection
 from train.statistics import sad_figures
-from train.words import words_fixed
 
 if TYPE_CHECKING:
-    from train.inputs import Inputs
+    from train.features.inputs import Inputs
 
 NOT_STATED = "not stated"
 LICENCES = {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sadstream.scoring.fusion.network import Fusion
-    from train.inputs import Inputs, Loader
+    from train.features.inputs import Inputs, Loader
     from train.loop import Compute
 
     Scores = NDArray[np.float64]

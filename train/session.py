@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from sadstream.base.errors import DataError, UsageError
 from sadstream.base.progress import progress
-from train.cache import Cache, default_folder
 from train.corpora import manifest as manifests
 from train.corpora.folds import assign
 from train.corpora.guards import Protocol, check_splits
+from train.features.cache import Cache, default_folder
+from train.features.words import words_fixed, words_missing
 from train.launch import Share
 from train.presets import Preset, RunConfig, load_preset, run_config
 from train.run import Run, evaluate_run, fit_run, open_run
-from train.words import words_fixed, words_missing
 
 if TYPE_CHECKING:
     from train.corpora.manifest import Manifest
-    from train.inputs import Inputs, Loader
+    from train.features.inputs import Inputs, Loader
     from train.loop import Compute
 
 
@@ -36,7 +36,7 @@ class Session:
         import torch
 
         from sadstream.scoring.analyzer import compute_device
-        from train.inputs import Loader
+        from train.features.inputs import Loader
         from train.loop import Compute
 
         if device not in ("auto", "cpu", "cuda"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from train.states import Heard
+    from train.features.states import Heard
 
 SCORE_BATCH = 256
 STANDARD_ROWS = 400  # segments from which the first scale of each state is taken

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sadstream.base.samples import SAMPLE_RATE
-from train import augment
-from train.augment import AugmentConfig, augmented
+from train.features import augment
+from train.features.augment import AugmentConfig, augmented
 
 
 def tone(seconds: float = 2.0) -> np.ndarray:

@@ -15,11 +15,11 @@ from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import ALONE
-from train.cache import Cache, key_of
 from train.corpora.clips import read_speech
 from train.corpora.manifest import Utterance
+from train.features.cache import Cache, key_of
+from train.features.log_mels import heard_samples, pieces
 from train.presets import AudioSource, TextSource
-from train.sound import heard_samples, pieces
 
 if TYPE_CHECKING:
     import numpy as np

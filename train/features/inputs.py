@@ -11,18 +11,18 @@ from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.fusion.features import heard_frames
 from sadstream.scoring.fusion.header import FusionConfig, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
-from train import encoders
-from train.cache import Cache, key_of
 from train.corpora.clips import read_speech
 from train.corpora.manifest import Utterance
+from train.features import encoders
+from train.features.cache import Cache, key_of
+from train.features.log_mels import Done, complain, heard_samples, log_mels, pieces, stored, total_samples
+from train.features.words import Embedded, embed, words_missing, words_of
 from train.presets import AudioSource, RunConfig, TextSource
-from train.sound import Done, complain, heard_samples, log_mels, pieces, stored, total_samples
-from train.words import Embedded, embed, words_missing, words_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from train.cache import Array
+    from train.features.cache import Array
 
 CHANGED_S = 0.05  # a recording whose length is so far from the manifest's is another one
 

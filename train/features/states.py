@@ -18,8 +18,8 @@ from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.fusion.features import at_level, heard_frames
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.whisper.recognizer import Whisper
-from train.augment import AugmentConfig, augmented
 from train.corpora.clips import Clip, by_speaker, read_audio, segments_of
+from train.features.augment import AugmentConfig, augmented
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,9 +11,9 @@ from tiny_corpus import row
 from sadstream.audio.filters.highpass import above
 from sadstream.scoring.fusion.features import log_mel
 from sadstream.scoring.fusion.header import LogMelConfig
-from train.cache import Cache
+from train.features.cache import Cache
+from train.features.log_mels import heard_samples, log_mels, pieces, stored, total_samples
 from train.presets import AudioSource
-from train.sound import heard_samples, log_mels, pieces, stored, total_samples
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tiny_corpus import row, session, text_encoder
 
+from train.features.words import embed, last_words, words_fixed, words_missing, words_of
 from train.presets import TextSource
-from train.words import embed, last_words, words_fixed, words_missing, words_of
 
 
 def said(name: str, start_s: float, end_s: float, words: str) -> object:

@@ -16,16 +16,16 @@ from sadstream.base.progress import Advance, progress
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_SAMPLES
 from sadstream.scoring.fusion.features import at_level, log_mel
 from sadstream.scoring.fusion.header import LogMelConfig
-from train.cache import Cache, key_of
 from train.corpora.clips import audio_rate, read_speech
 from train.corpora.manifest import Utterance
+from train.features.cache import Cache, key_of
 from train.presets import AudioSource
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from train.cache import Array
+    from train.features.cache import Array
 
 MIN_PIECE_SAMPLES = SAMPLE_RATE // 2  # a shorter rest is no piece of its own
 ALONE = 64  # recordings that are quicker done than a second process is started
