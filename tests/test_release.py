@@ -13,7 +13,7 @@ from tiny_corpus import prepared
 from sadstream.base.errors import DataError
 from sadstream.scoring.analyzer import audio_part, text_part
 from sadstream.scoring.fusion import checkpoint
-from train.predictions import read
+from train.metrics.predictions import read
 from train.run import Run
 
 

@@ -1,7 +1,7 @@
 """The thesis's numbers, and verdicts on them and on what was found."""
 
 import pytest
-from test_statistics import made
+from test_paired import made
 from tiny_corpus import iemocap_rows
 
 from train import thesis

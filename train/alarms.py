@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sadstream.scoring.mood.episodes import HYSTERESIS, EpisodeFilter, Heard, stretch_ratio
 from train.days import Day
-from train.metrics import Interval
+from train.metrics.detection import Interval
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from sadstream.scoring.fusion.header import (
     TextEncoderConfig,
     WhisperStatesConfig,
 )
-from train.calibration import Line
+from train.metrics.calibration import Line
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from train.corpora.manifest import Utterance
+from train.metrics.paired import confusion
 from train.run import Run
-from train.statistics import confusion
 from train.tables import Scored
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from sadstream.base.errors import DataError
 from train.corpora.clips import CALM, Clip, read_clips
 from train.corpora.manifest import NAME, Manifest, Utterance, write
 from train.corpora.reading import length_s
-from train.metrics import auc, over_groups
-from train.predictions import read as read_predictions
+from train.metrics.detection import auc, over_groups
+from train.metrics.predictions import read as read_predictions
 from train.presets import Preset, run_config
 from train.run import Run, evaluate_run, open_run
 from train.scorecard import markdown

@@ -16,12 +16,12 @@ from sadstream.scoring.fusion.header import Record, TextEncoderConfig, WhisperSt
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import load_tensors, locate
 from sadstream.scoring.whisper.recognizer import Whisper
-from train.calibration import Line, centred, fit_line, probability
 from train.corpora.clips import CALM, Clip, read_clips
 from train.export import Terms, TextPart, VoicePart, write
 from train.features.augment import AugmentConfig
 from train.features.states import CLEAN, Heard, StateCache, read_noises
-from train.metrics import auc, over_groups, threshold_at
+from train.metrics.calibration import Line, centred, fit_line, probability
+from train.metrics.detection import auc, over_groups, threshold_at
 from train.phrases import CORPORA, PhraseConfig, Phrases, balanced_lines, embed, fit_phrases, out_of_fold, read_lines
 from train.scorecard import (
     Figure,

@@ -16,10 +16,10 @@ from sadstream.scoring.fusion.header import (
     WhisperStatesConfig,
 )
 from train.features.words import words_fixed
+from train.metrics.paired import sad_figures
 from train.presets import RunConfig
 from train.run import Run
 from train.selection import CAP, Selection
-from train.statistics import sad_figures
 
 if TYPE_CHECKING:
     from train.features.inputs import Inputs
@@ -162,7 +162,7 @@ def _trained_on(run: Run, inputs: "Inputs") -> str:
 
 
 def _metrics(run: Run, inputs: "Inputs") -> tuple[Metric, ...]:
-    from train.predictions import read
+    from train.metrics.predictions import read
 
     found = read(run.predictions_path("strict"), "test", inputs.rows)
     return tuple(figure.metric(name, f"strict, fold {run.config.fold}") for name, figure in sad_figures(found).items())

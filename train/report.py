@@ -13,10 +13,10 @@ from train import figures, tables, thesis
 from train.corpora.folds import FIXED, advice, assign, fold_count, fold_names
 from train.corpora.guards import Protocol
 from train.corpora.manifest import Manifest, Utterance, read
-from train.predictions import Predictions, pooled
-from train.predictions import read as read_predictions
+from train.metrics.paired import against, sad_figures
+from train.metrics.predictions import Predictions, pooled
+from train.metrics.predictions import read as read_predictions
 from train.run import PROTOCOLS, Run
-from train.statistics import against, sad_figures
 from train.tables import Scored, markdown, percent
 
 MARK = b"Sadness in "  # the title of each, near its start

@@ -10,12 +10,12 @@ from pydantic import ValidationError
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
 from sadstream.base.files import read_whole, save_whole
 from sadstream.scoring.fusion.header import Record
-from train import predictions
 from train.corpora.counts import partial_note, require_whole
 from train.corpora.folds import assign
 from train.corpora.guards import Fitted, Protocol, check_contents, check_fitted, check_manifest, check_splits, fitted
 from train.corpora.manifest import Manifest, Utterance
 from train.history import History
+from train.metrics import predictions
 from train.presets import RunConfig
 from train.provenance import Provenance, provenance
 from train.selection import Selection, best_threshold, calibration_of, macro_f1

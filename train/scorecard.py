@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from sadstream.scoring.fusion.header import Metric
-from train.calibration import probability
 from train.corpora.clips import CALM, Clip
-from train.metrics import (
+from train.metrics.calibration import probability
+from train.metrics.detection import (
     Interval,
     auc,
     average_precision,

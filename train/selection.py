@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import Record
-from train.calibration import Line, fit_line, probability
 from train.corpora.guards import Fitted, Protocol
+from train.metrics.calibration import Line, fit_line, probability
 
 if TYPE_CHECKING:
     import numpy as np

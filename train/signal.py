@@ -10,7 +10,7 @@ from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.analyzer import Analysis, Analyzer
 from train.corpora.clips import TRAIL_S, Clip, read_audio, segments_of
 from train.gates import share
-from train.metrics import RESAMPLES, Interval, over_groups
+from train.metrics.detection import RESAMPLES, Interval, over_groups
 from train.scorecard import markdown
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def signal_table(clips: Sequence[Clip], analyzer: Analyzer, seed: int, tick: Cal
 
 
 def auc(labels: "NDArray[np.int64]", parts: "NDArray[np.float64]") -> float:
-    """That of `train.metrics` from ranks, 20 times as quick: 30,000 of them are drawn. NaN without both classes."""
+    """That of `train.metrics.detection` from ranks, 20 times as quick: 30,000 of them are drawn. NaN without both classes."""
     from scipy.stats import rankdata
 
     sad, n = labels == 1, labels.size

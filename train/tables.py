@@ -10,8 +10,8 @@ from train.corpora import folds
 from train.corpora import manifest as manifests
 from train.corpora.guards import Protocol
 from train.corpora.manifest import Utterance
-from train.predictions import Predictions, read
-from train.statistics import PairedTest, confusion, never_sad, sad_figures
+from train.metrics.paired import PairedTest, confusion, never_sad, sad_figures
+from train.metrics.predictions import Predictions, read
 
 if TYPE_CHECKING:
     from train.run import Run

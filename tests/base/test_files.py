@@ -20,9 +20,9 @@ from sadstream.scoring.mood import voice
 from sadstream.views.dashboard.history.table import Past
 from sadstream.views.dashboard.options import read_token
 from sadstream.views.watch.marks import Marks
-from train import predictions
 from train.corpora import manifest
 from train.corpora.readers import own_csv as table
+from train.metrics import predictions
 
 MARK = b"made by a test"
 

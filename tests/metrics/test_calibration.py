@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sadstream.base.errors import DataError
-from train.calibration import Line, centred, fit_line, probability
+from train.metrics.calibration import Line, centred, fit_line, probability
 
 
 def gaussians(sad: int, other: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sadstream.base.errors import DataError
-from train import metrics
+from train.metrics import detection as metrics
 
 
 def test_auc_of_a_case_worked_out_by_hand() -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from train.metrics import Interval, auc, average_precision, brier, calibration_error
-from train.predictions import Predictions
+from train.metrics.detection import Interval, auc, average_precision, brier, calibration_error
+from train.metrics.predictions import Predictions
 
 if TYPE_CHECKING:
     import numpy as np

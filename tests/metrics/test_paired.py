@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
-from train.predictions import Predictions
-from train.statistics import RANKED, _drawn_ranks, against, confusion, holm, never_sad, paired, sad_figures
+from train.metrics.paired import RANKED, _drawn_ranks, against, confusion, holm, never_sad, paired, sad_figures
+from train.metrics.predictions import Predictions
 
 
 def made(n: int = 400, skill: float = 1.5, seed: int = 0, speakers: int = 10) -> Predictions:
@@ -95,7 +95,7 @@ def test_a_better_system_is_found_better() -> None:
 
 def test_chance_is_found_different_as_rarely_as_the_level_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty pairs of equally poor systems: about two below .05, not ten."""
-    monkeypatch.setattr("train.statistics.SWAPS", 300)
+    monkeypatch.setattr("train.metrics.detection.paired.SWAPS", 300)
     base = made(skill=0.0)
     p = [paired(base, replace(made(skill=0.0, seed=s), labels=base.labels), ("a", "b")).p_f1 for s in range(1, 41)]
 
