@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from train.benchmark import measure, simulated_inputs, simulated_rows
-from train.loop import Compute
 from train.presets import load_preset, run_config
+from train.training.loop import Compute
 
 
 def test_the_simulated_corpus_has_iemocaps_shape() -> None:

@@ -17,7 +17,7 @@ from sadstream.base.errors import DataError, UnavailableError, UsageError
 from train import ablations, reproduce
 from train.ablations import VARIANTS
 from train.reproduce import Wanted
-from train.session import Session
+from train.training.session import Session
 
 # What needs no fetched model.
 OWN = ("text", "cnn", "attention")

@@ -15,10 +15,10 @@ from train.corpora.manifest import Manifest, Utterance, write
 from train.corpora.synthetic import Line, script, write_corpus
 from train.features.cache import Cache
 from train.features.inputs import Loader
-from train.loop import Compute
 from train.presets import Preset, RunConfig, load_preset, run_config
-from train.run import Run, open_run
-from train.session import Session
+from train.training.loop import Compute
+from train.training.run import Run, open_run
+from train.training.session import Session
 
 LABELS = ("xxx", "fru", "neu", "ang", "sad", "exc", "hap", "sur", "fea", "oth", "dis")
 SAD = (194, 197, 305, 143, 245)

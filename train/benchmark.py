@@ -13,8 +13,8 @@ from train.presets import Preset, RunConfig, run_config
 
 if TYPE_CHECKING:
     from train.features.inputs import Inputs
-    from train.loop import Compute
-    from train.session import Session
+    from train.training.loop import Compute
+    from train.training.session import Session
 
 STATES_SHAPE = (5, 50, 384)  # tiny.en: layers, frames, width
 TEXT_DIM = 768
@@ -158,7 +158,7 @@ def measure(preset: Preset, utterances: int, steps: int, compute: "Compute") -> 
 
 
 def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: "Compute") -> Timing:
-    from train.loop import Trainer, predict
+    from train.training.loop import Trainer, predict
 
     inputs = simulated_inputs(rows, config)
     trainer = Trainer(inputs, config, compute)

@@ -85,7 +85,7 @@ def fit(
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile; pays from some ten epochs on.")] = False,
 ) -> None:
     """Train one system; the same command again goes on where it stopped."""
-    from train.session import Session
+    from train.training.session import Session
 
     expect_folder("--out", out)
     session = Session.start(cache, compute, threads, amp=amp, compiled=compiled)
@@ -106,8 +106,8 @@ def evaluate(
 ) -> None:
     """Choose epoch and threshold as a protocol says, and write the predictions."""
     from train.corpora.guards import Protocol
-    from train.session import Session
     from train.tables import figures_table
+    from train.training.session import Session
 
     known: dict[str, list[Protocol]] = {"strict": ["strict"], "thesis": ["thesis"], "both": ["thesis", "strict"]}
     names = known.get(protocol)
@@ -131,7 +131,7 @@ def export(
     """Make the daemon's checkpoint of a run; strict protocol only."""
     from sadstream.scoring.fusion.card import card_path
     from sadstream.scoring.fusion.checkpoint import read_header
-    from train.session import Session
+    from train.training.session import Session
 
     expect_place("--out", out, mark=CHECKPOINT, force=force)
     sha256 = Session.start(cache, "cpu", 0).export(run, out, licence, commercial_use)
@@ -170,7 +170,7 @@ def reproduce(
     """Tables 1 and 2 of the thesis: six systems and a seventh under both protocols."""
     from train.reproduce import Wanted
     from train.reproduce import reproduce as reproduce_thesis
-    from train.session import Session
+    from train.training.session import Session
 
     session = Session.start(cache, compute, threads, amp=amp)
     chosen = session.preset(preset, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
@@ -227,7 +227,7 @@ def open_data(
 
     if ladder is not None:
         from train.ladder import climb
-        from train.session import Session
+        from train.training.session import Session
 
         session = Session.start(cache, "auto", 0)
         print(climb(data, ladder, session.preset(preset, epochs=epochs, text_encoder=text_encoder), session, say))
@@ -331,7 +331,7 @@ def benchmark(
 ) -> None:
     """Seconds an epoch of each system on a simulated corpus of IEMOCAP's size and durations."""
     from train.benchmark import measure
-    from train.session import Session
+    from train.training.session import Session
 
     session = Session.start(None, compute, threads)
     found = measure(session.preset(preset), utterances, steps, session.compute)

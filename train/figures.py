@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from train.corpora.manifest import Utterance
 from train.metrics.paired import confusion
-from train.run import Run
 from train.tables import Scored
+from train.training.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -101,7 +101,7 @@ def attention(run: Run, row: Utterance) -> bytes:
     from train.corpora.clips import read_speech
     from train.features.inputs import fusion_shape
     from train.features.log_mels import pieces
-    from train.loop import Weights
+    from train.training.loop import Weights
 
     config = run.config
     cut = pieces(read_speech(Path(row.path)), config.audio)[:1]

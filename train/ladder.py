@@ -11,11 +11,11 @@ from train.corpora.reading import length_s
 from train.metrics.detection import auc, over_groups
 from train.metrics.predictions import read as read_predictions
 from train.presets import Preset, run_config
-from train.run import Run, evaluate_run, open_run
 from train.scorecard import markdown
+from train.training.run import Run, evaluate_run, open_run
 
 if TYPE_CHECKING:
-    from train.session import Session
+    from train.training.session import Session
 
 CORPUS = "open"
 MEASURED = ("ravdess", "nemo")  # by the beginning of their speakers' names

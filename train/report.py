@@ -16,8 +16,8 @@ from train.corpora.manifest import Manifest, Utterance, read
 from train.metrics.paired import against, sad_figures
 from train.metrics.predictions import Predictions, pooled
 from train.metrics.predictions import read as read_predictions
-from train.run import PROTOCOLS, Run
 from train.tables import Scored, markdown, percent
+from train.training.run import PROTOCOLS, Run
 
 MARK = b"Sadness in "  # the title of each, near its start
 FIGURE = b"tEXtSoftware\0training of sadstream"  # figures.py writes it into each

@@ -13,11 +13,11 @@ from train.corpora.manifest import NAME, Manifest, as_bytes, parse
 from train.corpora.manifest import read as read_manifest
 from train.corpora.prepare import prepare as prepare_corpus
 from train.corpora.prepare import read_corpus
-from train.launch import Share
 from train.presets import Preset, RunConfig, run_config
 from train.report import expect_report, write_report
-from train.run import PROTOCOLS, Run, evaluate_run, open_run
-from train.session import Session, require_encoders
+from train.training.launch import Share
+from train.training.run import PROTOCOLS, Run, evaluate_run, open_run
+from train.training.session import Session, require_encoders
 
 CORPUS = "iemocap"
 
@@ -97,7 +97,7 @@ def _one(folder: Path, config: RunConfig, manifest: Manifest, session: Session) 
         return
     inputs = session.fit_run(run, manifest)
     chosen = [evaluate_run(run, inputs, protocol, session.compute.device).epoch for protocol in protocols]
-    from train.loop import Weights
+    from train.training.loop import Weights
 
     Weights(run.folder).keep(chosen)
 

@@ -14,7 +14,7 @@ from train.metrics.paired import PairedTest, confusion, never_sad, sad_figures
 from train.metrics.predictions import Predictions, read
 
 if TYPE_CHECKING:
-    from train.run import Run
+    from train.training.run import Run
 
 SHOWN = ("accuracy", "F1", "precision", "recall", "macro F1", "ROC AUC", "average precision", "ECE", "Brier")
 LEAST_OF_A_CLASS = 20  # test utterances; of fewer each one moves recall by more than 5 points

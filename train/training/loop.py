@@ -13,8 +13,8 @@ from sadstream.base.files import save_whole
 from sadstream.scoring.fusion.network import Fusion
 from train.corpora.guards import check_drawn
 from train.features.inputs import Inputs, batch_of, resident
-from train.history import Epoch, History
 from train.presets import RunConfig
+from train.training.history import Epoch, History
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,14 +12,14 @@ from train.corpora.folds import assign
 from train.corpora.guards import Protocol, check_splits
 from train.features.cache import Cache, default_folder
 from train.features.words import words_fixed, words_missing
-from train.launch import Share
 from train.presets import Preset, RunConfig, load_preset, run_config
-from train.run import Run, evaluate_run, fit_run, open_run
+from train.training.launch import Share
+from train.training.run import Run, evaluate_run, fit_run, open_run
 
 if TYPE_CHECKING:
     from train.corpora.manifest import Manifest
     from train.features.inputs import Inputs, Loader
-    from train.loop import Compute
+    from train.training.loop import Compute
 
 
 class Session:
@@ -37,7 +37,7 @@ class Session:
 
         from sadstream.scoring.analyzer import compute_device
         from train.features.inputs import Loader
-        from train.loop import Compute
+        from train.training.loop import Compute
 
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--compute {device}: expected auto, cpu or cuda")
@@ -130,7 +130,7 @@ class Session:
 
     def export(self, folder: Path, out: Path, licence: str | None = None, commercial: bool | None = None) -> str:
         """Write the daemon's checkpoint of a run; returns its SHA-256."""
-        from train.release import export
+        from train.training.export import export
 
         run = Run(folder)
         manifest = manifests.read(Path(run.config.manifest))

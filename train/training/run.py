@@ -14,11 +14,11 @@ from train.corpora.counts import partial_note, require_whole
 from train.corpora.folds import assign
 from train.corpora.guards import Fitted, Protocol, check_contents, check_fitted, check_manifest, check_splits, fitted
 from train.corpora.manifest import Manifest, Utterance
-from train.history import History
 from train.metrics import predictions
 from train.presets import RunConfig
-from train.provenance import Provenance, provenance
-from train.selection import Selection, best_threshold, calibration_of, macro_f1
+from train.training.history import History
+from train.training.provenance import Provenance, provenance
+from train.training.selection import Selection, best_threshold, calibration_of, macro_f1
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sadstream.scoring.fusion.network import Fusion
     from train.features.inputs import Inputs, Loader
-    from train.loop import Compute
+    from train.training.loop import Compute
 
     Scores = NDArray[np.float64]
 
@@ -132,7 +132,7 @@ def fit_run(
     run: Run, manifest: Manifest, load: "Loader", compute: "Compute", advance: Callable[[], None] = lambda: None
 ) -> "Inputs":
     """Train a run to its end, or go on where it stopped; returns what it read."""
-    from train.loop import STATE, Trainer, fit
+    from train.training.loop import STATE, Trainer, fit
 
     rows = run.rows(manifest)
     inputs = load(rows, run.config)
@@ -159,7 +159,7 @@ def fit_run(
 def evaluate_run(run: Run, inputs: "Inputs", protocol: Protocol, device: str = "cpu") -> Selection:
     """Choose by the protocol and write the predictions; what is already there stays."""
     from sadstream.scoring.fusion.network import Fusion
-    from train.loop import Weights, seeded
+    from train.training.loop import Weights, seeded
 
     if run.evaluated(protocol):
         return run.selection(protocol)
@@ -217,7 +217,7 @@ def _logits(fusion: "Fusion", inputs: "Inputs", split: str, device: str) -> "Sco
     """(rows of the split,) raw logits; of an utterance in several pieces their mean."""
     import numpy as np
 
-    from train.loop import predict
+    from train.training.loop import predict
 
     index = inputs.pieces_of(split)
     logits = predict(fusion, inputs, index, device).double().sum(1).numpy()
@@ -246,4 +246,4 @@ def _text_mean(fusion: "Fusion", inputs: "Inputs") -> float:
 
 
 if TYPE_CHECKING:
-    from train.loop import Weights
+    from train.training.loop import Weights

@@ -14,7 +14,7 @@ from sadstream.base.errors import DataError
 from sadstream.scoring.analyzer import audio_part, text_part
 from sadstream.scoring.fusion import checkpoint
 from train.metrics.predictions import read
-from train.run import Run
+from train.training.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_what_the_daemon_cannot_repeat_is_not_exported(
 ) -> None:
     from train.ablations import Variant, varied
     from train.presets import run_config
-    from train.run import evaluate_run, open_run
+    from train.training.run import evaluate_run, open_run
 
     base = run_config(made.preset, "attention", str(made.path), allow_partial=True)
     config = varied(base, Variant("other", "", {part: changes}))

@@ -18,8 +18,8 @@ from sadstream.scoring.fusion.header import (
 from train.features.words import words_fixed
 from train.metrics.paired import sad_figures
 from train.presets import RunConfig
-from train.run import Run
-from train.selection import CAP, Selection
+from train.training.run import Run
+from train.training.selection import CAP, Selection
 
 if TYPE_CHECKING:
     from train.features.inputs import Inputs
@@ -85,7 +85,7 @@ def terms_of(corpus: str, licence: str | None, commercial_use: bool | None) -> T
 def export(run: Run, inputs: "Inputs", path: Path, licence: str | None = None, commercial: bool | None = None) -> str:
     """Write the checkpoint; returns its SHA-256. DataError for a run that the daemon could not repeat."""
     from sadstream.scoring.fusion.network import Fusion
-    from train.loop import Weights
+    from train.training.loop import Weights
 
     config = run.config
     terms = terms_of(inputs.rows[0].corpus, licence, commercial)

@@ -11,11 +11,11 @@ import torch
 from tiny_corpus import begun, prepared, session
 
 from sadstream.base.errors import ConfigError, DataError, UnavailableError
-from train import loop
 from train.corpora.manifest import write
 from train.features.cache import Cache
 from train.presets import SEVENTH
-from train.run import PROTOCOLS, Run, evaluate_run
+from train.training import loop
+from train.training.run import PROTOCOLS, Run, evaluate_run
 
 SIX = ("text", "cnn", "cnn-lstm", "early-fusion", "multimodal-cnn-lstm", "attention")
 
@@ -130,7 +130,7 @@ def test_oversampling_makes_both_classes_equally_many(made: SimpleNamespace, tmp
 
 def test_another_configuration_does_not_go_into_a_runs_folder(made: SimpleNamespace, tmp_path: Path) -> None:
     run = whole(made, "cnn", tmp_path / "runs")
-    from train.run import open_run
+    from train.training.run import open_run
 
     config = run.config
     with pytest.raises(ConfigError, match="holds a run of another configuration"):

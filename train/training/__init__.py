@@ -1,0 +1,1 @@
+"""One run: loop, folder, protocols, export. Which runs there are is never decided here."""
