@@ -106,7 +106,7 @@ def evaluate(
 ) -> None:
     """Choose epoch and threshold as a protocol says, and write the predictions."""
     from train.corpora.guards import Protocol
-    from train.tables import figures_table
+    from train.thesis.tables import figures_table
     from train.training.session import Session
 
     known: dict[str, list[Protocol]] = {"strict": ["strict"], "thesis": ["thesis"], "both": ["thesis", "strict"]}
@@ -168,8 +168,8 @@ def reproduce(
     amp: Annotated[bool, typer.Option("--amp", help="bfloat16 on a GPU; changes the last digits.")] = False,
 ) -> None:
     """Tables 1 and 2 of the thesis: six systems and a seventh under both protocols."""
-    from train.reproduce import Wanted
-    from train.reproduce import reproduce as reproduce_thesis
+    from train.thesis.reproduce import Wanted
+    from train.thesis.reproduce import reproduce as reproduce_thesis
     from train.training.session import Session
 
     session = Session.start(cache, compute, threads, amp=amp)
@@ -197,7 +197,7 @@ def report(
     force: ForceOption = False,
 ) -> None:
     """Tables and figures of all evaluated runs: Markdown, and one HTML page that needs nothing else."""
-    from train.report import write_report
+    from train.thesis.report import write_report
 
     for path in write_report(runs, out or runs, force):
         print(path)
@@ -226,7 +226,7 @@ def open_data(
     from train.presets import presets_folder
 
     if ladder is not None:
-        from train.ladder import climb
+        from train.thesis.open_ladder import climb
         from train.training.session import Session
 
         session = Session.start(cache, "auto", 0)
@@ -330,7 +330,7 @@ def benchmark(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Seconds an epoch of each system on a simulated corpus of IEMOCAP's size and durations."""
-    from train.benchmark import measure
+    from train.thesis.benchmark import measure
     from train.training.session import Session
 
     session = Session.start(None, compute, threads)

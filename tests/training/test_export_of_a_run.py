@@ -92,8 +92,8 @@ def test_a_run_without_the_strict_protocol_is_not_exported(made: SimpleNamespace
 def test_what_the_daemon_cannot_repeat_is_not_exported(
     made: SimpleNamespace, tmp_path: Path, part: str, changes: dict[str, object], reason: str
 ) -> None:
-    from train.ablations import Variant, varied
     from train.presets import run_config
+    from train.thesis.ablations import Variant, varied
     from train.training.run import evaluate_run, open_run
 
     base = run_config(made.preset, "attention", str(made.path), allow_partial=True)

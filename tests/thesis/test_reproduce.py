@@ -14,9 +14,9 @@ import pytest
 from tiny_corpus import prepared, session
 
 from sadstream.base.errors import DataError, UnavailableError, UsageError
-from train import ablations, reproduce
-from train.ablations import VARIANTS
-from train.reproduce import Wanted
+from train.thesis import ablations, reproduce
+from train.thesis.ablations import VARIANTS
+from train.thesis.reproduce import Wanted
 from train.training.session import Session
 
 # What needs no fetched model.

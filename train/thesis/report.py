@@ -9,14 +9,16 @@ from statistics import mean, stdev
 
 from sadstream.base.errors import DataError, SadstreamError
 from sadstream.base.files import expect_folder, expect_place, save_whole
-from train import figures, tables, thesis
 from train.corpora.folds import FIXED, advice, assign, fold_count, fold_names
 from train.corpora.guards import Protocol
 from train.corpora.manifest import Manifest, Utterance, read
 from train.metrics.paired import against, sad_figures
 from train.metrics.predictions import Predictions, pooled
 from train.metrics.predictions import read as read_predictions
-from train.tables import Scored, markdown, percent
+from train.thesis import plots as figures
+from train.thesis import printed as thesis
+from train.thesis import tables
+from train.thesis.tables import Scored, markdown, percent
 from train.training.run import PROTOCOLS, Run
 
 MARK = b"Sadness in "  # the title of each, near its start

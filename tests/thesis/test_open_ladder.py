@@ -10,7 +10,7 @@ from tiny_corpus import preset, session, text_encoder
 
 from sadstream.base.errors import DataError
 from train.corpora.manifest import read
-from train.ladder import climb
+from train.thesis.open_ladder import climb
 
 
 def open_data(folder: Path, speakers: int = 4) -> Path:

@@ -4,8 +4,8 @@ import pytest
 from test_paired import made
 from tiny_corpus import iemocap_rows
 
-from train import thesis
-from train.tables import Scored, found_verdicts, spread, table_1, table_2, thesis_verdicts
+from train.thesis import printed as thesis
+from train.thesis.tables import Scored, found_verdicts, spread, table_1, table_2, thesis_verdicts
 
 
 @pytest.mark.parametrize("system", thesis.TABLE_2)

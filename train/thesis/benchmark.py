@@ -50,7 +50,7 @@ class Benchmark(Record):
 
     def table(self) -> str:
         """Lines for a person."""
-        from train.tables import markdown
+        from train.thesis.tables import markdown
 
         head = ("system", "utterances/s", "s an epoch", "CPU s an epoch", "peak MB", "total min")
         lines = [
@@ -202,7 +202,7 @@ def _features_per_s(features: LogMelConfig) -> float:
 
 def estimate(configs: Sequence[RunConfig], rows: Sequence[Utterance], session: "Session") -> str:
     """How long these runs will take on this machine at most: all epochs, no early stopping."""
-    from train.tables import markdown
+    from train.thesis.tables import markdown
 
     lines, total, timed = [], 0.0, dict[str, Timing]()
     for config in configs:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from train.benchmark import measure, simulated_inputs, simulated_rows
 from train.presets import load_preset, run_config
+from train.thesis.benchmark import measure, simulated_inputs, simulated_rows
 from train.training.loop import Compute
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train import thesis
 from train.corpora import folds
 from train.corpora import manifest as manifests
 from train.corpora.guards import Protocol
 from train.corpora.manifest import Utterance
 from train.metrics.paired import PairedTest, confusion, never_sad, sad_figures
 from train.metrics.predictions import Predictions, read
+from train.thesis import printed as thesis
 
 if TYPE_CHECKING:
     from train.training.run import Run

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sadstream.base.errors import UsageError
-from train.ablations import VARIANTS, varied
-from train.benchmark import estimate
 from train.corpora.counts import partial_note, require_whole
 from train.corpora.folds import FIXED, fold_names
 from train.corpora.manifest import NAME, Manifest, as_bytes, parse
@@ -14,7 +12,9 @@ from train.corpora.manifest import read as read_manifest
 from train.corpora.prepare import prepare as prepare_corpus
 from train.corpora.prepare import read_corpus
 from train.presets import Preset, RunConfig, run_config
-from train.report import expect_report, write_report
+from train.thesis.ablations import VARIANTS, varied
+from train.thesis.benchmark import estimate
+from train.thesis.report import expect_report, write_report
 from train.training.launch import Share
 from train.training.run import PROTOCOLS, Run, evaluate_run, open_run
 from train.training.session import Session, require_encoders

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from train.corpora.manifest import Utterance
 from train.metrics.paired import confusion
-from train.tables import Scored
+from train.thesis.tables import Scored
 from train.training.run import Run
 
 if TYPE_CHECKING:
