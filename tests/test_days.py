@@ -12,7 +12,7 @@ from train.alarms import METHODS, at_rate, curve, hmm_starts, outcome
 from train.cards import days_report, doubt, offset_gain, write_card
 from train.corpora.clips import CALM, Clip
 from train.days import Day, DaysConfig, Span, days, reference_of, spoken_clips
-from train.scorecard import Scored
+from train.shipped.scorecard import Scored
 
 CONFIG = DaysConfig(hours=3)
 

@@ -12,7 +12,7 @@ from train.alarms import METHODS, Point, at_rate, curve
 from train.corpora.clips import CALM
 from train.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
 from train.metrics.detection import Interval, auc, over_groups, true_positives_at
-from train.scorecard import Scored, markdown
+from train.shipped.scorecard import Scored, markdown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from sadstream.scoring.analyzer import Analyzer
 from train.corpora.clips import FLOOR, Clip, read_audio
 from train.features.noises import loud_dbfs
 from train.gates import share
-from train.scorecard import markdown
+from train.shipped.scorecard import markdown
 from train.signal import Heard, counterpart, heard
 
 if TYPE_CHECKING:

@@ -222,8 +222,8 @@ def open_data(
 ) -> None:
     """The default checkpoint from open corpora, with every figure of its model card; or the ladder beside it."""
     from train.features.cache import default_folder
-    from train.open import make_checkpoint, read_config
     from train.presets import presets_folder
+    from train.shipped.checkpoint import make_checkpoint, read_config
 
     if ladder is not None:
         from train.thesis.open_ladder import climb
@@ -261,8 +261,8 @@ def days(
     from train.days import DaysConfig
     from train.evaluation import simulate
     from train.features.cache import default_folder
-    from train.open import read_config
     from train.presets import presets_folder
+    from train.shipped.checkpoint import read_config
 
     if out is not None:
         expect_folder("--out", out)

@@ -14,7 +14,7 @@ from sadstream.scoring.fusion.header import Record
 from sadstream.scoring.mood.episodes import Heard
 from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.corpora.clips import CALM, Clip
-from train.scorecard import Scored
+from train.shipped.scorecard import Scored
 
 if TYPE_CHECKING:
     import numpy as np

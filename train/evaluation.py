@@ -23,8 +23,8 @@ from train.corpora.clips import CALM, Clip, by_speaker, read_clips
 from train.days import Day, DaysConfig
 from train.features.noises import Noise, made, mixed, recorded, reversed_babble
 from train.gates import language_table, loss_table, noise_table, talk_table
-from train.open import OpenConfig, Voice
 from train.robustness import conditions, robustness_table
+from train.shipped.checkpoint import OpenConfig, Voice
 from train.signal import clean_table, disturbances, signal_table
 from train.trust import SECOND, Witness, groups_of, trust_table
 from train.whose import Room, whose_table

@@ -14,7 +14,7 @@ from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.corpora.clips import Clip, read_audio, segments_of
 from train.features.noises import Noise, at_mean_level, frame_powers, loud_dbfs
 from train.metrics.detection import Interval
-from train.scorecard import markdown
+from train.shipped.scorecard import markdown
 
 if TYPE_CHECKING:
     import numpy as np

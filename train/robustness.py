@@ -12,7 +12,7 @@ from train.features.noises import loud_dbfs
 from train.gates import real_speech, share
 from train.metrics.calibration import probability
 from train.metrics.detection import Interval, auc, calibration_error, over_groups
-from train.scorecard import markdown
+from train.shipped.scorecard import markdown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from sadstream.scoring.analyzer import Analysis, Analyzer
 from train.corpora.clips import TRAIL_S, Clip, read_audio, segments_of
 from train.gates import share
 from train.metrics.detection import RESAMPLES, Interval, over_groups
-from train.scorecard import markdown
+from train.shipped.scorecard import markdown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from train.corpora.reading import length_s
 from train.metrics.detection import auc, over_groups
 from train.metrics.predictions import read as read_predictions
 from train.presets import Preset, run_config
-from train.scorecard import markdown
+from train.shipped.scorecard import markdown
 from train.training.run import Run, evaluate_run, open_run
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from sadstream.base.errors import DataError
 from train.corpora.clips import Clip
 from train.features.states import Heard
 from train.metrics.detection import auc
-from train.voice import VoiceConfig, fit_voice, score_voice
+from train.shipped.audio_part import VoiceConfig, fit_voice, score_voice
 
 QUICK = VoiceConfig(hidden=4, steps=60, batch=16, dropout=0.0, learning_rate=0.01)
 

@@ -17,13 +17,13 @@ from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import load_tensors, locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.corpora.clips import CALM, Clip, read_clips
-from train.export import Terms, TextPart, VoicePart, write
 from train.features.augment import AugmentConfig
 from train.features.states import CLEAN, Heard, StateCache, read_noises
 from train.metrics.calibration import Line, centred, fit_line, probability
 from train.metrics.detection import auc, over_groups, threshold_at
-from train.phrases import CORPORA, PhraseConfig, Phrases, balanced_lines, embed, fit_phrases, out_of_fold, read_lines
-from train.scorecard import (
+from train.shipped.audio_part import VoiceConfig, fit_voice, score_voice
+from train.shipped.export import Terms, TextPart, VoicePart, write
+from train.shipped.scorecard import (
     Figure,
     Scored,
     calibration_figures,
@@ -33,8 +33,17 @@ from train.scorecard import (
     talk_table,
     voice_figures,
 )
-from train.speakers import apart, balanced, grouped_folds
-from train.voice import VoiceConfig, fit_voice, score_voice
+from train.shipped.speaker_folds import apart, balanced, grouped_folds
+from train.shipped.text_part import (
+    CORPORA,
+    PhraseConfig,
+    Phrases,
+    balanced_lines,
+    embed,
+    fit_phrases,
+    out_of_fold,
+    read_lines,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -244,7 +253,7 @@ class Voice:
         import torch
 
         from sadstream.scoring.fusion.network import Fusion
-        from train.voice import shape
+        from train.shipped.audio_part import shape
 
         digest = hashlib.sha256(self._config.voice.model_dump_json().encode())
         digest.update(f"{self._audio.model_dump_json()} {self._config.augment.model_dump_json()}".encode())

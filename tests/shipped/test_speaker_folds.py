@@ -7,7 +7,7 @@ import pytest
 
 from sadstream.base.errors import DataError
 from train.corpora.clips import Clip
-from train.speakers import apart, balanced, grouped_folds
+from train.shipped.speaker_folds import apart, balanced, grouped_folds
 
 
 def clip(corpus: str, speaker: str, emotion: str) -> Clip:

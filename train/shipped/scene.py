@@ -1,6 +1,6 @@
 """The scene that ships with the package: eight acted utterances, pauses, and a noise that is no speech.
 
-python -m train.scene RAVDESS_DIR sadstream/cli/demo/scene/scene.flac
+python -m train.shipped.scene RAVDESS_DIR sadstream/cli/demo/scene/scene.flac
 """
 
 import sys

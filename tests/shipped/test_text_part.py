@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sadstream.base.errors import DataError, MissingFileError
-from train.phrases import Line, Phrases, balanced_lines, fit_phrases, fragment, out_of_fold, read_lines
+from train.shipped.text_part import Line, Phrases, balanced_lines, fit_phrases, fragment, out_of_fold, read_lines
 
 COLUMNS = ("split", "text", "emotion", "sad", "speaker", "dialogue", "turn")
 

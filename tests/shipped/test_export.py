@@ -8,9 +8,9 @@ import torch
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.fusion.header import FusionConfig, TextEncoderConfig, WhisperStatesConfig
 from sadstream.scoring.fusion.network import Fusion
-from train.export import Terms, TextPart, VoicePart, joined, write
 from train.metrics.calibration import Line
 from train.metrics.detection import Interval
+from train.shipped.export import Terms, TextPart, VoicePart, joined, write
 
 
 def parts() -> tuple[VoicePart, TextPart]:

@@ -9,7 +9,7 @@ from torch import nn
 from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import FusionConfig, Record
 from sadstream.scoring.fusion.network import Fusion
-from train.speakers import balanced
+from train.shipped.speaker_folds import balanced
 
 if TYPE_CHECKING:
     import numpy as np
