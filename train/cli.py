@@ -258,8 +258,8 @@ def days(
 ) -> None:
     """Simulate days of talk, measure episodes on them, and write the checkpoint's card."""
     from sadstream.scoring.fusion.checkpoint import default_path
-    from train.days import DaysConfig
-    from train.evaluation import simulate
+    from train.evaluation.days import DaysConfig
+    from train.evaluation.measure import simulate
     from train.features.cache import default_folder
     from train.presets import presets_folder
     from train.shipped.checkpoint import read_config
@@ -284,7 +284,7 @@ def gates(
     seed: Annotated[int, SEED] = 0,
 ) -> None:
     """Measure through the daemon's own objects what its gates let through and what they lose."""
-    from train.evaluation import PARTS, measure
+    from train.evaluation.measure import PARTS, measure
 
     for name in part or PARTS:
         if name not in PARTS:
@@ -299,7 +299,7 @@ def trust(
     seed: Annotated[int, SEED] = 0,
 ) -> None:
     """Fit the weights by which the daemon trusts words, and measure them on recordings that they were not fitted to."""
-    from train import evaluation
+    from train.evaluation import measure as evaluation
 
     print(evaluation.trust(data, scale, seed))
 

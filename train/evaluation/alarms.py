@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sadstream.scoring.mood.episodes import HYSTERESIS, EpisodeFilter, Heard, stretch_ratio
-from train.days import Day
+from train.evaluation.days import Day
 from train.metrics.detection import Interval
 
 if TYPE_CHECKING:

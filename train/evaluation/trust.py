@@ -10,9 +10,9 @@ from sadstream.scoring.fusion.features import at_level
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import ALONE, ASKED, Evidence, Weights, judge
 from train.corpora.clips import Clip, read_audio, segments_of
+from train.evaluation.gates import NOISE_DBFS, SPOKEN, share
 from train.features.noises import Noise, at_mean_level
 from train.features.words import WHISPER_DBFS
-from train.gates import NOISE_DBFS, SPOKEN, share
 from train.shipped.scorecard import markdown
 
 LOST_ASKED, LOST_ALONE = 0.02, 0.05  # of English segments

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sadstream.audio.segmenter import Segment
 from sadstream.scoring.speakers.encoder import SpeakerEncoder, typical
 from train.corpora.clips import Clip, by_speaker, read_audio, segments_of
-from train.gates import share
+from train.evaluation.gates import share
 from train.shipped.scorecard import markdown
 
 if TYPE_CHECKING:

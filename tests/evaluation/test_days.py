@@ -8,10 +8,10 @@ import pytest
 
 from sadstream.scoring.fusion.card import Card, card_path
 from sadstream.scoring.mood.episodes import Heard
-from train.alarms import METHODS, at_rate, curve, hmm_starts, outcome
-from train.cards import days_report, doubt, offset_gain, write_card
 from train.corpora.clips import CALM, Clip
-from train.days import Day, DaysConfig, Span, days, reference_of, spoken_clips
+from train.evaluation.alarms import METHODS, at_rate, curve, hmm_starts, outcome
+from train.evaluation.card import days_report, doubt, offset_gain, write_card
+from train.evaluation.days import Day, DaysConfig, Span, days, reference_of, spoken_clips
 from train.shipped.scorecard import Scored
 
 CONFIG = DaysConfig(hours=3)

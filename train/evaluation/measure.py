@@ -17,17 +17,17 @@ from sadstream.scoring.mood.plan import checkpoint_path
 from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder
 from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.recognizer import Whisper
-from train.cards import DaysReport, days_report, write_card
-from train.channels import channels_table
 from train.corpora.clips import CALM, Clip, by_speaker, read_clips
-from train.days import Day, DaysConfig
+from train.evaluation.card import DaysReport, days_report, write_card
+from train.evaluation.days import Day, DaysConfig
+from train.evaluation.enrolment import Room, whose_table
+from train.evaluation.gates import language_table, loss_table, noise_table, talk_table
+from train.evaluation.sound.channels import channels_table
+from train.evaluation.sound.robustness import conditions, robustness_table
+from train.evaluation.sound.signal import clean_table, disturbances, signal_table
+from train.evaluation.trust import SECOND, Witness, groups_of, trust_table
 from train.features.noises import Noise, made, mixed, recorded, reversed_babble
-from train.gates import language_table, loss_table, noise_table, talk_table
-from train.robustness import conditions, robustness_table
 from train.shipped.checkpoint import OpenConfig, Voice
-from train.signal import clean_table, disturbances, signal_table
-from train.trust import SECOND, Witness, groups_of, trust_table
-from train.whose import Room, whose_table
 
 NON_SPEECH_H = 30.0  # at scale 1
 CLIPS = 2000

@@ -8,10 +8,10 @@ from sadstream.audio.filters.mixer import Mixer
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.analyzer import Analyzer
 from train.corpora.clips import FLOOR, Clip, read_audio
+from train.evaluation.gates import share
+from train.evaluation.sound.signal import Heard, counterpart, heard
 from train.features.noises import loud_dbfs
-from train.gates import share
 from train.shipped.scorecard import markdown
-from train.signal import Heard, counterpart, heard
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from sadstream.base.files import save_whole
 from sadstream.scoring.fusion.card import Card, OperatingPoint, card_path
 from sadstream.scoring.mood.episodes import Heard
-from train.alarms import METHODS, Point, at_rate, curve
 from train.corpora.clips import CALM
-from train.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
+from train.evaluation.alarms import METHODS, Point, at_rate, curve
+from train.evaluation.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
 from train.metrics.detection import Interval, auc, over_groups, true_positives_at
 from train.shipped.scorecard import Scored, markdown
 

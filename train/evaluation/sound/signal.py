@@ -9,7 +9,7 @@ from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.analyzer import Analysis, Analyzer
 from train.corpora.clips import TRAIL_S, Clip, read_audio, segments_of
-from train.gates import share
+from train.evaluation.gates import share
 from train.metrics.detection import RESAMPLES, Interval, over_groups
 from train.shipped.scorecard import markdown
 

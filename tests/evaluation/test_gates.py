@@ -18,9 +18,17 @@ from sadstream.config import Config
 from sadstream.scoring.analyzer import Analysis, Analyzer
 from sadstream.scoring.whisper.recognizer import Transcript
 from train.corpora.clips import Clip, read_audio, read_clips, segments_of
-from train.evaluation import _drawn
+from train.evaluation.gates import (
+    NoiseCount,
+    heard_in_noise,
+    language_table,
+    loss_table,
+    noise_table,
+    share,
+    talk_table,
+)
+from train.evaluation.measure import _drawn
 from train.features.noises import Noise, at_mean_level, loud_dbfs, made, mixed, recorded, reversed_babble
-from train.gates import NoiseCount, heard_in_noise, language_table, loss_table, noise_table, share, talk_table
 
 DATA = os.environ.get("SADSTREAM_DATA", "")
 needs_data = pytest.mark.skipif(not DATA, reason="SADSTREAM_DATA names no folder with the open corpora")

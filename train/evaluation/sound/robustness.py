@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from sadstream.audio.silero import Unscored
 from sadstream.scoring.analyzer import Analyzer
 from train.corpora.clips import Clip, read_audio, segments_of
+from train.evaluation.gates import real_speech, share
 from train.features.augment import at_speed, compressed, noisy, phone, reverberant
 from train.features.noises import loud_dbfs
-from train.gates import real_speech, share
 from train.metrics.calibration import probability
 from train.metrics.detection import Interval, auc, calibration_error, over_groups
 from train.shipped.scorecard import markdown

@@ -5,10 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.channels import beside, kept, others
 from train.corpora.clips import read_audio, segments_of
+from train.evaluation.sound.channels import beside, kept, others
+from train.evaluation.sound.signal import (
+    Heard,
+    Parts,
+    auc,
+    counterpart,
+    difference,
+    disturbances,
+    disturbed,
+    hum,
+    without_stages,
+)
 from train.features.noises import loud_dbfs
-from train.signal import Heard, Parts, auc, counterpart, difference, disturbances, disturbed, hum, without_stages
 
 SPEAKERS = np.array(["a", "a", "b", "b"])
 LABELS = np.array([0, 1, 0, 1])

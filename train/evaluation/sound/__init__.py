@@ -1,0 +1,1 @@
+"""What worse sound, hum, offsets and other channels leave of the scores."""
