@@ -323,7 +323,8 @@ def from_a_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 class TestWheel:
     def test_the_program_of_a_wheel_is_the_wheels(self, from_a_wheel: Path, tmp_path: Path) -> None:
-        code = "from sadstream.daemon.supervision import install as i; print(i.__file__, i._unit('sadstream.service'), i.origin())"
+        code = "from sadstream.daemon.supervision import install as i; "
+        code += "print(i.__file__, i._unit('sadstream.service'), i.origin())"
         where, unit, origin = run(from_a_wheel / "python", "-c", code, cwd=tmp_path).stdout.split()
         version = run(from_a_wheel / "sadstream", "--version", cwd=tmp_path)
 

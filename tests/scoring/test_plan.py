@@ -30,7 +30,7 @@ def voice(model: str = MODEL) -> Voice:
 
 
 def test_the_shipped_card_was_measured_for_the_shipped_checkpoint() -> None:
-    """When this fails: sadstream-train days --data DIR, and commit sadstream/scoring/fusion/default.card.json with the checkpoint."""
+    """When this fails: sadstream-train days --data DIR, and commit default.card.json with the checkpoint."""
     card = read_card(default_path(), MODEL)
 
     assert card is not None

@@ -64,7 +64,8 @@ def test_our_own_forward_pass_says_what_transformers_says() -> None:
 def test_the_default_encoder_asks_nothing_of_transformers() -> None:
     """Its import costs 3 s and 230 MB."""
     code = (
-        "from sadstream.scoring.weights import store as models; from sadstream.scoring.text import encoder as text; from sadstream.scoring.fusion import header; c = header.TextEncoderConfig(name='minilm', identity='', "
+        "from sadstream.scoring.weights import store as models; from sadstream.scoring.text import encoder as text; "
+        "from sadstream.scoring.fusion import header; c = header.TextEncoderConfig(name='minilm', identity='', "
         "pooling='mean', dim=384); text.TextEncoder(models.locate('minilm', 'text'), c, 'cpu')(['so sad']); "
         "import sys; print('transformers' in sys.modules)"
     )

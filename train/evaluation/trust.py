@@ -1,4 +1,4 @@
-"""How far a transcript can be trusted: the weights of `sadstream.scoring.whisper.trust`, fitted to segments whose truth is known."""
+"""How far to trust a transcript: the weights of `scoring.whisper.trust`, fitted to segments whose truth is known."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace

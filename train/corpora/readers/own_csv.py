@@ -44,7 +44,7 @@ class Table:
 def read(path: Path) -> Reading:
     """The utterances of a CSV file, or of manifest.csv in a folder; paths are relative to the file.
 
-    Without a column `split` speakers are dealt out (`train.corpora.folds.dealt`), so that a speaker never stands in two.
+    Without a column `split` speakers are dealt out (`corpora.folds.dealt`), so that a speaker never stands in two.
     DataError when the splits that are given, or can be dealt, are none to train with.
     """
     path = path / "manifest.csv" if path.is_dir() else path
