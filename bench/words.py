@@ -84,11 +84,11 @@ def load(folder: Path, corpora: tuple[str, ...], segments: int, seed: int) -> li
 
 def segmented(path: Path) -> list[Any]:
     """A recording's segments as the daemon cuts them, at the level that Whisper is given."""
+    from sadstream.audio.filters.level import at_level
     from sadstream.audio.segmenter import Segmenter
     from sadstream.audio.sources.source import Recording
     from sadstream.base.samples import AudioFrame
     from sadstream.config.tables import SegmentConfig, VadConfig
-    from sadstream.scoring.fusion.features import at_level
 
     segmenter = Segmenter(VadConfig(), SegmentConfig())
     items = Recording(path).listen(lambda: False)

@@ -10,9 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sadstream.audio.filters.level import at_level
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SEGMENT_SAMPLES
-from sadstream.scoring.fusion.features import at_level
 
 if TYPE_CHECKING:
     import numpy as np

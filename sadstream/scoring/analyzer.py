@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import SpeechGate, Unscored
 from sadstream.base.errors import UnavailableError
 from sadstream.config import Config
 from sadstream.scoring.fusion import checkpoint as checkpoints
-from sadstream.scoring.fusion.features import at_level, heard_frames, log_mel
+from sadstream.scoring.fusion.features import heard_frames, log_mel
 from sadstream.scoring.fusion.header import Calibration, Header, WhisperStatesConfig
 from sadstream.scoring.speakers.gate import People
 from sadstream.scoring.text.encoder import TextEncoder

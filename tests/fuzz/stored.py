@@ -133,7 +133,8 @@ def _scored(loaded: checkpoint.Checkpoint) -> None:
     """One segment of noise and eight numbers of words, shaped as the analyser shapes them."""
     import torch
 
-    from sadstream.scoring.fusion.features import at_level, heard_frames, log_mel
+    from sadstream.audio.filters.level import at_level
+    from sadstream.scoring.fusion.features import heard_frames, log_mel
 
     said = loaded.header
     noise = np.random.default_rng(0).standard_normal(48_000).astype(np.float32) * np.float32(0.01)

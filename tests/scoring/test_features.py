@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadstream.scoring.fusion.features import at_level, heard_frames, log_mel
+from sadstream.audio.filters.level import at_level
+from sadstream.scoring.fusion.features import heard_frames, log_mel
 from sadstream.scoring.fusion.header import LogMelConfig
 
 

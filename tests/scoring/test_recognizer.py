@@ -7,12 +7,12 @@ import sys
 import pytest
 import torch
 
+from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segmenter
 from sadstream.audio.sources.source import Recording
 from sadstream.base.samples import AudioFrame
 from sadstream.cli.demo.play import scene_path
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.scoring.fusion.features import at_level
 from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.decoder import repeats
 from sadstream.scoring.whisper.recognizer import Whisper

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 
+from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import SpeechGate
-from sadstream.scoring.fusion.features import at_level
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import ALONE, ASKED, Evidence, Weights, judge
 from train.corpora.clips import Clip, read_audio, segments_of

@@ -167,7 +167,7 @@ def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: Audio
 
     import torch
 
-    from sadstream.scoring.fusion.features import at_level
+    from sadstream.audio.filters.level import at_level
 
     try:
         content = Path(row.path).read_bytes()

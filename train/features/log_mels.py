@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.audio.filters.highpass import IDENTITY
+from sadstream.audio.filters.level import at_level
 from sadstream.base.errors import ConfigError, DataError, SadstreamError, UnavailableError
 from sadstream.base.progress import Advance, progress
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_SAMPLES
-from sadstream.scoring.fusion.features import at_level, log_mel
+from sadstream.scoring.fusion.features import log_mel
 from sadstream.scoring.fusion.header import LogMelConfig
 from train.corpora.clips import audio_rate, read_speech
 from train.corpora.manifest import Utterance

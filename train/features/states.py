@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from sadstream.audio import segmenter
 from sadstream.audio.filters import highpass, hum
+from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segment
 from sadstream.base.files import save_whole, table_text
 from sadstream.base.progress import progress
 from sadstream.base.samples import exact_div
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.scoring.fusion.features import at_level, heard_frames
+from sadstream.scoring.fusion.features import heard_frames
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.corpora.clips import Clip, by_speaker, read_audio, segments_of

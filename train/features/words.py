@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.audio.filters.highpass import IDENTITY
+from sadstream.audio.filters.level import at_level
 from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S
-from sadstream.scoring.fusion.features import at_level
 from sadstream.scoring.fusion.header import TextEncoderConfig
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import locate

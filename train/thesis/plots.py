@@ -96,7 +96,8 @@ def attention(run: Run, row: Utterance) -> bytes:
     import numpy as np
     import torch
 
-    from sadstream.scoring.fusion.features import at_level, log_mel
+    from sadstream.audio.filters.level import at_level
+    from sadstream.scoring.fusion.features import log_mel
     from sadstream.scoring.fusion.network import Fusion
     from train.corpora.clips import read_speech
     from train.features.inputs import fusion_shape

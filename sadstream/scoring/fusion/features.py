@@ -7,34 +7,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sadstream.base.errors import UnavailableError
-from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, SEGMENT_FRAMES, SEGMENT_SAMPLES
+from sadstream.base.samples import SAMPLE_RATE, SEGMENT_SAMPLES
 from sadstream.scoring.fusion.header import LogMelConfig
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from torch import Tensor
 
 TORCHAUDIO_FAULT = "torchaudio: its native library wants CUDA and this torch has none; run `sadstream doctor --fix`"
-MAX_GAIN_DB = 50.0  # from -70 dBFS, quieter than any microphone in a room, to the target
-
-
-def at_level(samples: "NDArray[np.float32]", level_dbfs: float | None) -> "NDArray[np.float32]":
-    """(48000,) samples whose loud 30 ms frames (90th percentile of those heard) are at `level_dbfs`.
-
-    Loudness tells the microphone and, in acted corpora, the label; neither may decide.
-    """
-    import numpy as np
-
-    if level_dbfs is None:
-        return samples
-    power = np.square(samples.reshape(SEGMENT_FRAMES, FRAME_SAMPLES), dtype=np.float32).mean(axis=1)
-    heard = power[power > 0.0]
-    if heard.size == 0:
-        return samples
-    gain_db = min(MAX_GAIN_DB, level_dbfs - 10.0 * float(np.log10(np.percentile(heard, 90.0))))
-    return samples * np.float32(10.0 ** (gain_db / 20.0))
 
 
 def heard_frames(samples_heard: int, n_frames: int) -> int:
