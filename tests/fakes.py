@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sadstream.audio.filters.framing import Framer
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.sources.microphone import Microphone
 from sadstream.audio.sources.source import Item, SourceChange, Stopped
-from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
+from sadstream.base.samples import SAMPLE_RATE, to_pcm
 from sadstream.cli import main as cli
 from sadstream.config import Config, parse
 from sadstream.daemon import run

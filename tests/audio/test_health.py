@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from fakes import quiet, talk, voice
 
+from sadstream.audio.filters.framing import Framer
 from sadstream.audio.health import DcOffset, SignalHealth, SignalRecord
-from sadstream.base.samples import FRAME_MS, Framer, to_pcm
+from sadstream.base.samples import FRAME_MS, to_pcm
 
 
 def reasons(pcm: bytes) -> list[tuple[str, float]]:

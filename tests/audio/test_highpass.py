@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sadstream.audio.filters.framing import Framer
 from sadstream.audio.filters.highpass import CUTOFF_HZ, HighPass, above
 from sadstream.audio.segmenter import Segment, Segmenter
-from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, Framer, rms_dbfs, to_float, to_pcm
+from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, rms_dbfs, to_float, to_pcm
 from sadstream.config.tables import SegmentConfig, VadConfig
 from train.corpora.clips import read_audio
 

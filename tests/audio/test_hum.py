@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sadstream.audio.filters.framing import Framer
 from sadstream.audio.filters.hum import Hum
-from sadstream.base.samples import SAMPLE_RATE, AudioFrame, Framer, rms_dbfs, to_float, to_pcm
+from sadstream.base.samples import SAMPLE_RATE, AudioFrame, rms_dbfs, to_float, to_pcm
 
 TALK = talk(3)
 LEVELS = {"even": (1, 0.5, 0.33, 0.25, 0.2), "odd": (1, 0.05, 0.6, 0.05, 0.4), "rectified": (0.05, 1, 0.02, 0.5)}

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sadstream.audio.filters.framing import Resampler
 from sadstream.audio.filters.mixer import Mixer
 from sadstream.audio.sources.source import Recording, SourceChange
 from sadstream.base.errors import ConfigError, DataError
-from sadstream.base.samples import SAMPLE_RATE, Resampler
+from sadstream.base.samples import SAMPLE_RATE
 from train.corpora.clips import read_audio
 
 Samples = NDArray[np.float32]

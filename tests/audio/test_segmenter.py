@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sadstream.audio.filters.framing import Framer
 from sadstream.audio.segmenter import Segment, Segmenter
-from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Framer, to_pcm
+from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, to_pcm
 from sadstream.config.tables import SegmentConfig, VadConfig
 
 VOICED, QUIET = b"\x01\x01\xff\xfe" * (FRAME_BYTES // 4), bytes(FRAME_BYTES)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sadstream.audio.filters import framing
 from sadstream.base import samples as audio
 
 
@@ -31,7 +32,7 @@ def test_a_frame_of_another_size_is_refused(size: int) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=6000), st.lists(st.integers(1, 1500), max_size=20))
 def test_any_cutting_gives_the_same_frames(pcm: bytes, cuts: list[int]) -> None:
-    whole, pieces = audio.Framer(), audio.Framer()
+    whole, pieces = framing.Framer(), framing.Framer()
     expected = whole.feed(pcm, 0.0) + whole.flush(0.0)
 
     found, rest = [], pcm
@@ -45,7 +46,7 @@ def test_any_cutting_gives_the_same_frames(pcm: bytes, cuts: list[int]) -> None:
 
 
 def test_lost_samples_move_the_index_and_mark_the_next_frame() -> None:
-    framer = audio.Framer()
+    framer = framing.Framer()
     framer.feed(bytes(1000), 0.0)
     framer.skip(1600)
 
@@ -74,7 +75,7 @@ def test_level_of_a_sine(amplitude: float, dbfs: float) -> None:
 @pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 6), (8_000, 1), (16_000, 2)])
 def test_a_tone_survives_resampling_at_its_pitch_and_level(rate: int, channels: int) -> None:
     tone = 0.5 * np.sin(2 * np.pi * 500 * np.arange(rate) / rate).astype(np.float32)
-    resampler = audio.Resampler(rate, channels)
+    resampler = framing.Resampler(rate, channels)
 
     pcm = resampler.feed(np.repeat(tone[:, None], channels, axis=1))
     pcm += resampler.feed(np.zeros((0, channels), dtype=np.float32), last=True)
@@ -88,7 +89,7 @@ def test_a_tone_survives_resampling_at_its_pitch_and_level(rate: int, channels: 
 
 def test_raw_stereo_bytes_cut_in_the_middle_of_a_sample_are_put_together() -> None:
     stereo = np.repeat(np.arange(1000, dtype="<i2"), 2).tobytes()
-    resampler = audio.Resampler(16_000, 2)
+    resampler = framing.Resampler(16_000, 2)
 
     pcm = b"".join(resampler.feed_pcm(stereo[at : at + 7]) for at in range(0, len(stereo), 7))
     pcm += resampler.feed_pcm(b"", last=True)  # the mix waits for 30 ms of its channels

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from fakes import READY, FakeSource, analysis, config, fake_load, quiet, slow, spoken, talk, voice
 
+from sadstream.audio.filters.framing import Framer
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.clock import boottime
 from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import DataError
-from sadstream.base.samples import Framer, to_pcm
+from sadstream.base.samples import to_pcm
 from sadstream.daemon.messages import (
     Analyzed,
     Changed,

@@ -20,12 +20,13 @@ import zmq
 from fakes import READY, FakeSource, analysis, config, fake_load, slow, spoken, talk
 from wilson import line
 
+from sadstream.audio.filters.framing import Framer
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import BusyError, DataError, StalledError, UnavailableError
 from sadstream.base.logs import set_up
-from sadstream.base.samples import AudioFrame, Framer, to_pcm
+from sadstream.base.samples import AudioFrame, to_pcm
 from sadstream.config import Config
 from sadstream.daemon.messages import Gap, Load, Loaded
 from sadstream.daemon.publishing.publisher import Publisher

@@ -23,8 +23,9 @@ from test_faults import Listener
 from test_service import in_state
 from wilson import line
 
+from sadstream.audio.filters.framing import Framer
 from sadstream.audio.sources.source import Item, SourceChange
-from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
+from sadstream.base.samples import SAMPLE_RATE, to_pcm
 from sadstream.daemon.messages import Gap
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.service import RunOptions, Service

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.audio.decoding.decoder import Sndfile, Sound
+from sadstream.audio.filters.framing import Framer
 from sadstream.audio.filters.highpass import above
 from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.files import table_text
-from sadstream.base.samples import SAMPLE_RATE, Framer, to_pcm
+from sadstream.base.samples import SAMPLE_RATE, to_pcm
 from sadstream.config.tables import SegmentConfig, VadConfig
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from types import ModuleType
 from typing import Any
 
 from sadstream.audio.decoding.child import follow_parent
+from sadstream.audio.filters.framing import Resampler
 from sadstream.base.errors import SadstreamError, StalledError, UnavailableError
-from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, Channel, Resampler
+from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, Channel
 
 ABSENT = "absent: "  # opens the line of a try that found no device
 LOST = "lost: "  # and of one that could not open it

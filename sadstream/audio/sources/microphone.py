@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
+from sadstream.audio.filters.framing import Framer
 from sadstream.audio.sources.capture import ABSENT as ABSENT_LINE
 from sadstream.audio.sources.capture import LOST as LOST_LINE
 from sadstream.audio.sources.capture import MIXED
 from sadstream.audio.sources.clock import WINDOW_S, SampleClock, Verdict, boottime
 from sadstream.audio.sources.source import PIPE_BYTES, POLL_S, Item, SourceChange, Stopped, left_out, readable, sleep
-from sadstream.base.samples import SAMPLE_RATE, Channel, Framer
+from sadstream.base.samples import SAMPLE_RATE, Channel
 from sadstream.config.tables import ServiceConfig
 from sadstream.events import Reason
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sadstream.audio.decoding import ffmpeg
+from sadstream.audio.filters.framing import Framer, Resampler
 from sadstream.audio.sources.source import Item, SourceChange, Stopped, left_out, sleep
 from sadstream.base.errors import DataError, UnavailableError
-from sadstream.base.samples import SAMPLE_RATE, Channel, Framer, Resampler
+from sadstream.base.samples import SAMPLE_RATE, Channel
 from sadstream.config.tables import ServiceConfig
 from sadstream.events import Reason
 

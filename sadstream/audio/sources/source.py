@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 from sadstream.audio.decoding.container import FRAMES_BYTES, HEAD_BYTES, may_be_frames, sniffed
 from sadstream.audio.decoding.decoder import Sound
 from sadstream.audio.decoding.unpack import Unpacker
+from sadstream.audio.filters.framing import Framer, Resampler
 from sadstream.audio.filters.mixer import LEFT_OUT
 from sadstream.base.errors import DataError, MissingFileError
-from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, Channel, Framer, Resampler
+from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, Channel
 from sadstream.events import Reason, State
 
 if TYPE_CHECKING:
