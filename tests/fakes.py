@@ -24,7 +24,7 @@ from sadstream.config import Config, parse
 from sadstream.daemon import run
 from sadstream.daemon.messages import Analyze, Load, Loaded, Ready, Say
 from sadstream.daemon.publishing.publisher import Publisher
-from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.whisper.recognizer import Transcript
 
 READY = Ready("fake", "cpu", "Apache-2.0", terms="")

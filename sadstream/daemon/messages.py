@@ -9,7 +9,7 @@ from sadstream.audio.sources.source import SourceChange
 from sadstream.base.errors import SadstreamError
 from sadstream.daemon.publishing.publisher import Timing
 from sadstream.events import Reason
-from sadstream.scoring.analyzer import Analysis, Early
+from sadstream.scoring.analysis import Analysis, Early
 
 
 @dataclass(frozen=True, slots=True, eq=False)

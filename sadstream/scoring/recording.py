@@ -15,7 +15,7 @@ from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.daemon.publishing.publisher import Timing, envelope, make_score
 from sadstream.events import Score
-from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
 

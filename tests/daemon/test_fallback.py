@@ -16,7 +16,7 @@ from sadstream.config import Config
 from sadstream.daemon.messages import Degraded, Loaded
 from sadstream.daemon.pipeline.fallback import RETRY_MAX_S, RETRY_S, Fallback, FallbackStage, out_of_memory
 from sadstream.daemon.run import load_models
-from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.analysis import Analysis
 
 NAMES = ("as configured", "smaller", "CPU", "audio only")
 

@@ -34,7 +34,7 @@ from sadstream.daemon.messages import (
     Report,
 )
 from sadstream.daemon.pipeline.pipeline import MAX_AGE_S, QUEUE_SEGMENTS, Inbox, Pipeline
-from sadstream.scoring.analyzer import Analysis, Early
+from sadstream.scoring.analysis import Analysis, Early
 
 TALK = to_pcm(talk(6))
 T = TypeVar("T")

@@ -32,7 +32,7 @@ from sadstream.daemon.messages import Gap, Load, Loaded
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.service import BugError, RunOptions, Service
 from sadstream.events import Episode, Score, Status
-from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.mood.mood import MoodPlan
 
 FAKES = [sys.executable, str(Path(__file__).parents[1].joinpath("fakes.py")), "run"]

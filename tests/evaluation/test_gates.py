@@ -15,7 +15,8 @@ from fakes import analysis, voice
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.config import Config
-from sadstream.scoring.analyzer import Analysis, Analyzer
+from sadstream.scoring.analysis import Analysis
+from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.whisper.recognizer import Transcript
 from train.corpora.clips import Clip, read_audio, read_clips, segments_of
 from train.evaluation.gates import (

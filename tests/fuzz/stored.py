@@ -25,7 +25,7 @@ from fuzz.trial import Parts, Trial, each
 from sadstream.config import parse
 from sadstream.events import to_json
 from sadstream.events.journal import Journal, read
-from sadstream.scoring.analyzer import audio_part, text_part
+from sadstream.scoring.analysis import audio_part, text_part
 from sadstream.scoring.fusion import checkpoint, releases
 from sadstream.scoring.fusion.card import read_card
 from sadstream.scoring.fusion.header import (

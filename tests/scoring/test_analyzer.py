@@ -14,7 +14,8 @@ from sadstream.base.samples import AudioFrame
 from sadstream.cli.demo.play import scene_path
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.scoring.analyzer import Analysis, Analyzer
+from sadstream.scoring.analysis import Analysis
+from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import locate

@@ -8,7 +8,7 @@ from fakes import analysis
 
 from sadstream.audio.segmenter import Segment
 from sadstream.base.errors import ConfigError
-from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.fusion.card import Card, OperatingPoint
 from sadstream.scoring.mood.mood import NEVER, Mood, MoodPlan, plan
 

@@ -22,7 +22,8 @@ from sadstream.audio.sources.source import Recording
 from sadstream.base.samples import AudioFrame
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.scoring.analyzer import Analysis, Analyzer
+from sadstream.scoring.analysis import Analysis
+from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.text.encoder import any_states
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.store import load_tensors, locate

@@ -13,7 +13,7 @@ from sadstream.audio.silero import Unscored
 from sadstream.base.errors import DataError
 from sadstream.base.samples import to_pcm
 from sadstream.config import Config, parse
-from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.fusion.checkpoint import default_path, load
 from sadstream.scoring.mood import calibration as calibrate
 from sadstream.scoring.mood.calibration import Progress, voice_path

@@ -11,7 +11,7 @@ from test_run import SIX, whole
 from tiny_corpus import prepared
 
 from sadstream.base.errors import DataError
-from sadstream.scoring.analyzer import audio_part, text_part
+from sadstream.scoring.analysis import audio_part, text_part
 from sadstream.scoring.fusion import checkpoint
 from train.metrics.predictions import read
 from train.training.run import Run

@@ -23,7 +23,8 @@ from sadstream.audio.sources.source import Recording
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame, to_pcm
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.scoring.analyzer import Analyzer, audio_part
+from sadstream.scoring.analysis import audio_part
+from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.recording import Scored, score_recording

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from sadstream.audio.segmenter import Segment, webrtc_detector
 from sadstream.audio.silero import Unscored
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, to_pcm
-from sadstream.scoring.analyzer import Analysis, Analyzer
+from sadstream.scoring.analysis import Analysis
+from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.episodes import EpisodeFilter, Heard
 from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.corpora.clips import Clip, read_audio, segments_of

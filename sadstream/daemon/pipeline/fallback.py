@@ -9,7 +9,7 @@ from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.base.errors import UnavailableError
 from sadstream.daemon.messages import Degraded, Loaded, Ready, Say
-from sadstream.scoring.analyzer import Analysis, Early
+from sadstream.scoring.analysis import Analysis, Early
 
 RETRY_S = 60.0  # until the configured models are tried again; twice as long after each failure
 RETRY_MAX_S = 3600.0

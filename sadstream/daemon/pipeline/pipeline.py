@@ -43,7 +43,7 @@ from sadstream.daemon.messages import (
 )
 from sadstream.daemon.publishing.publisher import Timing
 from sadstream.events import Score
-from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.analysis import Analysis
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
 BATCH_SEGMENTS = 4  # at most this many streams are analysed at once

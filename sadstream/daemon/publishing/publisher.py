@@ -20,7 +20,7 @@ from sadstream.events.keys import NEEDS_KEYS, ServerKeys, server_keys
 if TYPE_CHECKING:
     from sadstream.audio.segmenter import Segment
     from sadstream.config.tables import PublishConfig
-    from sadstream.scoring.analyzer import Analysis
+    from sadstream.scoring.analysis import Analysis
     from sadstream.scoring.mood.episodes import Turn
 
 log = logging.getLogger("sadstream")

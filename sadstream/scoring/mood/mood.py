@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from sadstream.base.errors import ConfigError
-from sadstream.scoring.analyzer import Analysis
+from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Card, Offset
 from sadstream.scoring.mood.episodes import EpisodeFilter, Heard, Turn
 from sadstream.scoring.mood.offset import RunningOffset

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sadstream.audio.segmenter import Segmenter
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.scoring.analyzer import Analysis, Analyzer
+from sadstream.scoring.analysis import Analysis
+from sadstream.scoring.analyzer import Analyzer
 from train.corpora.clips import TRAIL_S, Clip, read_audio, segments_of
 from train.evaluation.gates import share
 from train.metrics.detection import RESAMPLES, Interval, over_groups

@@ -1,0 +1,85 @@
+"""What the models make of a segment: one logit in parts, and what may be said of it. Pure."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sadstream.config import Config
+from sadstream.scoring.fusion.header import Calibration, Header
+from sadstream.scoring.whisper.recognizer import Transcript
+from sadstream.scoring.whisper.trust import SURE_SPEECH
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """What is known of a segment after the models: calibrated logit parts, words, and the time each took."""
+
+    bias_logit: float
+    audio_logit: float
+    text_logit: float
+    p_sad: float
+    threshold: float
+    transcript: Transcript
+    model: str  # first 12 hex digits of the checkpoint's SHA-256
+    whisper_ms: float
+    text_ms: float
+    fusion_ms: float
+    attention: "NDArray[np.float32] | None"  # (frames,) over the segment's feature frames
+    speech: float = 1.0  # probability that anybody speaks
+    offset_logit: float = 0.0  # the voice's own, once it is known
+    mood: float | None = None  # probability of a sad stretch, once there is a before
+    uncertain: bool | None = None
+    provisional: bool = False  # of its sound alone, before the words
+
+    @property
+    def sure_speech(self) -> bool:
+        """More likely than not that somebody speaks, by the speech gate and by Whisper."""
+        return _sure_speech(self.speech, self.transcript)
+
+    @property
+    def sad(self) -> bool:
+        """The decision at the threshold in force."""
+        return self.p_sad >= self.threshold
+
+
+Early = Callable[[int, Analysis], None]
+UNHEARD = Transcript("", 0.0, 0.0, "off")
+
+
+def audio_part(calibration: Calibration, raw: float) -> float:
+    """The audio log-likelihood ratio in a raw audio part."""
+    return _clip(calibration.audio_scale * raw + calibration.audio_shift, calibration.audio_cap)
+
+
+def text_part(calibration: Calibration, raw: float) -> float:
+    """The text log-likelihood ratio in a raw text part."""
+    return _clip(calibration.text_scale * raw + calibration.text_shift, calibration.text_cap)
+
+
+def _sure_speech(speech: float, transcript: Transcript) -> bool:
+    return speech >= SURE_SPEECH and transcript.reason != "silence"
+
+
+def _clip(value: float, cap: float) -> float:
+    if not math.isfinite(value):
+        raise ArithmeticError("the fusion model gave a part that is not a number")
+    return max(-cap, min(cap, value))
+
+
+def _threshold(config: Config, header: Header) -> float:
+    """The threshold in force; the header's moves with a changed prior, so that it means the same evidence."""
+    if config.model.threshold is not None:
+        return config.model.threshold
+    if config.model.prior is None:
+        return header.threshold
+    moved = _logit(header.threshold) - _logit(header.prior) + _logit(config.model.prior)
+    return 1.0 / (1.0 + math.exp(-moved))
+
+
+def _logit(p: float) -> float:
+    return math.log(p / (1.0 - p))
