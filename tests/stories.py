@@ -9,7 +9,8 @@ import fakes
 import numpy as np
 
 from sadstream.audio.segmenter import Segment
-from sadstream.daemon.publishing.publisher import Timing, envelope, make_score
+from sadstream.events.types import envelope
+from sadstream.scoring.analysis import Timing, make_score
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.recording import Scored
 from sadstream.scoring.whisper.recognizer import Transcript

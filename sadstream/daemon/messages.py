@@ -7,9 +7,8 @@ from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.source import SourceChange
 from sadstream.base.errors import SadstreamError
-from sadstream.daemon.publishing.publisher import Timing
 from sadstream.events import Reason
-from sadstream.scoring.analysis import Analysis, Early
+from sadstream.scoring.analysis import Analysis, Early, Timing
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,9 +3,10 @@
 import json
 import math
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -245,3 +246,9 @@ def _body(event: Any) -> dict[str, Any]:
 def _outgoing(kind: Any) -> tuple[tuple[str, bool], ...]:
     """Each field of a record, and whether it is left out when it is None."""
     return tuple((field.name, field.default is None) for field in fields(kind))
+
+
+def envelope(stream: str, session: str, seq: int) -> dict[str, Any]:
+    """The fields that every event opens with, at this moment."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"stream": stream, "session": session, "seq": seq, "time": now, "monotonic_s": time.monotonic()}

@@ -1,11 +1,13 @@
 """What the models make of a segment: one logit in parts, and what may be said of it. Pure."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sadstream.config import Config
+from sadstream.events import Latency, Score
 from sadstream.scoring.fusion.header import Calibration, Header
 from sadstream.scoring.whisper.recognizer import Transcript
 from sadstream.scoring.whisper.trust import SURE_SPEECH
@@ -13,6 +15,8 @@ from sadstream.scoring.whisper.trust import SURE_SPEECH
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from sadstream.audio.segmenter import Segment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,3 +87,52 @@ def _threshold(config: Config, header: Header) -> float:
 
 def _logit(p: float) -> float:
     return math.log(p / (1.0 - p))
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the milliseconds before the models went, and when the segment's last sample was in hand."""
+
+    queue_ms: float
+    vad_ms: float
+    arrived_s: float
+    analyzed_s: float
+
+
+def make_score(
+    opening: dict[str, Any], segment: "Segment", analysis: "Analysis", timing: Timing, dropped: int, with_text: bool
+) -> Score:
+    """The score event of an analysed segment."""
+    now = time.monotonic()
+    latency = Latency(
+        queue=timing.queue_ms,
+        vad=timing.vad_ms,
+        whisper=analysis.whisper_ms,
+        text=analysis.text_ms,
+        fusion=analysis.fusion_ms,
+        publish=1000 * (now - timing.analyzed_s),
+        total=1000 * (now - timing.arrived_s),
+    )
+    return Score(
+        **opening,
+        segment=segment.number,
+        t_start=segment.t_start,
+        t_end=segment.t_end,
+        p_sad=analysis.p_sad,
+        threshold=analysis.threshold,
+        sad=analysis.sad,
+        bias_logit=analysis.bias_logit,
+        audio_logit=analysis.audio_logit,
+        text_logit=analysis.text_logit,
+        offset_logit=analysis.offset_logit,
+        text_used=analysis.transcript.kept,
+        text_reason=analysis.transcript.reason,
+        voiced=segment.voiced,
+        latency_ms=latency,
+        dropped=dropped,
+        model=analysis.model,
+        mood=analysis.mood,
+        uncertain=analysis.uncertain,
+        provisional=True if analysis.provisional else None,
+        text=analysis.transcript.text if with_text else None,
+    )

@@ -13,9 +13,9 @@ from sadstream.audio.sources.source import Recording, SourceChange
 from sadstream.base.errors import DataError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
-from sadstream.daemon.publishing.publisher import Timing, envelope, make_score
 from sadstream.events import Score
-from sadstream.scoring.analysis import Analysis
+from sadstream.events.types import envelope
+from sadstream.scoring.analysis import Analysis, Timing, make_score
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
 

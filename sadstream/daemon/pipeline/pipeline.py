@@ -41,9 +41,8 @@ from sadstream.daemon.messages import (
     Rejected,
     Report,
 )
-from sadstream.daemon.publishing.publisher import Timing
 from sadstream.events import Score
-from sadstream.scoring.analysis import Analysis
+from sadstream.scoring.analysis import Analysis, Timing
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
 BATCH_SEGMENTS = 4  # at most this many streams are analysed at once

@@ -3,9 +3,7 @@
 import logging
 import os
 import secrets
-import time
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +11,11 @@ from sadstream.base.claim import claim
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError
 from sadstream.daemon.publishing.authenticator import Door
 from sadstream.daemon.publishing.memory import Memory
-from sadstream.events import E, Episode, Latency, Reason, Score, State, Status, to_wire, topic
+from sadstream.events import E, Episode, Reason, Score, State, Status, to_wire, topic
 from sadstream.events.endpoint import beside, check, is_local
 from sadstream.events.keys import NEEDS_KEYS, ServerKeys, server_keys
+from sadstream.events.types import envelope
+from sadstream.scoring.analysis import Timing, make_score
 
 if TYPE_CHECKING:
     from sadstream.audio.segmenter import Segment
@@ -40,16 +40,6 @@ LONGEST_TOPIC = 64  # "sad.episode." and 32 letters, and room to spare
 ANSWERS = 64  # joins and handshakes, and queries below, between two looks at the scores: a flood delays nothing
 QUERIES = 8
 SUBSCRIBE, UNSUBSCRIBE = b"\1", b"\0"  # first byte of what XPUB reads
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Where the milliseconds before the models went, and when the segment's last sample was in hand."""
-
-    queue_ms: float
-    vad_ms: float
-    arrived_s: float
-    analyzed_s: float
 
 
 @dataclass(slots=True)
@@ -266,48 +256,3 @@ def _received(socket: Any) -> list[bytes] | None:
         return None
     frames: list[bytes] = socket.recv_multipart()
     return frames
-
-
-def envelope(stream: str, session: str, seq: int) -> dict[str, Any]:
-    """The fields that every event opens with, at this moment."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"stream": stream, "session": session, "seq": seq, "time": now, "monotonic_s": time.monotonic()}
-
-
-def make_score(
-    opening: dict[str, Any], segment: "Segment", analysis: "Analysis", timing: Timing, dropped: int, with_text: bool
-) -> Score:
-    """The score event of an analysed segment."""
-    now = time.monotonic()
-    latency = Latency(
-        queue=timing.queue_ms,
-        vad=timing.vad_ms,
-        whisper=analysis.whisper_ms,
-        text=analysis.text_ms,
-        fusion=analysis.fusion_ms,
-        publish=1000 * (now - timing.analyzed_s),
-        total=1000 * (now - timing.arrived_s),
-    )
-    return Score(
-        **opening,
-        segment=segment.number,
-        t_start=segment.t_start,
-        t_end=segment.t_end,
-        p_sad=analysis.p_sad,
-        threshold=analysis.threshold,
-        sad=analysis.sad,
-        bias_logit=analysis.bias_logit,
-        audio_logit=analysis.audio_logit,
-        text_logit=analysis.text_logit,
-        offset_logit=analysis.offset_logit,
-        text_used=analysis.transcript.kept,
-        text_reason=analysis.transcript.reason,
-        voiced=segment.voiced,
-        latency_ms=latency,
-        dropped=dropped,
-        model=analysis.model,
-        mood=analysis.mood,
-        uncertain=analysis.uncertain,
-        provisional=True if analysis.provisional else None,
-        text=analysis.transcript.text if with_text else None,
-    )
