@@ -12,7 +12,8 @@ from train.corpora.clips import CALM
 from train.evaluation.alarms import METHODS, Point, at_rate, curve
 from train.evaluation.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
 from train.metrics.detection import Interval, auc, over_groups, true_positives_at
-from train.shipped.scorecard import Scored, markdown
+from train.metrics.markdown import markdown
+from train.shipped.scorecard import Scored
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from sadstream.audio.segmenter import Segment
 from sadstream.scoring.speakers.encoder import SpeakerEncoder, typical
 from train.corpora.clips import Clip, by_speaker, read_audio, segments_of
 from train.evaluation.gates import share
-from train.shipped.scorecard import markdown
+from train.metrics.markdown import markdown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.corpora.clips import Clip, read_audio, segments_of
 from train.features.noises import Noise, at_mean_level, frame_powers, loud_dbfs
 from train.metrics.detection import Interval
-from train.shipped.scorecard import markdown
+from train.metrics.markdown import markdown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from train.corpora.clips import Clip, read_audio, segments_of
 from train.evaluation.gates import NOISE_DBFS, SPOKEN, share
 from train.features.noises import Noise, at_mean_level
 from train.features.words import WHISPER_DBFS
-from train.shipped.scorecard import markdown
+from train.metrics.markdown import markdown
 
 LOST_ASKED, LOST_ALONE = 0.02, 0.05  # of English segments
 # A group counts by its share, not by its size; sounds without a voice count four times, because rooms are full of them.

@@ -18,6 +18,7 @@ from train.metrics.detection import (
     perfect_calibration_error,
     true_positives_at,
 )
+from train.metrics.markdown import markdown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     Labels = NDArray[np.int64]
     Scores = NDArray[np.float64]
 
-Rows: TypeAlias = Sequence[Sequence[str]]
 Key: TypeAlias = Callable[[Clip], str]
 
 
@@ -188,12 +188,6 @@ def talk_table(scored: Scored, threshold: float, prior: float) -> str:
             )
         )
     return markdown(("corpus", "speakers", "segments", "pooled", "median speaker", "90th percentile"), rows)
-
-
-def markdown(columns: Sequence[str], rows: Rows) -> str:
-    """A Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _number(value: float) -> str:

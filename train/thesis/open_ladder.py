@@ -9,9 +9,9 @@ from train.corpora.clips import CALM, Clip, read_clips
 from train.corpora.manifest import NAME, Manifest, Utterance, write
 from train.corpora.reading import length_s
 from train.metrics.detection import auc, over_groups
+from train.metrics.markdown import markdown
 from train.metrics.predictions import read as read_predictions
 from train.presets import Preset, run_config
-from train.shipped.scorecard import markdown
 from train.training.run import Run, evaluate_run, open_run
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from train.corpora.clips import FLOOR, Clip, read_audio
 from train.evaluation.gates import share
 from train.evaluation.sound.signal import Heard, counterpart, heard
 from train.features.noises import loud_dbfs
-from train.shipped.scorecard import markdown
+from train.metrics.markdown import markdown
 
 if TYPE_CHECKING:
     import numpy as np

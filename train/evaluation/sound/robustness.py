@@ -12,7 +12,7 @@ from train.features.augment import at_speed, compressed, noisy, phone, reverbera
 from train.features.noises import loud_dbfs
 from train.metrics.calibration import probability
 from train.metrics.detection import Interval, auc, calibration_error, over_groups
-from train.shipped.scorecard import markdown
+from train.metrics.markdown import markdown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ from sadstream.scoring.analyzer import Analyzer
 from train.corpora.clips import TRAIL_S, Clip, read_audio, segments_of
 from train.evaluation.gates import share
 from train.metrics.detection import RESAMPLES, Interval, over_groups
-from train.shipped.scorecard import markdown
+from train.metrics.markdown import markdown
 
 if TYPE_CHECKING:
     import numpy as np
