@@ -9,10 +9,10 @@ import pytest
 from fakes import FakeSource, quiet, spoken, talk
 from numpy.typing import NDArray
 
+from sadstream.audio.hearing import Progress
 from sadstream.base.errors import ConfigError, DataError, UnavailableError, UsageError
 from sadstream.base.samples import to_pcm
 from sadstream.config import Config, parse
-from sadstream.scoring.mood.calibration import Progress
 from sadstream.scoring.speakers import enrolment as module
 from sadstream.scoring.speakers.enrolled import Enrolled, check_name, read_enrolled, write_enrolled
 from sadstream.scoring.speakers.enrolment import enroll

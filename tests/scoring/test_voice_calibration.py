@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeSource, analysis, quiet, spoken, talk
 
+from sadstream.audio.hearing import Progress
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.base.errors import DataError
@@ -16,7 +17,7 @@ from sadstream.config import Config, parse
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.fusion.checkpoint import default_path, load
 from sadstream.scoring.mood import calibration as calibrate
-from sadstream.scoring.mood.calibration import Progress, voice_path
+from sadstream.scoring.mood.calibration import voice_path
 from sadstream.scoring.mood.voice import Voice, write_voice
 
 Answer = Callable[[Segment], Analysis | Unscored]

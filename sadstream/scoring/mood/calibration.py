@@ -1,15 +1,13 @@
 """`sadstream calibrate`: a few minutes of somebody's ordinary speech in, one offset for all their scores out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from sadstream.audio.segmenter import Segment, Segmenter
+from sadstream.audio.hearing import Progress, segments_of
 from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.source import Source
 from sadstream.base.errors import DataError, UnavailableError
-from sadstream.base.samples import AudioFrame
 from sadstream.config import Config, with_changes
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.fusion.card import read_card
@@ -18,14 +16,6 @@ from sadstream.scoring.mood.plan import checkpoint_path
 from sadstream.scoring.mood.voice import Voice
 
 LEAST_SEGMENTS = 10  # measured on 4 to 30: below, a voice is known no better than before
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How much speech was heard, of how much."""
-
-    speech_s: float
-    wanted_s: float
 
 
 def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Progress | Voice]:
@@ -60,17 +50,6 @@ def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Progr
         typical=round(fmean(parts), 6),
         offset_logit=round(calibrated_offset(parts, card.reference), 6),
     )
-
-
-def segments_of(source: Source, config: Config) -> Iterator[Segment]:
-    """The segments of a source until its end; UnavailableError without a microphone."""
-    segmenter = Segmenter(config.vad, config.segment)
-    for item in source.listen(lambda: False):
-        if isinstance(item, AudioFrame):
-            yield from segmenter.feed(item)
-        elif item.state == "no-device":
-            raise UnavailableError(f"{item.detail or 'no microphone'}; `sadstream devices` lists them")
-    yield from segmenter.flush()
 
 
 def voice_path(config: Config, out: Path | None) -> Path:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from sadstream.audio.hearing import Progress, segments_of
 from sadstream.audio.silero import SpeechGate
 from sadstream.audio.sources.source import Source
 from sadstream.base.errors import DataError
 from sadstream.config import Config
-from sadstream.scoring.mood.calibration import Progress, segments_of
 from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder, typical
 from sadstream.scoring.speakers.enrolled import Enrolled
 from sadstream.scoring.weights.store import locate
