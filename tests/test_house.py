@@ -1,28 +1,32 @@
 """The shape of the code: who may import what, where threads live, what never happens."""
 
 import ast
+import importlib
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 SADSTREAM = sorted(Path("sadstream").rglob("*.py"))
-TRAIN = sorted(Path("train").glob("*.py"))
-
-# Each heavy library has one home, so that a newcomer knows where it is used and a fake has one seam.
-HOMES = {
-    "sounddevice": {"capture"},
-    "webrtcvad": {"segment"},
-    "whisper": {"whisper", "origins"},  # origins reads its table of official addresses
-    "transformers": {"text"},
-    "torchaudio": {"features"},
-    "soundfile": {"decoder"},
-    "av": {"ffmpeg"},
-    "matplotlib": {"plot"},
-    "PIL": {"sound", "report"},  # report only asks whether it is there
-}
+TRAIN = sorted(Path("train").rglob("*.py"))
+PACKAGES = sorted(path.parent for root in ("sadstream", "train") for path in Path(root).rglob("__init__.py"))
+ENTRIES = 9  # of a package, beside __init__ and __main__; what is not Python is not counted
+PIPELINE = Path("sadstream/daemon/pipeline")
+CONTRACTS = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+# Whoever wants one of these has waited for it: it is imported where it is needed, not at the start.
+HEAVY = {
+    name
+    for contract in CONTRACTS
+    if contract["name"].endswith("has one home")
+    for name in contract["forbidden_modules"]
+} - {"zmq", "starlette", "uvicorn", "tokenizers"}
+PAGE = Path("docs/architecture.md")
+BOUNDS = re.findall(r"\| `([\w.]+)\.([A-Z_]+)` \| ([\d.]+) \|", PAGE.read_text())
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -38,25 +42,62 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
             yield name, node in tree.body
 
 
-@pytest.mark.parametrize("path", SADSTREAM, ids=lambda path: path.stem)
-def test_the_daemon_never_imports_the_workshop(path: Path) -> None:
-    assert [name for name, _ in imports(path) if name.split(".")[0] == "train"] == []
+def linted(folder: Path) -> subprocess.CompletedProcess[str]:
+    """What import-linter says of the packages in this folder."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("path", SADSTREAM, ids=lambda path: path.stem)
-def test_a_heavy_library_is_imported_in_its_home_and_only_when_needed(path: Path) -> None:
-    for name, at_top in imports(path):
-        root = name.split(".")[0]
-        if root in HOMES:
-            assert path.stem in HOMES[root], f"{name} in {path}"
-            assert not at_top, f"{name} at the top of {path}"
+def test_imports_go_one_way() -> None:
+    done = linted(Path())
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", SADSTREAM, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    ("path", "line", "contract"),
+    [
+        ("sadstream/scoring/analyzer.py", "import sadstream.daemon.service", "sadstream: one way down"),
+        ("sadstream/base/errors.py", "import train.presets", "the daemon never imports the workshop"),
+        ("sadstream/views/plot.py", "import soundfile", "soundfile has one home"),
+        ("sadstream/client/follower.py", "import numpy", "client and contract need pyzmq alone"),
+        ("train/corpora/clips.py", "import train.thesis.report", "train: one way down"),
+    ],
+)
+def test_an_import_against_the_rules_is_found(tmp_path: Path, path: str, line: str, contract: str) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "pages", "scene")
+    for name in ("sadstream", "train"):
+        shutil.copytree(name, tmp_path / name, ignore=ignored)
+    shutil.copy("pyproject.toml", tmp_path)
+    with (tmp_path / path).open("a") as file:
+        file.write(f"\n{line}\n")
+    done = linted(tmp_path)
+
+    assert done.returncode != 0
+    assert f"{contract} BROKEN" in done.stdout
+
+
+@pytest.mark.parametrize("path", SADSTREAM, ids=str)
+def test_a_heavy_library_is_imported_only_when_needed(path: Path) -> None:
+    assert {name for name, at_top in imports(path) if at_top and name.split(".")[0] in HEAVY} == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=str)
+def test_a_package_is_seen_at_a_glance(package: Path) -> None:
+    """At most nine entries, and a paragraph that says what is inside and what never is."""
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    said = ast.get_docstring(ast.parse((package / "__init__.py").read_text()))
+
+    assert len(modules | folders) <= ENTRIES, sorted(modules | folders)
+    assert said, f"{package}/__init__.py says nothing"
+
+
+@pytest.mark.parametrize("path", SADSTREAM, ids=str)
 def test_threads_and_queues_live_in_the_pipeline(path: Path) -> None:
     found = {name for name, _ in imports(path)} & {"threading", "queue", "concurrent.futures", "multiprocessing"}
 
-    assert not found or path.stem == "pipeline"
+    assert not found or path.parent == PIPELINE
 
 
 @pytest.mark.parametrize("path", SADSTREAM + TRAIN, ids=str)
@@ -100,9 +141,31 @@ def test_importing_sadstream_is_quick_and_pulls_in_no_torch() -> None:
     assert min(times) < 50
 
 
-@pytest.mark.parametrize("module", ["events", "client", "config", "render"])
+@pytest.mark.parametrize("module", ["events", "client", "config", "client.lines"])
 def test_light_modules_stay_light(module: str) -> None:
     code = f"import sadstream.{module}, sys; print({{'torch', 'transformers', 'whisper', 'numpy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("root", ["sadstream", "train"])
+def test_each_folder_has_a_row_in_the_docs(root: str) -> None:
+    rows = re.findall(rf"^\| `{root}/(\w+)/?` \|", PAGE.read_text(), re.MULTILINE)
+
+    assert sorted(rows) == sorted(path.parent.name for path in Path(root).glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize(("module", "name", "value"), BOUNDS, ids=lambda value: value)
+def test_the_bounds_are_the_codes(module: str, name: str, value: str) -> None:
+    assert getattr(importlib.import_module(f"sadstream.{module}"), name) == float(value)
+
+
+def test_there_are_bounds() -> None:
+    assert len(BOUNDS) == 5
+
+
+@pytest.mark.parametrize("topic", ["service", "wire", "training", "model-card", "performance", "architecture", "views"])
+def test_each_topic_has_a_page_that_the_readme_links(topic: str) -> None:
+    assert Path(f"docs/{topic}.md").exists()
+    assert f"(docs/{topic}.md)" in Path("README.md").read_text()

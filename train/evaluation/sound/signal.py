@@ -103,7 +103,7 @@ def signal_table(clips: Sequence[Clip], analyzer: Analyzer, seed: int, tick: Cal
 
 
 def auc(labels: "NDArray[np.int64]", parts: "NDArray[np.float64]") -> float:
-    """That of `train.metrics.detection` from ranks, 20 times as quick: 30,000 of them are drawn. NaN without both classes."""
+    """That of `metrics.detection` from ranks, 20 times as quick: 30,000 of them are drawn. NaN without both classes."""
     from scipy.stats import rankdata
 
     sad, n = labels == 1, labels.size
