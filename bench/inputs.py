@@ -22,6 +22,8 @@ import soundfile
 import soxr
 import zmq
 
+from sadstream.scoring.weights.catalogue import models_dir
+
 RATE = 16_000
 ROOT = Path(__file__).parent.parent
 SCENE = ROOT / "sadstream/cli/demo/scene/scene.flac"
@@ -29,6 +31,7 @@ PAGE = ROOT / "docs/reliability.md"
 BEGIN, END = "<!-- inputs -->", "<!-- end of inputs -->"
 LIMIT_S = 240
 WITHIN = 0.02  # of the clean recording's scores
+OTHER = re.compile("sadstream: INFO: |: these weights may not")  # what the daemon says of itself
 PCM_GUID = struct.pack("<HHI", 22, 24, 4) + bytes.fromhex("0100000000001000800000aa00389b71")
 # A root that may read no more than a user may.
 BOUND = "setpriv --bounding-set=-dac_override,-dac_read_search "
@@ -42,7 +45,7 @@ class Case:
     command: str  # of bash, in the folder of the inputs; S is sadstream
     code: int = 0
     scores: int = 3
-    says: str = ""  # a pattern of the one line on standard error; empty: nothing is said
+    says: str = ""  # a pattern of a line on standard error; empty: nothing is said
     same: int | None = None  # scores that equal the clean recording's; none: all of them
 
 
@@ -84,7 +87,7 @@ CASES = (
     Case("NaN at 2.5 s", "S score nan.wav", 65, 1, "NaN", 0),
     Case("silence", "S score silence.wav", 0, 0, "no speech found"),
     Case("1 Hz", "S score hertz.wav", 65, 0, "1 Hz: expected"),
-    Case("AMR without a frame", "S score a.amr", 65, 0, "AMR"),
+    Case("AMR without a frame", "S score a.amr", 65, 0, "no samples"),
     Case("text called WAV", "S score text.wav", 65, 0, "not a recording"),
     Case("nothing in it", "S score empty.wav", 65, 0, "0 bytes"),
     Case("a header alone", "S score header.wav", 65, 0, "no samples"),
@@ -259,10 +262,11 @@ def seen(case: Case, folder: Path) -> Seen:
     bound = BOUND if os.getuid() == 0 and "secret" in case.command else ""
     command = re.sub(r"\bS (?=[a-z])", f"{bound}{sys.executable} -m sadstream ", case.command)
     done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, capture_output=True, check=False, timeout=LIMIT_S, stdin=subprocess.DEVNULL
-    )
+        ["bash", "-c", command], cwd=folder, capture_output=True, check=False, timeout=LIMIT_S,
+        stdin=subprocess.DEVNULL, env=os.environ | {"SADSTREAM_MODELS": str(models_dir())},
+    )  # fmt: skip
     events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
-    lines = [line for line in done.stderr.decode(errors="replace").splitlines() if not re.search(" INFO ", line)]
+    lines = [line for line in done.stderr.decode(errors="replace").splitlines() if not OTHER.search(line)]
     return Seen(done.returncode, tuple(event["p_sad"] for event in events), tuple(lines))
 
 
@@ -271,7 +275,7 @@ def judged(case: Case, found: Seen, clean: Sequence[float], folder: Path) -> tup
     same = sum(abs(p - clean[n % len(clean)]) <= WITHIN for n, p in enumerate(found.scores))
     good = (found.code, len(found.scores)) == (case.code, case.scores)
     good &= same >= (case.scores if case.same is None else case.same)
-    good &= len(found.lines) == 1 and re.search(case.says, found.lines[0]) is not None if case.says else not found.lines
+    good &= any(re.search(case.says, line) for line in found.lines) if case.says else not found.lines
     said = " / ".join(found.lines).replace(f"{folder}/", "").replace("|", "\\|").replace("<", "&lt;")
     said = re.sub("x{200,}", "xxx…", said)
     counted = f"{same} of {len(found.scores)}" if found.scores else ""

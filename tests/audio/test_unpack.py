@@ -81,6 +81,14 @@ def test_one_hertz_is_refused() -> None:
         heard(WAV[:24] + b"\1\0\0\0" + WAV[28:])
 
 
+@pytest.mark.parametrize("value", [1e30, 1000.0, float("nan"), float("inf")])
+def test_floats_of_another_scale_and_what_is_no_number_are_refused(value: float) -> None:
+    samples = voice(1.0)
+    samples[8000:] = value
+    with pytest.raises(DataError, match="expected -1 to 1"):
+        heard(encoded("WAV", "FLOAT", samples))
+
+
 @pytest.mark.parametrize(("form", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "OPUS")])
 def test_what_ffmpeg_streams_is_heard(form: str, subtype: str) -> None:
     pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")

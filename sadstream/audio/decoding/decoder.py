@@ -28,6 +28,7 @@ UNKNOWN_FRAMES = 1 << 40  # libsndfile's lengths beyond are no lengths
 REMARKABLE_S = 0.1  # a few bytes more than the header says are not worth a word
 SLACK_S = 0.5  # FFmpeg's durations count the encoder's delay
 EXPECTED = "expected WAV, FLAC, Ogg, MP3, AIFF, or with PyAV what phones and browsers record"
+LOUDEST = 8.0  # floats may overshoot 1; beyond 8 times it they are of another scale
 
 
 class Codec(Protocol):

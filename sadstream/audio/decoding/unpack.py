@@ -4,6 +4,7 @@ Run as `python -m sadstream.audio.decoding.unpack`. Decoders wait where they rea
 both. Whatever goes wrong is one line on standard error and exit code 65.
 """
 
+import math
 import os
 import select
 import signal
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sadstream.audio.decoding import container, ffmpeg
 from sadstream.audio.decoding.child import follow_parent
 from sadstream.audio.decoding.container import BrokenError, Container, Layout, UnreadableError
-from sadstream.audio.decoding.decoder import Codec, Sndfile, View, check_format
+from sadstream.audio.decoding.decoder import LOUDEST, Codec, Sndfile, View, check_format
 from sadstream.base.errors import DataError
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ def _one(tape: Tape, kind: Container, name: str) -> Iterator[tuple[int, int, "ND
     try:
         while True:
             block = codec.read(codec.rate // 25)
+            check_scale(block, name, kind)
             found += block.shape[0]
             yield codec.rate, codec.channels, block
             if (codec.frames is not None and found >= codec.frames) or (tape.patient and tape.dry):
@@ -192,6 +194,14 @@ def _one(tape: Tape, kind: Container, name: str) -> Iterator[tuple[int, int, "ND
     if promised is not None and found < promised:
         said = f"expected {promised} samples by its header, found {found}"
         raise DataError(f"{name}: {kind.name}: truncated: {said}; send it again")
+
+
+def check_scale(block: "NDArray[np.float32]", name: str, kind: Container) -> None:
+    """DataError for floats that are no sound: no number, or of a scale that only the whole file would show."""
+    peak = float(abs(block).max(initial=0.0))
+    if not peak <= LOUDEST:  # nor NaN
+        what = "NaN" if math.isnan(peak) else f"{peak:.3g}"
+        raise DataError(f"{name}: {kind.name}: float samples of {what}: expected -1 to 1; write it to a file first")
 
 
 def _skipped(fd: int, head: bytes, quiet_s: float | None = None) -> bytes:

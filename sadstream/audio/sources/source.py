@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sadstream.audio.decoding.container import FRAMES_BYTES, HEAD_BYTES, may_be_frames, sniffed
-from sadstream.audio.decoding.decoder import Sound
+from sadstream.audio.decoding.decoder import LOUDEST, Sound
 from sadstream.audio.decoding.unpack import Unpacker
 from sadstream.audio.filters.framing import Framer, Resampler
 from sadstream.audio.filters.mixer import LEFT_OUT
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 PIPE_BYTES = 65_536  # what the kernel keeps in a pipe: 2 s of 16 kHz mono
 DRAIN_READS = 64  # at most 4 MB of old audio are thrown away after a pause
-LOUDEST = 8.0  # floats may overshoot 1; beyond 8 times it they are of another scale
 OVERSHOOT = 1.5  # of the integers' full scale
 POLL_S = 0.1  # how soon a stop is noticed
 LATE_S = 0.25  # a source later than this was paused: its clock moves on, it does not hurry
@@ -113,6 +112,8 @@ class Recording:
             )
             yield from framer.flush(time.monotonic())
             self.duration_s = heard / sound.rate
+            if not heard and failure is None:
+                failure = DataError(f"{self.path}: holds no samples: nothing can be decoded; record it again")
             if not self.remark and (remark := sound.remark(heard)):
                 self.remark = remark
                 yield SourceChange("listening", "none", remark)
