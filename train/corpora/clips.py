@@ -5,20 +5,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
 
 from sadstream.audio.decoding.decoder import Sndfile, Sound
 from sadstream.audio.filters.framing import Framer
 from sadstream.audio.filters.highpass import above
+from sadstream.audio.filters.mixer import Mixer
 from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.files import table_text
 from sadstream.base.samples import SAMPLE_RATE, to_pcm
 from sadstream.config.tables import SegmentConfig, VadConfig
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 CALM = frozenset({"neutral", "calm"})  # what a room is nearly always; the hard negative
 TRAIL_S = 0.45  # silence after a clip, so that the segmenter closes as it would in a room
@@ -74,12 +74,11 @@ def _clip(folder: Path, row: dict[str, str], where: str) -> Clip:
     return clip
 
 
-def read_audio(path: Path) -> "NDArray[np.float32]":
+def read_audio(path: Path) -> NDArray[np.float32]:
     """(n,) float32 at 16 kHz mono, read and mixed as the daemon does it; DataError for what is no sound, or half of it.
 
     Unlike the daemon's frames the samples are not rounded to 16 bits, and their last frame is not filled up.
     """
-    import soxr
 
     mono, rate = _mono(path)
     samples: NDArray[np.float32] = (
@@ -100,11 +99,8 @@ def audio_rate(path: Path) -> tuple[int, int]:
     return mono.size, rate
 
 
-def _mono(path: Path) -> "tuple[NDArray[np.float32], int]":
+def _mono(path: Path) -> tuple[NDArray[np.float32], int]:
     """All of a recording as one channel at its own rate, and that."""
-    import numpy as np
-
-    from sadstream.audio.filters.mixer import Mixer
 
     with _opened(path) as sound:
         mixer = Mixer(sound.rate, sound.channels) if sound.channels > 1 else None
@@ -118,8 +114,7 @@ def _mono(path: Path) -> "tuple[NDArray[np.float32], int]":
         return np.concatenate(blocks), sound.rate
 
 
-def _expect_numbers(path: Path, block: "NDArray[np.float32]", begin_s: float, rate: int) -> None:
-    import numpy as np
+def _expect_numbers(path: Path, block: NDArray[np.float32], begin_s: float, rate: int) -> None:
 
     numbers = np.isfinite(block).all(axis=1)
     if not numbers.all():
@@ -142,17 +137,16 @@ def _opened(path: Path) -> Iterator[Sound]:
         yield sound
 
 
-def read_speech(path: Path) -> "NDArray[np.float32]":
+def read_speech(path: Path) -> NDArray[np.float32]:
     """(n,) float32 at 16 kHz mono as the models hear a recording, above the daemon's high-pass."""
     return above(read_audio(path))
 
 
-def segments_of(samples: "NDArray[np.float32]", seed: int, segmenter: Segmenter | None = None) -> list[Segment]:
+def segments_of(samples: NDArray[np.float32], seed: int, segmenter: Segmenter | None = None) -> list[Segment]:
     """What the daemon would score of this clip in a quiet room; the seed is that of the room's noise.
 
     The daemon's segmenter holds all that it does to sound: high-pass, subtraction of hum, level, detector, cut.
     """
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     trail = np.zeros(int(TRAIL_S * SAMPLE_RATE), np.float32)

@@ -5,16 +5,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sadstream.base.errors import DataError, SadstreamError
 from sadstream.base.samples import SAMPLE_RATE
 from train.corpora.clips import CURE, audio_rate, read_audio
 from train.corpora.manifest import Utterance
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 LONGEST_S = 600  # of an utterance; minutes more are a session that nobody cut
 QUIETEST = 1.0 / 32768  # from lowest to highest sample: below it 16 bits hold nothing
@@ -47,7 +45,7 @@ def sound_problem(path: Path, expected_s: float = 0.0) -> str | None:
     return _level_problem(path, samples) or _length_problem(path, samples.size / SAMPLE_RATE, expected_s)
 
 
-def _level_problem(path: Path, samples: "NDArray[np.float32]") -> str | None:
+def _level_problem(path: Path, samples: NDArray[np.float32]) -> str | None:
     if float(samples.max() - samples.min()) < QUIETEST:
         return f"{path} holds nothing but silence or a constant level"
     peak = float(abs(samples).max())

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
 
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.base.files import save_whole
 from sadstream.base.samples import SAMPLE_RATE
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 OTHER = ("neu", "neu", "ang", "hap", "exc", "fru", "fru", "xxx", "xxx")
 PER_DIALOGUE = 10
@@ -54,7 +55,6 @@ Voice: TypeAlias = "Callable[[Line], NDArray[np.float32]]"
 
 def script(utterances: int, seed: int) -> list[Line]:
     """The lines of a corpus of about this many utterances in five sessions, dialogues of ten, two speakers each."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     lines: list[Line] = []
@@ -69,7 +69,7 @@ def script(utterances: int, seed: int) -> list[Line]:
     return lines
 
 
-def _line(session: int, dialogue: str, turn: int, rng: "np.random.Generator") -> Line:
+def _line(session: int, dialogue: str, turn: int, rng: np.random.Generator) -> Line:
     gender = "FM"[turn % 2]
     sad = turn in SAD_TURNS
     told = sad if rng.random() < 0.8 else not sad  # words and voice each agree with the label four times in five
@@ -94,10 +94,8 @@ def _within(value: float, low: float, high: float) -> float:
     return max(low, min(high, value))
 
 
-def espeak(line: Line) -> "NDArray[np.float32]":
+def espeak(line: Line) -> NDArray[np.float32]:
     """(n,) float32 at 16 kHz as espeak-ng says it; the session picks the voice's variant."""
-    import soundfile
-    import soxr
 
     voice = f"en-us+{line.gender.lower()}{line.session if line.gender == 'F' else line.session + 1}"
     command = ["espeak-ng", "-v", voice, "-s", str(line.speed_wpm), "-p", str(line.pitch), "-a", str(line.amplitude)]
@@ -130,10 +128,7 @@ def write_corpus(folder: Path, lines: Sequence[Line], voice: Voice, workers: int
     return release
 
 
-def _write_dialogue(
-    session: Path, dialogue: str, lines: Sequence[Line], sounds: "Sequence[NDArray[np.float32]]"
-) -> None:
-    import soundfile
+def _write_dialogue(session: Path, dialogue: str, lines: Sequence[Line], sounds: Sequence[NDArray[np.float32]]) -> None:
 
     labels, words, start_s = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n"], [], PAUSE_S
     for line, samples in zip(lines, sounds, strict=True):

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sadstream.scoring.mood.episodes import HYSTERESIS, EpisodeFilter, Heard, stretch_ratio
 from train.evaluation.days import Day
 from train.metrics.detection import Interval
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 LONG_S = 60.0  # an episode that must not be missed
 SPLITS = 500
@@ -102,7 +100,6 @@ class Point:
 
 def point(outcomes: Sequence[Outcome], threshold: float, seed: int = 0) -> Point:
     """The outcomes of all days at one threshold; a bootstrap draws whole speakers."""
-    import numpy as np
 
     speakers = sorted({one.speaker for one in outcomes})
     table = np.array(
@@ -143,9 +140,8 @@ def at_rate(points: Sequence[Point], false_alarms_h: float) -> Point | None:
 
 
 def _ratio(
-    total: "NDArray[np.float64]", drawn: "Sequence[NDArray[np.float64]]", above: int, below: int, n: int
+    total: NDArray[np.float64], drawn: Sequence[NDArray[np.float64]], above: int, below: int, n: int
 ) -> Interval:
-    import numpy as np
 
     rates = [one[above] / one[below] for one in drawn if one[below] > 0.0]
     low, high = np.percentile(rates, [2.5, 97.5])

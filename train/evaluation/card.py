@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sadstream.base.files import save_whole
 from sadstream.scoring.fusion.card import Card, OperatingPoint, card_path
@@ -15,11 +17,7 @@ from train.metrics.detection import Interval, auc, over_groups, true_positives_a
 from train.metrics.markdown import markdown
 from train.shipped.scorecard import Scored
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Scores = Callable[[Day], Sequence[Heard]]
+Scores = Callable[[Day], Sequence[Heard]]
 
 COVERAGE = 0.7
 DRAWS = 5
@@ -44,7 +42,6 @@ class Doubt:
 
 def doubt(scored: Scored, coverage: float = COVERAGE, resamples: int = 500) -> Doubt:
     """The band of ratios without which the rest is ranked best, at this share of segments kept."""
-    import numpy as np
 
     calm = scored.against_calm()
     ordered = np.sort(calm.ratios)
@@ -73,8 +70,7 @@ def doubt(scored: Scored, coverage: float = COVERAGE, resamples: int = 500) -> D
     return Doubt(low, high, _error(calm, resamples), _error(outside, resamples), tuple(rejected))
 
 
-def _rows(scored: Scored, mask: "NDArray[np.bool_]") -> Scored:
-    import numpy as np
+def _rows(scored: Scored, mask: NDArray[np.bool_]) -> Scored:
 
     return Scored(tuple(scored.clips[i] for i in np.flatnonzero(mask)), scored.ratios[mask])
 
@@ -94,9 +90,8 @@ class OffsetGain:
     moved: Scored  # sad, neutral and calm segments of all draws, with the offset
 
 
-def offset_gain(scored: Scored, seconds: "NDArray[np.float64]", config: DaysConfig, resamples: int = 500) -> OffsetGain:
+def offset_gain(scored: Scored, seconds: NDArray[np.float64], config: DaysConfig, resamples: int = 500) -> OffsetGain:
     """True positives pooled over all speakers, the mean of DRAWS; one draw and the next differ by .01."""
-    import numpy as np
 
     speakers = spoken_clips(scored, seconds)
     reference = reference_of(speakers)
@@ -114,8 +109,8 @@ def offset_gain(scored: Scored, seconds: "NDArray[np.float64]", config: DaysConf
     groups = [clip.speaker for clip in plain.clips]
     rows = np.arange(draw_of.size, dtype=np.float64)
 
-    def mean(ratios: "NDArray[np.float64]") -> "Callable[[NDArray[np.int64], NDArray[np.float64]], float]":
-        def figure(labels: "NDArray[np.int64]", picked: "NDArray[np.float64]") -> float:
+    def mean(ratios: NDArray[np.float64]) -> Callable[[NDArray[np.int64], NDArray[np.float64]], float]:
+        def figure(labels: NDArray[np.int64], picked: NDArray[np.float64]) -> float:
             at = picked.astype(np.int64)
             here = [draw_of[at] == draw for draw in range(DRAWS)]
             return float(np.mean([true_positives_at(labels[mask], ratios[at[mask]]) for mask in here]))
@@ -139,7 +134,7 @@ class DaysReport:
     days: tuple[Day, ...]
 
 
-def days_report(scored: Scored, seconds: "NDArray[np.float64]", model: str, config: DaysConfig) -> DaysReport:
+def days_report(scored: Scored, seconds: NDArray[np.float64], model: str, config: DaysConfig) -> DaysReport:
     """Simulated days of out-of-fold scores, every method and offset on them, and the card of the shipped filter."""
     speakers = spoken_clips(scored, seconds)
     reference = reference_of(speakers)
@@ -206,7 +201,7 @@ def _points(points: Sequence[Point], calm_h: float) -> tuple[OperatingPoint, ...
     )
 
 
-def _trade_table(made: Sequence[Day], scores: "dict[str, Scores]") -> str:
+def _trade_table(made: Sequence[Day], scores: dict[str, Scores]) -> str:
     rows = []
     for offset, of in scores.items():
         for method, starts in METHODS.items():

@@ -6,8 +6,10 @@ to a day: the mixture, the pauses and the lengths are stated, not observed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 from pydantic import Field
 
 from sadstream.scoring.fusion.header import Record
@@ -15,11 +17,6 @@ from sadstream.scoring.mood.episodes import Heard
 from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.corpora.clips import CALM, Clip
 from train.shipped.scorecard import Scored
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.random import Generator
-    from numpy.typing import NDArray
 
 
 class DaysConfig(Record):
@@ -42,8 +39,8 @@ class Spoken:
     """One clip as the daemon scores it."""
 
     clip: Clip
-    ratios: "NDArray[np.float64]"  # (segments,)
-    seconds: "NDArray[np.float64]"
+    ratios: NDArray[np.float64]  # (segments,)
+    seconds: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +77,8 @@ class Day:
         )
 
 
-def spoken_clips(scored: Scored, seconds: "NDArray[np.float64]") -> dict[str, list[Spoken]]:
+def spoken_clips(scored: Scored, seconds: NDArray[np.float64]) -> dict[str, list[Spoken]]:
     """The clips of each speaker with the scores of their segments."""
-    import numpy as np
 
     rows: dict[Clip, list[int]] = {}
     for row, clip in enumerate(scored.clips):
@@ -96,7 +92,6 @@ def spoken_clips(scored: Scored, seconds: "NDArray[np.float64]") -> dict[str, li
 
 def reference_of(speakers: dict[str, list[Spoken]]) -> float:
     """The mean audio part of neutral and calm speech, each speaker counting the same."""
-    import numpy as np
 
     means = [
         np.concatenate([spoken.ratios for spoken in clips if spoken.clip.emotion in CALM]).mean()
@@ -107,7 +102,6 @@ def reference_of(speakers: dict[str, list[Spoken]]) -> float:
 
 def days(speakers: dict[str, list[Spoken]], config: DaysConfig, reference: float) -> list[Day]:
     """Every speaker's hours; the same seed gives the same days."""
-    import numpy as np
 
     made = []
     for number, (speaker, clips) in enumerate(speakers.items()):
@@ -120,7 +114,7 @@ def days(speakers: dict[str, list[Spoken]], config: DaysConfig, reference: float
 class _Hour:
     """One hour as it is strung together; clips are drawn without replacement until the other talk is used up."""
 
-    def __init__(self, clips: Sequence[Spoken], config: DaysConfig, rng: "Generator") -> None:
+    def __init__(self, clips: Sequence[Spoken], config: DaysConfig, rng: Generator) -> None:
         self._config = config
         self._rng = rng
         calm = self._shuffled([c for c in clips if c.clip.emotion in CALM])
@@ -197,8 +191,7 @@ class _Hour:
         return [clips[i] for i in self._rng.permutation(len(clips))]
 
 
-def _log_uniform(rng: "Generator", limits: tuple[float, float]) -> float:
-    import numpy as np
+def _log_uniform(rng: Generator, limits: tuple[float, float]) -> float:
 
     low, high = np.log(limits[0]), np.log(limits[1])
     return float(np.exp(rng.uniform(low, high)))

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sadstream.audio.segmenter import Segment
 from sadstream.scoring.speakers.encoder import SpeakerEncoder, typical
@@ -10,11 +12,7 @@ from train.corpora.clips import Clip, by_speaker, read_audio, segments_of
 from train.evaluation.gates import share
 from train.metrics.markdown import markdown
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Print = NDArray[np.float32]
+Print = NDArray[np.float32]
 
 ENROL_S = 20.0
 LEAST_S = 6.0  # an actor of RAVDESS has some ten seconds of neutral and calm speech

@@ -3,7 +3,10 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from sadstream.audio.segmenter import Segment, webrtc_detector
 from sadstream.audio.silero import Unscored
@@ -17,11 +20,7 @@ from train.features.noises import Noise, at_mean_level, frame_powers, loud_dbfs
 from train.metrics.detection import Interval
 from train.metrics.markdown import markdown
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Samples = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 BREATH_S = 0.8
 SPOKEN = frozenset({"voice_prompt"})  # "front left": these words are not invented
@@ -35,7 +34,6 @@ REAL_SPEECH_FRAMES = 5
 
 def share(count: int, n: int) -> Interval:
     """A share with Wilson's 95 percent interval."""
-    from scipy.stats import binomtest
 
     if n == 0:
         return Interval(float("nan"), 0.0, 1.0, 0)
@@ -79,7 +77,7 @@ def heard_in_noise(noise: Noise, level_dbfs: float, analyzer: Analyzer, seed: in
     return count
 
 
-def raw_speech_s(samples: "Samples") -> float:
+def raw_speech_s(samples: Samples) -> float:
     """Seconds that WebRTC's detector in mode 2 calls speech, without the daemon's level and without segments."""
     detector, pcm = webrtc_detector(2), to_pcm(samples)
     frames = range(0, len(pcm) // FRAME_BYTES * FRAME_BYTES, FRAME_BYTES)
@@ -88,7 +86,6 @@ def raw_speech_s(samples: "Samples") -> float:
 
 def noise_table(noises: Sequence[Noise], analyzer: Analyzer, hours: float, seed: int, tick: Callable[[], None]) -> str:
     """False speech, invented words and sad decisions by kind, of this many hours of sounds drawn at random."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     counts: dict[tuple[str, bool], NoiseCount] = {}
@@ -135,7 +132,6 @@ def _noise_row(kind: str, human: bool, count: NoiseCount) -> tuple[str, ...]:
 
 def loss_table(clips: Sequence[Clip], analyzer: Analyzer, tick: Callable[[], None]) -> str:
     """Share of real speech segments that the gate drops, and of clips without a segment, by corpus, label and level."""
-    import numpy as np
 
     found: dict[tuple[str, str, float], list[bool]] = {}
     deaf: dict[tuple[str, str, float], list[bool]] = {}
@@ -252,7 +248,6 @@ def _calibrated(said: Sequence[_Said], reference: float) -> list[_Said]:
 
 def _talk_row(talk: Talk, threshold: float) -> tuple[str, ...]:
     """Rates of everybody, and the episodes of all one after the other: the seconds of one speaker make none."""
-    import numpy as np
 
     called = [[one.margin >= 0.0 for one in said] for said in talk.values()]
     flat = [sad for each in called for sad in each]

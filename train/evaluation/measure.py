@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
 from sadstream.base.errors import UnavailableError
 from sadstream.base.files import save_whole
 from sadstream.base.progress import progress
@@ -193,14 +195,12 @@ def _voices(data: Path, seed: int) -> str:
 
 
 def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:
-    import numpy as np
 
     return [clips[at] for at in np.random.default_rng(seed).permutation(len(clips))]
 
 
 def _drawn(clips: list[Clip], count: int, seed: int) -> list[Clip]:
     """At most so many clips, sad and other ones and every corpus by turns, the same for the same seed."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     groups: dict[tuple[str, int], list[Clip]] = {}

@@ -4,6 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+
 from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import SpeechGate
@@ -43,7 +47,6 @@ class Witness:
 
     def __call__(self, segment: Segment) -> Evidence | None:
         """None where the speech gate lets nothing through."""
-        import torch
 
         chance = self._gate(segment.samples)
         if chance < self._least:
@@ -69,7 +72,6 @@ def known_of_clips(
 
 def known_of_noises(noises: Sequence[Noise], seed: int, witness: Witness, tick: Callable[[], None]) -> list[Known]:
     """What is known of every segment of these sounds, each at two levels drawn at random."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     known = []
@@ -86,8 +88,6 @@ def known_of_noises(noises: Sequence[Noise], seed: int, witness: Witness, tick: 
 
 def fitted(known: Sequence[Known], shape: Weights, lost: float) -> Weights:
     """Weights of the same shape, with the bias at which so much of what was said in English is lost."""
-    import numpy as np
-    from sklearn.linear_model import LogisticRegression
 
     names = _names(shape)
     rows = [one for one in known if one.said is not None and not _hopeless(one.evidence)]

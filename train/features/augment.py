@@ -6,16 +6,17 @@ generator, so the same clip and view always sound the same.
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from scipy.signal import fftconvolve, firwin2
 
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.fusion.header import Record
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Samples = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 PHONE_RATE = 8_000  # Hz of a telephone line
 SPEECH_FLOOR = 1e-5  # -100 dBFS: below it a clip holds nothing to set a noise against
@@ -38,11 +39,8 @@ class AugmentConfig(Record):
     lead_s: float = 0.4  # at most this much room before the clip
 
 
-def augmented(
-    samples: "Samples", config: AugmentConfig, noises: Sequence["Samples"], rng: "np.random.Generator"
-) -> "Samples":
+def augmented(samples: Samples, config: AugmentConfig, noises: Sequence[Samples], rng: np.random.Generator) -> Samples:
     """One view of a clip: speed, cut, reverberation, channel, noise, codec and level, in the order of a real line."""
-    import numpy as np
 
     x = at_speed(samples, 1.0 + rng.uniform(-config.speed, config.speed))
     if rng.random() < config.cut:
@@ -63,25 +61,22 @@ def augmented(
     return heard
 
 
-def at_speed(samples: "Samples", factor: float) -> "Samples":
+def at_speed(samples: Samples, factor: float) -> Samples:
     """The clip played `factor` times as fast, pitch and formants with it."""
-    import soxr
 
     changed: Samples = soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")
     return changed
 
 
-def piece(samples: "Samples", length_s: float, rng: "np.random.Generator") -> "Samples":
+def piece(samples: Samples, length_s: float, rng: np.random.Generator) -> Samples:
     """A random piece of at most this many seconds."""
     length = int(length_s * SAMPLE_RATE)
     start = int(rng.integers(max(1, samples.size - length + 1)))
     return samples[start : start + length]
 
 
-def reverberant(samples: "Samples", rt60_s: float, rng: "np.random.Generator") -> "Samples":
+def reverberant(samples: Samples, rt60_s: float, rng: np.random.Generator) -> Samples:
     """The clip in a room: noise that decays by 60 dB in `rt60_s`, behind a direct sound 0 to 12 dB above it."""
-    import numpy as np
-    from scipy.signal import fftconvolve
 
     time_s = np.arange(int(rt60_s * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.standard_normal(time_s.size) * 10.0 ** (-3.0 * time_s / rt60_s)
@@ -92,10 +87,8 @@ def reverberant(samples: "Samples", rt60_s: float, rng: "np.random.Generator") -
     return wet
 
 
-def coloured(samples: "Samples", depth_db: float, rng: "np.random.Generator") -> "Samples":
+def coloured(samples: Samples, depth_db: float, rng: np.random.Generator) -> Samples:
     """The clip through a smooth random frequency response of at most `depth_db` at each of eight frequencies."""
-    import numpy as np
-    from scipy.signal import fftconvolve, firwin2
 
     frequencies = np.array([0.0, 100.0, 250.0, 600.0, 1500.0, 3000.0, 5000.0, 8000.0]) / (SAMPLE_RATE / 2)
     gains = 10.0 ** (rng.uniform(-depth_db, depth_db, frequencies.size) / 20.0)
@@ -104,9 +97,8 @@ def coloured(samples: "Samples", depth_db: float, rng: "np.random.Generator") ->
     return shaped
 
 
-def noisy(samples: "Samples", noise: "Samples", snr_db: float, rng: "np.random.Generator") -> "Samples":
+def noisy(samples: Samples, noise: Samples, snr_db: float, rng: np.random.Generator) -> Samples:
     """The clip with a noise under it, looped to its length; `snr_db` is between the two mean powers."""
-    import numpy as np
 
     looped = np.resize(np.roll(noise, int(rng.integers(noise.size))), samples.size)
     level = float(np.sqrt(np.square(samples).mean()))
@@ -116,7 +108,7 @@ def noisy(samples: "Samples", noise: "Samples", snr_db: float, rng: "np.random.G
     return samples + looped * np.float32(level / under * 10.0 ** (-snr_db / 20.0))
 
 
-def coded(samples: "Samples", rng: "np.random.Generator") -> "Samples":
+def coded(samples: Samples, rng: np.random.Generator) -> Samples:
     """The clip after one of: a telephone line, Opus, MP3, a band limit."""
     kind = rng.choice(["phone", "opus", "opus", "mp3", "band"])
     if kind == "phone":
@@ -126,8 +118,7 @@ def coded(samples: "Samples", rng: "np.random.Generator") -> "Samples":
     return compressed(samples, str(kind), float(rng.uniform(0.5, 0.95)))
 
 
-def phone(samples: "Samples") -> "Samples":
-    import numpy as np
+def phone(samples: Samples) -> Samples:
 
     narrow = np.clip(_one_way(samples, SAMPLE_RATE, PHONE_RATE), -1.0, 1.0)
     companded = np.sign(narrow) * np.log1p(255.0 * np.abs(narrow)) / np.log(256.0)  # mu-law
@@ -136,21 +127,18 @@ def phone(samples: "Samples") -> "Samples":
     return _one_way(expanded.astype(np.float32), PHONE_RATE, SAMPLE_RATE)
 
 
-def _resampled(samples: "Samples", rate: int) -> "Samples":
+def _resampled(samples: Samples, rate: int) -> Samples:
     return _one_way(_one_way(samples, SAMPLE_RATE, rate), rate, SAMPLE_RATE)
 
 
-def _one_way(samples: "Samples", source: int, target: int) -> "Samples":
-    import soxr
+def _one_way(samples: Samples, source: int, target: int) -> Samples:
 
     changed: Samples = soxr.resample(samples, source, target, quality="MQ")
     return changed
 
 
-def compressed(samples: "Samples", kind: str, compression: float) -> "Samples":
+def compressed(samples: Samples, kind: str, compression: float) -> Samples:
     """Written and read again; libsndfile's compression runs from 0 (best) to 1 (smallest)."""
-    import numpy as np
-    import soundfile
 
     major, minor = ("OGG", "OPUS") if kind == "opus" else ("MP3", "MPEG_LAYER_III")
     file = io.BytesIO()

@@ -3,22 +3,21 @@
 import hashlib
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
 
 from sadstream.base.files import save_whole
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Array: TypeAlias = NDArray[np.generic]
+Array: TypeAlias = NDArray[np.generic]
 
 DIGEST_BYTES = 32
 
 
 def default_folder() -> Path:
     """The user's cache."""
-    from platformdirs import user_cache_path
 
     return user_cache_path("sadstream") / "features"
 
@@ -45,9 +44,8 @@ class Cache:
         """Whether there is an entry, sound or not."""
         return self.path(key).is_file()
 
-    def get(self, key: str) -> "Array | None":
+    def get(self, key: str) -> Array | None:
         """The array of a key, or None when there is none or it is damaged."""
-        import numpy as np
 
         path = self.path(key)
         try:
@@ -61,9 +59,8 @@ class Cache:
         array: NDArray[Any] = np.load(io.BytesIO(body), allow_pickle=False)
         return array
 
-    def put(self, key: str, array: "Array") -> None:
+    def put(self, key: str, array: Array) -> None:
         """Keep an array, whole or not at all."""
-        import numpy as np
 
         file = io.BytesIO()
         np.save(file, array, allow_pickle=False)

@@ -1,19 +1,20 @@
 """Speech encoders that the seventh system reads: Whisper as the daemon runs it, or any other by its folder."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
 
 from sadstream.base.errors import UnavailableError
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.weights.store import load_tensors, locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.presets import AudioSource
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class SpeechEncoder(Protocol):
     settings: str  # all that decides what comes out
     exported: WhisperStatesConfig | None  # how a checkpoint says it; None: the daemon cannot compute these
 
-    def __call__(self, samples: "Tensor") -> "Tensor": ...
+    def __call__(self, samples: Tensor) -> Tensor: ...
 
 
 class WhisperStates:
@@ -45,7 +46,7 @@ class WhisperStates:
         )
         self.settings = self.exported.model_dump_json()
 
-    def __call__(self, samples: "Tensor") -> "Tensor":
+    def __call__(self, samples: Tensor) -> Tensor:
         assert self.exported is not None
         return self._whisper.states(samples, self.exported)
 
@@ -72,8 +73,7 @@ class AutoStates:
         weights = sum(float(p.double().sum()) for p in model.parameters())
         self.settings = f"{model.config.to_json_string()} {weights!r} {pool}"
 
-    def __call__(self, samples: "Tensor") -> "Tensor":
-        import torch
+    def __call__(self, samples: Tensor) -> Tensor:
 
         found = self._model(samples.to(self._model.device), output_hidden_states=True).hidden_states
         states = torch.stack(list(found), dim=1)  # (batch, layers, positions, width)
@@ -93,7 +93,6 @@ def load(audio: AudioSource, device: str) -> SpeechEncoder:
 
 
 def _is_whisper(folder: Path) -> bool:
-    import json
 
     try:
         return "n_audio_state" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -101,7 +100,7 @@ def _is_whisper(folder: Path) -> bool:
         return False
 
 
-def shape(states: "Sequence[Any]") -> Shape:
+def shape(states: Sequence[Any]) -> Shape:
     """The shape of one segment's states among (k, layers, frames, width) arrays."""
     _, layers, frames, width = states[0].shape
     return Shape(layers, frames, width)

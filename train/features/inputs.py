@@ -1,11 +1,16 @@
 """What a run's model reads, in memory: features of every row, its words' embedding, its label."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from sadstream.audio.filters.highpass import IDENTITY
+from sadstream.audio.filters.level import at_level
 from sadstream.base.errors import DataError
 from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE
@@ -14,15 +19,10 @@ from sadstream.scoring.fusion.header import FusionConfig, LogMelConfig, TextEnco
 from train.corpora.clips import read_speech
 from train.corpora.manifest import Utterance
 from train.features import encoders
-from train.features.cache import Cache, key_of
+from train.features.cache import Array, Cache, key_of
 from train.features.log_mels import Done, complain, heard_samples, log_mels, pieces, stored, total_samples
 from train.features.words import Embedded, embed, words_missing, words_of
 from train.presets import AudioSource, RunConfig, TextSource
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from train.features.cache import Array
 
 CHANGED_S = 0.05  # a recording whose length is so far from the manifest's is another one
 
@@ -31,11 +31,11 @@ CHANGED_S = 0.05  # a recording whose length is so far from the manifest's is an
 class Sound:
     """Pieces of all recordings: `features` (pieces, ...), and per piece its row and its frames that hold audio."""
 
-    features: "Tensor"
-    owner: "Tensor"
-    heard: "Tensor"
+    features: Tensor
+    owner: Tensor
+    heard: Tensor
     digests: tuple[str, ...]  # (rows,) SHA-256 of each recording
-    exported: "LogMelConfig | WhisperStatesConfig | None"
+    exported: LogMelConfig | WhisperStatesConfig | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,20 +43,19 @@ class Inputs:
     """All that a run reads. One row of every tensor is one piece; `owner` says whose."""
 
     rows: tuple[Utterance, ...]
-    audio: "Tensor | None"
-    text: "Tensor | None"
-    heard: "Tensor | None"
-    labels: "Tensor"  # (pieces,) float32
-    owner: "Tensor"  # (pieces,) indices into rows
+    audio: Tensor | None
+    text: Tensor | None
+    heard: Tensor | None
+    labels: Tensor  # (pieces,) float32
+    owner: Tensor  # (pieces,) indices into rows
     fusion: FusionConfig
-    audio_config: "LogMelConfig | WhisperStatesConfig | None"
+    audio_config: LogMelConfig | WhisperStatesConfig | None
     text_config: TextEncoderConfig | None
     digests: tuple[str, ...]
     texts: tuple[str, ...] = ()  # (rows,) the words that were embedded
 
-    def pieces_of(self, split: str) -> "Tensor":
+    def pieces_of(self, split: str) -> Tensor:
         """Indices of the pieces of a split's rows, in order."""
-        import torch
 
         inside = torch.tensor([row.split == split for row in self.rows])
         return torch.nonzero(inside[self.owner]).squeeze(1)
@@ -66,10 +65,10 @@ class Inputs:
 class Batch:
     """Some pieces on the device that computes."""
 
-    audio: "Tensor | None"
-    text: "Tensor | None"
-    heard: "Tensor | None"
-    labels: "Tensor"
+    audio: Tensor | None
+    text: Tensor | None
+    heard: Tensor | None
+    labels: Tensor
 
 
 class Loader:
@@ -83,7 +82,6 @@ class Loader:
 
     def __call__(self, rows: Sequence[Utterance], config: RunConfig) -> Inputs:
         """The inputs of a run; computes what the cache lacks."""
-        import torch
 
         spec = config.spec
         sound = self._sounds(rows, config) if spec.front_end != "none" else None
@@ -123,7 +121,6 @@ class Loader:
         return _sound(rows, done, arrays, arrays[0].shape[1], config.audio, config.features)
 
     def _states(self, rows: Sequence[Utterance], audio: AudioSource) -> Sound:
-        import torch
 
         if audio.view == "whole":
             raise DataError("view = 'whole': expected log-Mel features; encoder states are those of 3 s")
@@ -153,7 +150,6 @@ class Loader:
 
 def _silent_are_zero(words: Embedded, source: TextSource) -> Embedded:
     """Where nothing was written down the text part is 0, as it is in the daemon where nothing is said."""
-    import numpy as np
 
     if source.source != "gold" or source.window_s is not None:
         return words
@@ -163,11 +159,6 @@ def _silent_are_zero(words: Embedded, source: TextSource) -> Embedded:
 
 def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: AudioSource, cache: Cache) -> Done:
     """The states of one recording's pieces in the cache, one recording a pass: batches would change the bytes."""
-    import hashlib
-
-    import torch
-
-    from sadstream.audio.filters.level import at_level
 
     try:
         content = Path(row.path).read_bytes()
@@ -187,13 +178,11 @@ def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: Audio
 def _sound(
     rows: Sequence[Utterance],
     done: Sequence[Done],
-    arrays: "Sequence[Array]",
+    arrays: Sequence[Array],
     n_frames: int,
     audio: AudioSource,
-    exported: "LogMelConfig | WhisperStatesConfig | None",
+    exported: LogMelConfig | WhisperStatesConfig | None,
 ) -> Sound:
-    import numpy as np
-    import torch
 
     heard, owner = [], []
     for i, (row, array) in enumerate(zip(rows, arrays, strict=True)):
@@ -226,7 +215,7 @@ def fusion_config(config: RunConfig, sound: Sound | None, words: Embedded | None
     return fusion_shape(config, sound.features if sound else None, words.encoder.dim if words else 0)
 
 
-def fusion_shape(config: RunConfig, features: "Tensor | None", text_dim: int) -> FusionConfig:
+def fusion_shape(config: RunConfig, features: Tensor | None, text_dim: int) -> FusionConfig:
     """The model of a run over features (pieces, frames, bands) or (pieces, layers, frames, width)."""
     spec = config.spec
     frames, width, layers = 4, 4, 1
@@ -248,7 +237,6 @@ def fusion_shape(config: RunConfig, features: "Tensor | None", text_dim: int) ->
 
 def resident(inputs: Inputs, device: str) -> Inputs:
     """The same inputs with features and embeddings in the GPU's memory, where half of what is free holds them."""
-    import torch
 
     held = [tensor for tensor in (inputs.audio, inputs.text) if tensor is not None]
     if device != "cuda" or sum(t.nbytes for t in held) > torch.cuda.mem_get_info()[0] // 2:
@@ -257,7 +245,7 @@ def resident(inputs: Inputs, device: str) -> Inputs:
     return replace(inputs, audio=audio, text=text)
 
 
-def batch_of(inputs: Inputs, index: "Tensor", device: str) -> Batch:
+def batch_of(inputs: Inputs, index: Tensor, device: str) -> Batch:
     """(audio, text, heard, labels) of these pieces on the device, float32."""
     heard = None if inputs.heard is None else inputs.heard[index].to(device)
     audio, text = (

@@ -8,7 +8,10 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.audio.filters.level import at_level
@@ -19,14 +22,8 @@ from sadstream.scoring.fusion.features import log_mel
 from sadstream.scoring.fusion.header import LogMelConfig
 from train.corpora.clips import audio_rate, read_speech
 from train.corpora.manifest import Utterance
-from train.features.cache import Cache, key_of
+from train.features.cache import Array, Cache, key_of
 from train.presets import AudioSource
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from train.features.cache import Array
 
 MIN_PIECE_SAMPLES = SAMPLE_RATE // 2  # a shorter rest is no piece of its own
 ALONE = 64  # recordings that are quicker done than a second process is started
@@ -52,9 +49,8 @@ class Done:
     trouble: str = ""
 
 
-def pieces(samples: "NDArray[np.float32]", audio: AudioSource) -> "NDArray[np.float32]":
+def pieces(samples: NDArray[np.float32], audio: AudioSource) -> NDArray[np.float32]:
     """(k, n) float32 of what is heard: the first 3 s, every 3 s, or the first `whole_s`; filled up with zeros."""
-    import numpy as np
 
     length = audio.whole_s * SAMPLE_RATE if audio.view == "whole" else SEGMENT_SAMPLES
     if audio.view != "pieces":
@@ -86,7 +82,6 @@ def total_samples(path: str) -> int:
 
 def compute_log_mel(job: Job) -> Done:
     """Do one job, in whatever process; trouble is said, not raised, so that the rest is not lost."""
-    import torch
 
     try:
         content = Path(job.path).read_bytes()
@@ -112,7 +107,6 @@ def compute_log_mel(job: Job) -> Done:
 
 def one_thread() -> None:
     """Each process of a pool computes with one thread."""
-    import torch
 
     torch.set_num_threads(1)
 
@@ -151,9 +145,8 @@ def complain(troubles: Sequence[str]) -> None:
         raise DataError(f"{troubles[0]}{more}; restore what is named, or take its line out of the manifest")
 
 
-def stored(keys: Sequence[Done], cache: Cache) -> "list[Array]":
+def stored(keys: Sequence[Done], cache: Cache) -> list[Array]:
     """The arrays of these keys; DataError when one vanished, was damaged since, or holds what is no number."""
-    import numpy as np
 
     arrays = []
     for done in keys:

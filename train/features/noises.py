@@ -4,17 +4,15 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sadstream.base.files import table_text
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, SILENCE_DBFS
 from train.corpora.clips import Clip, read_audio
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Samples = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 MADE_S = 20
 BABBLE_S = 6
@@ -27,7 +25,7 @@ class Noise:
 
     kind: str
     human_voice: bool
-    samples: "Samples"
+    samples: Samples
 
 
 def recorded(folder: Path) -> list[Noise]:
@@ -38,7 +36,6 @@ def recorded(folder: Path) -> list[Noise]:
 
 def made(seed: int) -> list[Noise]:
     """Digital silence, white and pink noise, hum of 50 Hz and clicks."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     n = MADE_S * SAMPLE_RATE
@@ -56,7 +53,6 @@ def made(seed: int) -> list[Noise]:
 
 def mixed(noises: Sequence[Noise], count: int, seed: int) -> list[Noise]:
     """Two sounds without a voice at once, equally loud."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     quiet = [noise for noise in noises if not noise.human_voice]
@@ -66,7 +62,6 @@ def mixed(noises: Sequence[Noise], count: int, seed: int) -> list[Noise]:
 
 def reversed_babble(clips: Sequence[Clip], count: int, seed: int) -> list[Noise]:
     """Five voices at once, backwards: all that a voice has but words."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     made_of = [rng.choice(len(clips), BABBLE_VOICES, replace=False) for _ in range(count)]
@@ -77,17 +72,15 @@ def reversed_babble(clips: Sequence[Clip], count: int, seed: int) -> list[Noise]
     ]
 
 
-def _sum(parts: "Sequence[Samples]") -> "Samples":
-    import numpy as np
+def _sum(parts: Sequence[Samples]) -> Samples:
 
     length = max(part.size for part in parts)
     total: Samples = np.sum([at_mean_level(np.resize(part, length), -30.0) for part in parts], axis=0)
     return total
 
 
-def at_mean_level(samples: "Samples", level_dbfs: float) -> "Samples":
+def at_mean_level(samples: Samples, level_dbfs: float) -> Samples:
     """The samples with this root mean square level, clipped at full scale; silence stays silence."""
-    import numpy as np
 
     power = float(np.square(samples, dtype=np.float64).mean())
     if power == 0.0:
@@ -96,18 +89,16 @@ def at_mean_level(samples: "Samples", level_dbfs: float) -> "Samples":
     return np.asarray(np.clip(scaled, -1.0, 1.0), dtype=np.float32)
 
 
-def frame_powers(samples: "Samples") -> "NDArray[np.float64]":
+def frame_powers(samples: Samples) -> NDArray[np.float64]:
     """(n,) mean power of each whole 30 ms frame."""
-    import numpy as np
 
     whole = samples[: samples.size // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
     powers: NDArray[np.float64] = np.square(whole, dtype=np.float64).mean(axis=1)
     return powers
 
 
-def loud_dbfs(samples: "Samples") -> float:
+def loud_dbfs(samples: Samples) -> float:
     """Level of the loud 30 ms frames: the 90th percentile of those heard."""
-    import numpy as np
 
     power = frame_powers(samples)
     heard = power[power > 0.0]

@@ -6,7 +6,11 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from sadstream.audio import segmenter
 from sadstream.audio.filters import highpass, hum
@@ -22,10 +26,6 @@ from sadstream.scoring.whisper.recognizer import Whisper
 from train.corpora.clips import Clip, by_speaker, read_audio, segments_of
 from train.features.augment import AugmentConfig, augmented
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 BATCH = 16
 CACHED_POOL = 5  # positions; coarser pools are tried without hearing everything again
 CLEAN = 0  # the view without augmentation, on which everything is measured
@@ -35,14 +35,14 @@ CLEAN = 0  # the view without augmentation, on which everything is measured
 class Heard:
     """Segments with their states: the row `i` of every array is one segment."""
 
-    states: "NDArray[np.float16]"  # (n, layers, frames, width)
-    frames: "NDArray[np.int64]"  # (n,) that hold audio
+    states: NDArray[np.float16]  # (n, layers, frames, width)
+    frames: NDArray[np.int64]  # (n,) that hold audio
     clips: tuple[Clip, ...]  # (n,) the clip that each was cut from
-    view: "NDArray[np.int64]"  # (n,)
-    seconds: "NDArray[np.float64]"  # (n,)
+    view: NDArray[np.int64]  # (n,)
+    seconds: NDArray[np.float64]  # (n,)
 
 
-def read_noises(folder: Path) -> "list[NDArray[np.float32]]":
+def read_noises(folder: Path) -> list[NDArray[np.float32]]:
     """The noises of a folder with a manifest.csv that hold no human voice."""
     rows = csv.DictReader(table_text(folder / "manifest.csv"))
     return [read_audio(folder / row["path"]) for row in rows if row["human_voice"] == "0"]
@@ -57,7 +57,7 @@ class StateCache:
         whisper: Whisper,
         audio: WhisperStatesConfig,
         augment: AugmentConfig,
-        noises: "Sequence[NDArray[np.float32]]",
+        noises: Sequence[NDArray[np.float32]],
     ) -> None:
         self._folder = folder
         self._whisper = whisper
@@ -71,7 +71,6 @@ class StateCache:
 
     def __call__(self, clips: Sequence[Clip], views: int) -> Heard:
         """All segments of all clips in views 0 (clean) to `views` - 1."""
-        import numpy as np
 
         groups = by_speaker(clips)
         parts = []
@@ -88,8 +87,7 @@ class StateCache:
             seconds=np.concatenate([stored["seconds"] for _, _, stored in parts]),
         )
 
-    def _pooled(self, stored: "dict[str, NDArray[Any]]") -> "dict[str, NDArray[Any]]":
-        import numpy as np
+    def _pooled(self, stored: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
         states = stored["states"]
         count, layers, frames, width = states.shape
@@ -97,8 +95,7 @@ class StateCache:
         lengths = -(-stored["frames"] // self._ratio)
         return stored | {"states": split.mean(3).astype(np.float16), "frames": lengths}
 
-    def _cached(self, group: Sequence[Clip], view: int) -> "dict[str, NDArray[Any]]":
-        import numpy as np
+    def _cached(self, group: Sequence[Clip], view: int) -> dict[str, NDArray[Any]]:
 
         path = self._folder / f"{group[0].speaker}-{view}-{self._key(group, view)}.npz"
         if path.is_file():
@@ -126,8 +123,7 @@ class StateCache:
             digest.update(f"{line}\n".encode())
         return digest.hexdigest()[:16]
 
-    def _compute(self, group: Sequence[Clip], view: int) -> "dict[str, NDArray[Any]]":
-        import numpy as np
+    def _compute(self, group: Sequence[Clip], view: int) -> dict[str, NDArray[Any]]:
 
         cut = [(i, segment) for i, clip in enumerate(group) for segment in self._segments(clip, view)]
         states = [self._states([s for _, s in cut[at : at + BATCH]]) for at in range(0, len(cut), BATCH)]
@@ -142,7 +138,6 @@ class StateCache:
         }
 
     def _segments(self, clip: Clip, view: int) -> list[Segment]:
-        import numpy as np
 
         seed = int.from_bytes(hashlib.sha256(f"{clip.speaker}/{clip.path.name}/{view}".encode()).digest()[:6])
         samples = read_audio(clip.path)
@@ -150,9 +145,7 @@ class StateCache:
             samples = augmented(samples, self._augment, self._noises, np.random.default_rng(seed))
         return segments_of(samples, seed)
 
-    def _states(self, segments: Sequence[Segment]) -> "NDArray[np.float16]":
-        import numpy as np
-        import torch
+    def _states(self, segments: Sequence[Segment]) -> NDArray[np.float16]:
 
         batch = torch.from_numpy(np.stack([at_level(s.samples, self._audio.level_dbfs) for s in segments]))
         with torch.inference_mode():

@@ -4,7 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.audio.filters.level import at_level
@@ -21,10 +24,6 @@ from train.features.cache import Cache, key_of
 from train.features.log_mels import heard_samples, pieces
 from train.presets import AudioSource, TextSource
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 LEAST_SHARE = 0.5  # of the utterances of a class that must have words
 # RAVDESS has 2 sentences, CREMA-D 12, nEMO 90 for 4,481 recordings; of what people say freely nearly all is different.
 LEAST_SENTENCES, MOST_TIMES = 20, 3
@@ -35,7 +34,7 @@ WHISPER_DBFS = -20.0  # the level at which the daemon gives a segment to Whisper
 class Embedded:
     """(n, dim) float32 text embeddings, and whose they are."""
 
-    vectors: "NDArray[np.float32]"
+    vectors: NDArray[np.float32]
     encoder: TextEncoderConfig
     texts: tuple[str, ...]
 
@@ -105,8 +104,6 @@ def _timed(row: Utterance) -> list[tuple[float, float, str]]:
 
 def _heard(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: str) -> list[str]:
     """What Whisper hears in the first 3 s, as in the daemon: nothing where its words do not count."""
-    import numpy as np
-    import torch
 
     whisper = Whisper(locate(source.whisper, "whisper"), device, "en")
     heard = []
@@ -129,8 +126,6 @@ def _heard(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: 
 
 def embed(texts: Sequence[str], source: TextSource, cache: Cache, device: str) -> Embedded:
     """The embedding of each text, computed once; no words are the embedding of nothing."""
-    import numpy as np
-    import torch
 
     asked = TextEncoderConfig(name=source.encoder, identity="", pooling=source.pooling, dim=0)
     encoder = TextEncoder(locate(source.encoder, "text"), asked, device)

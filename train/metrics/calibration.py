@@ -1,17 +1,17 @@
 """Raw parts turned into log-likelihood ratios: one scale and one shift, the training prior taken out."""
 
 import math
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from sklearn.linear_model import LogisticRegression
 
 from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import Record
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Labels = NDArray[np.int64]
-    Scores = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Scores = NDArray[np.float64]
 
 
 class Line(Record):
@@ -21,20 +21,18 @@ class Line(Record):
     shift: float
     cap: float
 
-    def __call__(self, raw: "Scores") -> "Scores":
+    def __call__(self, raw: Scores) -> Scores:
         """(n,) log-likelihood ratios of (n,) raw parts."""
-        import numpy as np
 
         ratios: Scores = np.clip(self.scale * raw + self.shift, -self.cap, self.cap)
         return ratios
 
 
-def fit_line(labels: "Labels", raw: "Scores", weights: "Scores", cap: float) -> Line:
+def fit_line(labels: Labels, raw: Scores, weights: Scores, cap: float) -> Line:
     """The logistic regression of labels on raw scores, less the logit of the weighted share of sad segments.
 
     The weights say which mixture of segments the ratios shall hold for; without them it would be the corpora's.
     """
-    from sklearn.linear_model import LogisticRegression
 
     if labels.all() or not labels.any():
         raise DataError("calibration: expected sad and other segments")
@@ -47,17 +45,15 @@ def fit_line(labels: "Labels", raw: "Scores", weights: "Scores", cap: float) -> 
     return Line(scale=slope, shift=float(model.intercept_[0]) - math.log(prior / (1.0 - prior)), cap=cap)
 
 
-def probability(ratios: "Scores", prior: float) -> "Scores":
+def probability(ratios: Scores, prior: float) -> Scores:
     """(n,) posterior probabilities at this share of sad segments."""
-    import numpy as np
 
     posterior: Scores = 1.0 / (1.0 + np.exp(-(ratios + math.log(prior / (1.0 - prior)))))
     return posterior
 
 
-def centred(line: Line, raw: "Scores") -> Line:
+def centred(line: Line, raw: Scores) -> Line:
     """The same line moved so that these raw scores have a mean part of 0 after the cap."""
-    from scipy.optimize import brentq
 
     def mean_part(shift: float) -> float:
         return float(line.model_copy(update={"shift": shift})(raw).mean())

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import Metric
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Labels = NDArray[np.int64]
-    Scores = NDArray[np.float64]
-    Figure: TypeAlias = Callable[[Labels, Scores], float]
+Labels = NDArray[np.int64]
+Scores = NDArray[np.float64]
+Figure: TypeAlias = Callable[[Labels, Scores], float]
 
 BINS = 10  # of equal counts, for the expected calibration error
 RESAMPLES = 1000
@@ -36,24 +36,20 @@ class Interval:
         return Metric(name=name, value=self.value, low=self.low, high=self.high, n=self.n, protocol=protocol)
 
 
-def auc(labels: "Labels", scores: "Scores") -> float:
+def auc(labels: Labels, scores: Scores) -> float:
     """Area under the ROC curve; NaN without both classes."""
-    import numpy as np
-    from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score(labels, scores)) if np.unique(labels).size == 2 else float("nan")
 
 
-def average_precision(labels: "Labels", scores: "Scores") -> float:
+def average_precision(labels: Labels, scores: Scores) -> float:
     """Average precision; NaN without a positive."""
-    from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(labels, scores)) if labels.any() else float("nan")
 
 
-def threshold_at(negatives: "Scores", false_positives: float) -> float:
+def threshold_at(negatives: Scores, false_positives: float) -> float:
     """The smallest threshold (score >= threshold is positive) that at most this share of the negatives reaches."""
-    import numpy as np
 
     if negatives.size == 0:
         raise DataError("a threshold from false positives needs negatives: found none")
@@ -64,7 +60,7 @@ def threshold_at(negatives: "Scores", false_positives: float) -> float:
     return float(np.nextafter(ordered[allowed], np.inf))
 
 
-def true_positives_at(labels: "Labels", scores: "Scores", false_positives: float = 0.05) -> float:
+def true_positives_at(labels: Labels, scores: Scores, false_positives: float = 0.05) -> float:
     """True positive rate at the threshold of `threshold_at`; NaN without both classes."""
     if labels.all() or not labels.any():
         return float("nan")
@@ -72,9 +68,8 @@ def true_positives_at(labels: "Labels", scores: "Scores", false_positives: float
     return float((scores[labels == 1] >= threshold).mean())
 
 
-def calibration_error(labels: "Labels", probabilities: "Scores") -> float:
+def calibration_error(labels: Labels, probabilities: Scores) -> float:
     """Expected calibration error: mean distance of confidence and frequency over bins of equal counts."""
-    import numpy as np
 
     order = np.argsort(probabilities, kind="stable")
     bins = [part for part in np.array_split(order, min(BINS, labels.size)) if part.size]
@@ -82,33 +77,30 @@ def calibration_error(labels: "Labels", probabilities: "Scores") -> float:
     return float(sum(gaps) / labels.size)
 
 
-def perfect_calibration_error(probabilities: "Scores", seed: int = 0, draws: int = 200) -> float:
+def perfect_calibration_error(probabilities: Scores, seed: int = 0, draws: int = 200) -> float:
     """The mean calibration error that these probabilities would show if they were exactly right: n is finite."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     drawn = (rng.random((draws, probabilities.size)) < probabilities).astype(np.int64)
     return float(np.mean([calibration_error(labels, probabilities) for labels in drawn]))
 
 
-def brier(labels: "Labels", probabilities: "Scores") -> float:
+def brier(labels: Labels, probabilities: Scores) -> float:
     """Mean squared error of the probabilities."""
-    from sklearn.metrics import brier_score_loss
 
     return float(brier_score_loss(labels, probabilities))
 
 
 def over_groups(
-    figure: "Figure",
-    labels: "Labels",
-    scores: "Scores",
+    figure: Figure,
+    labels: Labels,
+    scores: Scores,
     groups: Sequence[str],
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
     """A figure of pooled predictions with the interval of a bootstrap that draws whole groups (speakers)."""
-    import numpy as np
 
     names, inverse = np.unique(np.asarray(groups), return_inverse=True)
     members = [np.flatnonzero(inverse == i) for i in range(names.size)]

@@ -1,18 +1,17 @@
 """Figures of the sad class with intervals over speakers, and paired tests between systems."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from train.metrics.detection import Interval, auc, average_precision, brier, calibration_error
 from train.metrics.predictions import Predictions
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
+Floats = NDArray[np.float64]
 
 RESAMPLES = 1000
 SWAPS = 10_000
@@ -49,21 +48,19 @@ def confusion(found: Predictions) -> Counts:
     return Counts(int(tn), int(fp), int(fn), int(tp))
 
 
-def _cells(labels: "NDArray[np.int64]", predicted: "NDArray[np.int64]") -> "NDArray[np.int64]":
+def _cells(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.int64]:
     """(n, 4) which cell of the confusion matrix each utterance is in: TN, FP, FN, TP."""
-    import numpy as np
 
     cells: NDArray[np.int64] = np.eye(4, dtype=np.int64)[2 * labels + predicted]
     return cells
 
 
-def _from_cells(cells: "Floats") -> "dict[str, Floats]":
+def _from_cells(cells: Floats) -> dict[str, Floats]:
     """The figures of (..., 4) confusion matrices; 0 where a class was never said."""
-    import numpy as np
 
     tn, fp, fn, tp = np.moveaxis(np.asarray(cells, dtype=np.float64), -1, 0)
 
-    def share(part: "Floats", whole: "Floats") -> "Floats":
+    def share(part: Floats, whole: Floats) -> Floats:
         return part / np.maximum(whole, 1e-12)
 
     f1, other = share(2 * tp, 2 * tp + fp + fn), share(2 * tn, 2 * tn + fp + fn)
@@ -76,9 +73,8 @@ def _from_cells(cells: "Floats") -> "dict[str, Floats]":
     }
 
 
-def _by_group(cells: "NDArray[np.int64]", groups: Sequence[str]) -> "Floats":
+def _by_group(cells: NDArray[np.int64], groups: Sequence[str]) -> Floats:
     """(groups, 4) confusion matrices of each group."""
-    import numpy as np
 
     _, inverse = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.zeros((inverse.max() + 1, 4))
@@ -86,9 +82,8 @@ def _by_group(cells: "NDArray[np.int64]", groups: Sequence[str]) -> "Floats":
     return sums
 
 
-def _draws(groups: int, seed: int = 0) -> "NDArray[np.int64]":
+def _draws(groups: int, seed: int = 0) -> NDArray[np.int64]:
     """(RESAMPLES, groups) how often each group is drawn."""
-    import numpy as np
 
     return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1.0 / groups), size=RESAMPLES)
 
@@ -96,7 +91,6 @@ def _draws(groups: int, seed: int = 0) -> "NDArray[np.int64]":
 @lru_cache(maxsize=256)  # a report asks for the same figures in several tables
 def sad_figures(found: Predictions) -> dict[str, Interval]:
     """Every figure with its 95 percent interval from a bootstrap over speakers."""
-    import numpy as np
 
     n, (speakers, inverse) = found.labels.size, np.unique(np.asarray(found.speakers), return_inverse=True)
     cells = _by_group(_cells(found.labels, found.predicted), found.speakers)
@@ -111,12 +105,11 @@ def sad_figures(found: Predictions) -> dict[str, Interval]:
     return figures
 
 
-def _drawn_ranks(found: Predictions, times: "NDArray[np.int64]") -> dict[str, float]:
+def _drawn_ranks(found: Predictions, times: NDArray[np.int64]) -> dict[str, float]:
     """The figures of RANKED with each utterance counted so many times.
 
     scikit-learn's functions give the same, checks included, in 4 ms a draw; a thousand draws of fourteen rows wait.
     """
-    import numpy as np
 
     rows = np.repeat(np.arange(times.size), times)
     labels, p = found.labels[rows], found.probabilities[rows]
@@ -136,8 +129,7 @@ def _drawn_ranks(found: Predictions, times: "NDArray[np.int64]") -> dict[str, fl
     }
 
 
-def _interval(value: float, drawn: "Floats", n: int) -> Interval:
-    import numpy as np
+def _interval(value: float, drawn: Floats, n: int) -> Interval:
 
     low, high = np.nanpercentile(drawn, [2.5, 97.5]) if not np.isnan(drawn).all() else (np.nan, np.nan)
     return Interval(value, float(low), float(high), n)
@@ -145,8 +137,6 @@ def _interval(value: float, drawn: "Floats", n: int) -> Interval:
 
 def paired(first: Predictions, second: Predictions, names: tuple[str, str], seed: int = 0) -> PairedTest:
     """Both tests of one pair; the two must hold the same utterances in the same order."""
-    import numpy as np
-    from scipy.stats import binomtest
 
     assert first.names == second.names, "paired tests need the same utterances"
     a, b = _cells(first.labels, first.predicted), _cells(second.labels, second.predicted)
@@ -179,7 +169,6 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def against(name: str, systems: dict[str, Predictions]) -> list[PairedTest]:
     """One system against each other one, corrected over all these tests."""
-    from dataclasses import replace
 
     tests = [paired(systems[name], other, (name, title)) for title, other in systems.items() if title != name]
     corrected = zip(holm([t.p_f1 for t in tests]), holm([t.p_decisions for t in tests]), strict=True)
@@ -188,9 +177,6 @@ def against(name: str, systems: dict[str, Predictions]) -> list[PairedTest]:
 
 def never_sad(found: Predictions) -> Predictions:
     """The answer "not sad" to everything."""
-    from dataclasses import replace
-
-    import numpy as np
 
     nothing = np.zeros(found.labels.size)
     return replace(found, logits=nothing, probabilities=nothing, predicted=nothing.astype(np.int64))

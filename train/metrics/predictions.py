@@ -5,16 +5,14 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.files import save_whole, table_text
 from train.corpora.guards import check_predictions
 from train.corpora.manifest import Utterance
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 COLUMNS = ("utterance", "split", "speaker", "dialogue", "sad", "logit", "probability", "predicted")
 
@@ -26,10 +24,10 @@ class Predictions:
     names: tuple[str, ...]
     speakers: tuple[str, ...]
     dialogues: tuple[str, ...]
-    labels: "NDArray[np.int64]"
-    logits: "NDArray[np.float64]"
-    probabilities: "NDArray[np.float64]"
-    predicted: "NDArray[np.int64]"
+    labels: NDArray[np.int64]
+    logits: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    predicted: NDArray[np.int64]
 
 
 def write(path: Path, rows: Sequence[Utterance], logits: Sequence[float], p: Sequence[float], threshold: float) -> None:
@@ -46,7 +44,6 @@ def write(path: Path, rows: Sequence[Utterance], logits: Sequence[float], p: Seq
 
 def read(path: Path, split: str, rows: Sequence[Utterance] | None = None) -> Predictions:
     """The predictions for one split; with `rows`, LeakError unless they are exactly these rows' of that split."""
-    import numpy as np
 
     try:
         lines = [line for line in csv.DictReader(table_text(path)) if line["split"] == split]
@@ -83,7 +80,6 @@ def _damaged(path: Path, why: object) -> DataError:
 
 def pooled(parts: Sequence[Predictions]) -> Predictions:
     """The predictions of several folds as one, in the order of the utterances' names."""
-    import numpy as np
 
     names = [name for part in parts for name in part.names]
     order = sorted(range(len(names)), key=names.__getitem__)
@@ -92,7 +88,7 @@ def pooled(parts: Sequence[Predictions]) -> Predictions:
         column = [value for part in parts for value in getattr(part, attribute)]
         return tuple(column[i] for i in order)
 
-    def numbers(attribute: str) -> "NDArray[np.float64]":
+    def numbers(attribute: str) -> NDArray[np.float64]:
         column: NDArray[np.float64] = np.concatenate([getattr(part, attribute) for part in parts])[order]
         return column
 

@@ -1,21 +1,16 @@
 """The audio part: a fusion model without words, fitted to the states of segments that sound like a room's."""
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
 from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import FusionConfig, Record
 from sadstream.scoring.fusion.network import Fusion
+from train.features.states import Heard
 from train.shipped.speaker_folds import balanced
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from train.features.states import Heard
 
 SCORE_BATCH = 256
 STANDARD_ROWS = 400  # segments from which the first scale of each state is taken
@@ -36,9 +31,8 @@ class VoiceConfig(Record):
     calm_share: float = Field(default=0.5, ge=0.0, le=1.0)  # of the segments that are not sad
 
 
-def fit_voice(heard: "Heard", rows: "NDArray[np.int64]", config: VoiceConfig, seed: int) -> Fusion:
+def fit_voice(heard: Heard, rows: NDArray[np.int64], config: VoiceConfig, seed: int) -> Fusion:
     """The audio part fitted to these rows; the same seed and rows give the same weights on the same machine."""
-    import numpy as np
 
     clips = [heard.clips[i] for i in rows]
     if len({clip.sad for clip in clips}) < 2:
@@ -72,9 +66,8 @@ def fit_voice(heard: "Heard", rows: "NDArray[np.int64]", config: VoiceConfig, se
     return fusion.eval()
 
 
-def score_voice(fusion: Fusion, heard: "Heard", rows: "NDArray[np.int64]") -> "NDArray[np.float64]":
+def score_voice(fusion: Fusion, heard: Heard, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """(len(rows),) raw audio parts, as the daemon computes them."""
-    import numpy as np
 
     parts: list[NDArray[np.float32]] = []
     with torch.inference_mode():
@@ -85,7 +78,7 @@ def score_voice(fusion: Fusion, heard: "Heard", rows: "NDArray[np.int64]") -> "N
     return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
 
 
-def shape(heard: "Heard", config: VoiceConfig) -> FusionConfig:
+def shape(heard: Heard, config: VoiceConfig) -> FusionConfig:
     """The audio part's architecture over these states."""
     _, layers, frames, width = heard.states.shape
     return FusionConfig(
@@ -100,7 +93,7 @@ def shape(heard: "Heard", config: VoiceConfig) -> FusionConfig:
     )
 
 
-def _built(heard: "Heard", rows: "NDArray[np.int64]", config: VoiceConfig, rng: "np.random.Generator") -> Fusion:
+def _built(heard: Heard, rows: NDArray[np.int64], config: VoiceConfig, rng: np.random.Generator) -> Fusion:
     """A model whose layer norm starts by bringing every state to mean 0 and deviation 1; some are 100 times others."""
     fusion = Fusion(shape(heard, config))
     _, _, frames, width = heard.states.shape

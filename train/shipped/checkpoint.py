@@ -1,11 +1,15 @@
 """The default checkpoint from open corpora: cross-validated, calibrated, fitted, exported, its figures written down."""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from sadstream.base.errors import ConfigError, MissingFileError
@@ -13,6 +17,7 @@ from sadstream.base.files import save_whole
 from sadstream.base.progress import progress
 from sadstream.config.tables import read_table
 from sadstream.scoring.fusion.header import Record, TextEncoderConfig, WhisperStatesConfig
+from sadstream.scoring.fusion.network import Fusion
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import load_tensors, locate
 from sadstream.scoring.whisper.recognizer import Whisper
@@ -21,7 +26,7 @@ from train.features.augment import AugmentConfig
 from train.features.states import CLEAN, Heard, StateCache, read_noises
 from train.metrics.calibration import Line, centred, fit_line, probability
 from train.metrics.detection import auc, over_groups, threshold_at
-from train.shipped.audio_part import VoiceConfig, fit_voice, score_voice
+from train.shipped.audio_part import VoiceConfig, fit_voice, score_voice, shape
 from train.shipped.export import Terms, TextPart, VoicePart, write
 from train.shipped.scorecard import (
     Figure,
@@ -44,12 +49,6 @@ from train.shipped.text_part import (
     out_of_fold,
     read_lines,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sadstream.scoring.fusion.network import Fusion
 
 TARGETS = {"ravdess": (">= .82", ">= .92", ">= .45"), "nemo": (">= .92", ">= .96", ">= .65")}
 TEXT_TARGETS = {"meld": ">= .78", "goemotions": ">= .87"}
@@ -114,7 +113,6 @@ def read_config(path: Path | None) -> OpenConfig:
 
 def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, provisional: bool = False) -> str:
     """Write `out` (the checkpoint) and its report beside it (.md); returns the report."""
-    import torch
 
     torch.set_num_threads(1)  # sums in another order are other weights after 300 steps
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +146,6 @@ class Voice:
 
     def result(self) -> VoiceResult:
         """Everything, in the order in which nothing measured can reach what is fitted."""
-        import numpy as np
 
         scored = self.cross_validated()
         train = self._where(np.array([clip.split == "train" for clip in self._heard.clips]))
@@ -171,7 +168,6 @@ class Voice:
 
     def cross_validated(self) -> Scored:
         """Every clean segment with the ratio of a model and a calibration that did not hear its speaker."""
-        import numpy as np
 
         raw = self._out_of_fold()
         ratios = np.full(raw.size, np.nan)
@@ -182,13 +178,12 @@ class Voice:
         return Scored(tuple(self._heard.clips[i] for i in self._clean), ratios[self._clean])
 
     @property
-    def seconds(self) -> "NDArray[np.float64]":
+    def seconds(self) -> NDArray[np.float64]:
         """(n,) lengths of the segments of `cross_validated`."""
         return self._heard.seconds[self._clean]
 
-    def _out_of_fold(self) -> "NDArray[np.float64]":
+    def _out_of_fold(self) -> NDArray[np.float64]:
         """(segments,) raw scores of models that did not hear the speaker; NaN for augmented views."""
-        import numpy as np
 
         raw = np.full(len(self._heard.clips), np.nan)
         with progress("cross-validation", self._config.folds, "folds") as advance:
@@ -205,7 +200,6 @@ class Voice:
 
     def _cross_corpus(self) -> Figure:
         """Trained on one corpus alone, tested on every speaker of the other."""
-        import numpy as np
 
         source, target = self._config.cross_corpus
         train = self._where(np.array([clip.corpus == source for clip in self._heard.clips]))
@@ -235,25 +229,19 @@ class Voice:
         ]
 
     def _scored(self, heard: Heard, rows: Sequence[int], part: VoicePart) -> Scored:
-        import numpy as np
 
         picked = np.asarray(rows, dtype=np.int64)
         ratios = part.line(score_voice(part.fusion, heard, picked))
         return Scored(tuple(heard.clips[i] for i in picked), ratios)
 
-    def _line(self, rows: "NDArray[np.int64]", raw: "NDArray[np.float64]") -> Line:
-        import numpy as np
+    def _line(self, rows: NDArray[np.int64], raw: NDArray[np.float64]) -> Line:
 
         clips: list[Clip] = [self._heard.clips[i] for i in rows]
         labels = np.array([clip.sad for clip in clips])
         return fit_line(labels, raw[rows], balanced(clips, self._config.voice.calm_share), self._config.audio_cap)
 
-    def _fitted(self, name: str, rows: "NDArray[np.int64]") -> "Fusion":
+    def _fitted(self, name: str, rows: NDArray[np.int64]) -> Fusion:
         """The model of these rows, from the cache if it was fitted before."""
-        import torch
-
-        from sadstream.scoring.fusion.network import Fusion
-        from train.shipped.audio_part import shape
 
         digest = hashlib.sha256(self._config.voice.model_dump_json().encode())
         digest.update(f"{self._audio.model_dump_json()} {self._config.augment.model_dump_json()}".encode())
@@ -268,23 +256,18 @@ class Voice:
         save_state(path, fusion)
         return fusion
 
-    def _spoken_by(self, speakers: frozenset[str], rows: "NDArray[np.int64]") -> "NDArray[np.int64]":
-        import numpy as np
+    def _spoken_by(self, speakers: frozenset[str], rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
         return np.array([i for i in rows if self._heard.clips[i].speaker in speakers], dtype=np.int64)
 
     @staticmethod
-    def _where(mask: "NDArray[np.bool_]") -> "NDArray[np.int64]":
-        import numpy as np
+    def _where(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
         return np.flatnonzero(mask)
 
 
-def save_state(path: Path, fusion: "Fusion") -> None:
+def save_state(path: Path, fusion: Fusion) -> None:
     """Write a state dict whole or not at all."""
-    import io
-
-    import torch
 
     file = io.BytesIO()
     torch.save(fusion.state_dict(), file)
@@ -293,7 +276,6 @@ def save_state(path: Path, fusion: "Fusion") -> None:
 
 def text_result(folder: Path, config: OpenConfig, cache: Path) -> TextResult:
     """The text part fitted to the train lines and centred on neutral ones, and its figures on dev."""
-    import numpy as np
 
     directory = locate(config.text.encoder, "text")
     identity = load_tensors(directory).installed.identity
@@ -319,7 +301,6 @@ def text_result(folder: Path, config: OpenConfig, cache: Path) -> TextResult:
 
 
 def _text_figures(phrases: Phrases, part: TextPart, resamples: int) -> list[Figure]:
-    import numpy as np
 
     figures = []
     protocol = "fitted to train lines; dev lines not seen in train; bootstrap over dialogues"

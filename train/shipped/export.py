@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from sadstream import __version__
 from sadstream.scoring.fusion import checkpoint
@@ -15,13 +18,8 @@ from sadstream.scoring.fusion.header import (
     TextEncoderConfig,
     WhisperStatesConfig,
 )
+from sadstream.scoring.fusion.network import Fusion
 from train.metrics.calibration import Line
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sadstream.scoring.fusion.network import Fusion
 
 SYSTEM = "whisper-attention"
 LICENCE = "CC BY-NC-SA 4.0"  # of RAVDESS and nEMO, which ask the same of what is made from them
@@ -37,7 +35,7 @@ TRAINED_ON = (
 class VoicePart:
     """The trained audio part, whose states it reads, and its calibration."""
 
-    fusion: "Fusion"
+    fusion: Fusion
     audio: WhisperStatesConfig
     line: Line
 
@@ -46,7 +44,7 @@ class VoicePart:
 class TextPart:
     """The trained weights on a text embedding, whose it is, and their calibration."""
 
-    weights: "NDArray[np.float64]"
+    weights: NDArray[np.float64]
     encoder: TextEncoderConfig
     line: Line
 
@@ -62,11 +60,8 @@ class Terms:
     trained_on: Sequence[str] = TRAINED_ON
 
 
-def joined(voice: VoicePart, text: TextPart) -> "Fusion":
+def joined(voice: VoicePart, text: TextPart) -> Fusion:
     """One fusion model that holds both parts; each part's logit is what it was alone."""
-    import torch
-
-    from sadstream.scoring.fusion.network import Fusion
 
     config: FusionConfig = voice.fusion.config.model_copy(update={"text_dim": text.encoder.dim, "dropout": 0.0})
     fusion = Fusion(config)

@@ -3,7 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sadstream.scoring.fusion.header import Metric
 from train.corpora.clips import CALM, Clip
@@ -20,12 +23,8 @@ from train.metrics.detection import (
 )
 from train.metrics.markdown import markdown
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Labels = NDArray[np.int64]
-    Scores = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Scores = NDArray[np.float64]
 
 Key: TypeAlias = Callable[[Clip], str]
 
@@ -50,18 +49,16 @@ class Scored:
     """Segments with their calibrated log-likelihood ratios."""
 
     clips: tuple[Clip, ...]
-    ratios: "Scores"
+    ratios: Scores
 
     @property
-    def sad(self) -> "Labels":
+    def sad(self) -> Labels:
         """(n,) labels."""
-        import numpy as np
 
         return np.array([clip.sad for clip in self.clips], dtype=np.int64)
 
     def only(self, wanted: Callable[[Clip], bool]) -> "Scored":
         """The segments of the clips that are wanted."""
-        import numpy as np
 
         rows = np.flatnonzero([wanted(clip) for clip in self.clips])
         return Scored(tuple(self.clips[i] for i in rows), self.ratios[rows])
@@ -70,7 +67,7 @@ class Scored:
         """Sad segments, and those of the others that are neutral or calm."""
         return self.only(lambda clip: bool(clip.sad) or clip.emotion in CALM)
 
-    def over_speakers(self, figure: "Callable[[Labels, Scores], float]", resamples: int) -> Interval:
+    def over_speakers(self, figure: Callable[[Labels, Scores], float], resamples: int) -> Interval:
         """A figure of the pooled ratios with its interval over speakers."""
         return over_groups(figure, self.sad, self.ratios, [c.speaker for c in self.clips], resamples=resamples)
 
@@ -95,7 +92,6 @@ def voice_figures(
 
 def corpus_figure(scored: Scored, first: str, protocol: str, resamples: int) -> Figure:
     """How well the score of segments that are not sad tells the corpus: it should not."""
-    import numpy as np
 
     rest = scored.only(lambda clip: not clip.sad)
     labels = np.array([clip.corpus == first for clip in rest.clips], dtype=np.int64)
@@ -106,11 +102,10 @@ def corpus_figure(scored: Scored, first: str, protocol: str, resamples: int) -> 
 
 def calibration_figures(scored: Scored, protocol: str, resamples: int) -> list[Figure]:
     """Calibration of the probabilities at the pooled share of sad segments: pooled, and the median speaker."""
-    import numpy as np
 
     share = float(scored.sad.mean())
 
-    def of(figure: "Callable[[Labels, Scores], float]", part: Scored) -> float:
+    def of(figure: Callable[[Labels, Scores], float], part: Scored) -> float:
         return figure(part.sad, probability(part.ratios, share))
 
     pooled = [
@@ -170,7 +165,6 @@ def rate(scored: Scored, threshold: float, prior: float) -> float:
 
 def talk_table(scored: Scored, threshold: float, prior: float) -> str:
     """Markdown: false positives on ordinary talk, pooled and over speakers, of each corpus."""
-    import numpy as np
 
     rows = []
     for corpus in sorted({clip.corpus for clip in scored.clips}):

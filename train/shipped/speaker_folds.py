@@ -1,19 +1,16 @@
 """Folds that keep speakers apart, and weights that make corpora and classes count the same."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sadstream.base.errors import DataError
 from train.corpora.clips import CALM, Clip
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 
 def grouped_folds(clips: Sequence[Clip], folds: int, seed: int) -> list[frozenset[str]]:
     """The test speakers of each fold: every speaker once, every corpus spread evenly; DataError if too few."""
-    import numpy as np
 
     corpora = sorted({clip.corpus for clip in clips})
     groups: list[set[str]] = [set() for _ in range(folds)]
@@ -34,12 +31,11 @@ def apart(train: Sequence[Clip], test: Sequence[Clip]) -> None:
         raise DataError(f"speaker {sorted(both)[0]} in training and test: a figure from this would be worth nothing")
 
 
-def balanced(clips: Sequence[Clip], calm_share: float) -> "NDArray[np.float64]":
+def balanced(clips: Sequence[Clip], calm_share: float) -> NDArray[np.float64]:
     """(n,) weights, sum 1: each corpus the same, half of it sad, `calm_share` of the rest neutral or calm.
 
     Without it the model learns which corpus has more sad clips, and that shouting is not sad; a room is neutral.
     """
-    import numpy as np
 
     kinds = ["sad" if clip.sad else "calm" if clip.emotion in CALM else "other" for clip in clips]
     shares = {"sad": 0.5, "calm": 0.5 * calm_share, "other": 0.5 * (1.0 - calm_share)}

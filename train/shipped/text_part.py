@@ -8,20 +8,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import Field
+from sklearn.linear_model import LogisticRegression
 
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.files import save_whole
+from sadstream.base.progress import Advance
 from sadstream.scoring.fusion.header import Record
 from sadstream.scoring.text.encoder import TextEncoder
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sadstream.base.progress import Advance
 
 CORPORA = ("meld", "goemotions")
 BATCH = 64
@@ -56,19 +54,17 @@ class Phrases:
     """Lines with two embeddings each: as written, and of a fragment as Whisper would hear it in three seconds."""
 
     lines: tuple[Line, ...]
-    written: "NDArray[np.float32]"  # (n, dim)
-    fragments: "NDArray[np.float32]"  # (n, dim)
+    written: NDArray[np.float32]  # (n, dim)
+    fragments: NDArray[np.float32]  # (n, dim)
 
-    def rows(self, split: str) -> "NDArray[np.int64]":
+    def rows(self, split: str) -> NDArray[np.int64]:
         """The rows of a split."""
-        import numpy as np
 
         return np.flatnonzero([line.split == split for line in self.lines])
 
 
 def read_lines(folder: Path, other_lines: int, seed: int) -> list[Line]:
     """The lines of both corpora; what stands in a train part is left out of dev, other train lines are thinned out."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     kept: list[Line] = []
@@ -107,7 +103,6 @@ def _read(path: Path, corpus: str) -> list[Line]:
 
 def fragment(text: str, words: tuple[int, int], seed: int) -> str:
     """A run of a few words, in lower case and without punctuation."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     heard = re.sub(r"[^\w' ]+", " ", text.lower()).split()
@@ -117,10 +112,9 @@ def fragment(text: str, words: tuple[int, int], seed: int) -> str:
 
 
 def embed(
-    lines: Sequence[Line], encoder: TextEncoder, config: PhraseConfig, cache: Path, advance: "Advance | None" = None
+    lines: Sequence[Line], encoder: TextEncoder, config: PhraseConfig, cache: Path, advance: Advance | None = None
 ) -> Phrases:
     """Both embeddings of every line; a cache keeps what is done, numbers only."""
-    import numpy as np
 
     written = [line.text for line in lines]
     cut = [fragment(line.text, config.fragment_words, i) for i, line in enumerate(lines)]
@@ -135,9 +129,7 @@ def embed(
     return Phrases(tuple(lines), done[0], done[1])
 
 
-def _embedded(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> "NDArray[np.float32]":
-    import numpy as np
-    import torch
+def _embedded(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> NDArray[np.float32]:
 
     digest = hashlib.sha256(f"{encoder.identity} mean\n".encode())
     digest.update("\n".join(texts).encode())
@@ -160,9 +152,8 @@ def _embedded(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> "NDArr
     return embedded
 
 
-def balanced_lines(lines: Sequence[Line]) -> "NDArray[np.float64]":
+def balanced_lines(lines: Sequence[Line]) -> NDArray[np.float64]:
     """(n,) weights, mean 1: both corpora the same, half of each sad."""
-    import numpy as np
 
     cells: dict[tuple[str, int], list[int]] = {}
     for i, line in enumerate(lines):
@@ -173,10 +164,8 @@ def balanced_lines(lines: Sequence[Line]) -> "NDArray[np.float64]":
     return weights
 
 
-def fit_phrases(phrases: Phrases, rows: "NDArray[np.int64]", strength: float) -> "NDArray[np.float64]":
+def fit_phrases(phrases: Phrases, rows: NDArray[np.int64], strength: float) -> NDArray[np.float64]:
     """(dim,) weights on an embedding, from these lines as written and as fragments."""
-    import numpy as np
-    from sklearn.linear_model import LogisticRegression
 
     lines = [phrases.lines[i] for i in rows]
     weights = balanced_lines(lines)
@@ -191,9 +180,8 @@ def fit_phrases(phrases: Phrases, rows: "NDArray[np.int64]", strength: float) ->
     return coefficients
 
 
-def out_of_fold(phrases: Phrases, rows: "NDArray[np.int64]", strength: float, folds: int) -> "NDArray[np.float64]":
+def out_of_fold(phrases: Phrases, rows: NDArray[np.int64], strength: float, folds: int) -> NDArray[np.float64]:
     """(2, len(rows)) raw text parts, as written and as fragments, each by weights that did not see its dialogue."""
-    import numpy as np
 
     _, group = np.unique([phrases.lines[i].dialogue for i in rows], return_inverse=True)
     parts = np.zeros((2, rows.size))

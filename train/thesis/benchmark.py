@@ -3,18 +3,20 @@
 import resource
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
 
 from sadstream.base.samples import SAMPLE_RATE
+from sadstream.scoring.fusion.features import log_mel
 from sadstream.scoring.fusion.header import FusionConfig, LogMelConfig, Record
 from train.corpora.guards import by_split
 from train.corpora.manifest import Utterance
+from train.features.inputs import Inputs, fusion_shape
 from train.presets import Preset, RunConfig, run_config
-
-if TYPE_CHECKING:
-    from train.features.inputs import Inputs
-    from train.training.loop import Compute
-    from train.training.session import Session
+from train.thesis.tables import markdown
+from train.training.loop import Compute, Trainer, predict
+from train.training.session import Session
 
 STATES_SHAPE = (5, 50, 384)  # tiny.en: layers, frames, width
 TEXT_DIM = 768
@@ -50,7 +52,6 @@ class Benchmark(Record):
 
     def table(self) -> str:
         """Lines for a person."""
-        from train.thesis.tables import markdown
 
         head = ("system", "utterances/s", "s an epoch", "CPU s an epoch", "peak MB", "total min")
         lines = [
@@ -74,7 +75,6 @@ class Benchmark(Record):
 
 def simulated_rows(utterances: int) -> list[Utterance]:
     """Utterances with IEMOCAP's shares of sessions, sad ones and durations."""
-    import numpy as np
 
     rng = np.random.default_rng(0)
     rows = []
@@ -103,11 +103,8 @@ def simulated_rows(utterances: int) -> list[Utterance]:
     return rows
 
 
-def simulated_inputs(rows: Sequence[Utterance], config: RunConfig) -> "Inputs":
+def simulated_inputs(rows: Sequence[Utterance], config: RunConfig) -> Inputs:
     """Random features of the right shapes: what they hold does not change the time."""
-    import torch
-
-    from train.features.inputs import Inputs, fusion_shape
 
     generator = torch.Generator().manual_seed(0)
     audio = None
@@ -138,9 +135,8 @@ def simulated_inputs(rows: Sequence[Utterance], config: RunConfig) -> "Inputs":
     )
 
 
-def measure(preset: Preset, utterances: int, steps: int, compute: "Compute") -> Benchmark:
+def measure(preset: Preset, utterances: int, steps: int, compute: Compute) -> Benchmark:
     """Time every system of a preset; the first two batches only warm up."""
-    import torch
 
     rows = simulated_rows(utterances)
     timings = []
@@ -157,8 +153,7 @@ def measure(preset: Preset, utterances: int, steps: int, compute: "Compute") -> 
     )
 
 
-def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: "Compute") -> Timing:
-    from train.training.loop import Trainer, predict
+def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: Compute) -> Timing:
 
     inputs = simulated_inputs(rows, config)
     trainer = Trainer(inputs, config, compute)
@@ -188,9 +183,6 @@ def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: "Co
 
 
 def _features_per_s(features: LogMelConfig) -> float:
-    import torch
-
-    from sadstream.scoring.fusion.features import log_mel
 
     noise = torch.randn(1, 48_000)
     log_mel(noise, features)
@@ -200,9 +192,8 @@ def _features_per_s(features: LogMelConfig) -> float:
     return FEATURE_SAMPLE / (time.perf_counter() - start)
 
 
-def estimate(configs: Sequence[RunConfig], rows: Sequence[Utterance], session: "Session") -> str:
+def estimate(configs: Sequence[RunConfig], rows: Sequence[Utterance], session: Session) -> str:
     """How long these runs will take on this machine at most: all epochs, no early stopping."""
-    from train.thesis.tables import markdown
 
     lines, total, timed = [], 0.0, dict[str, Timing]()
     for config in configs:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sadstream.base.errors import DataError
 from train.corpora.clips import CALM, Clip, read_clips
@@ -13,16 +12,14 @@ from train.metrics.markdown import markdown
 from train.metrics.predictions import read as read_predictions
 from train.presets import Preset, run_config
 from train.training.run import Run, evaluate_run, open_run
-
-if TYPE_CHECKING:
-    from train.training.session import Session
+from train.training.session import Session
 
 CORPUS = "open"
 MEASURED = ("ravdess", "nemo")  # by the beginning of their speakers' names
 VALIDATED = 5  # every fifth train speaker of a corpus, from its last on, validates
 
 
-def climb(data: Path, out: Path, preset: Preset, session: "Session", say: Callable[[str], None]) -> str:
+def climb(data: Path, out: Path, preset: Preset, session: Session, say: Callable[[str], None]) -> str:
     """Fit every system of a preset on train speakers and test it once on the dev speakers; returns the table.
 
     Validation speakers choose epoch, calibration and threshold. Sentences are fixed in both corpora, so a system

@@ -5,9 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+from sklearn.metrics import precision_recall_curve
+
+from sadstream.audio.filters.level import at_level
+from sadstream.scoring.fusion.features import log_mel
+from sadstream.scoring.fusion.network import Fusion
+from train.corpora.clips import read_speech
 from train.corpora.manifest import Utterance
+from train.features.inputs import fusion_shape
+from train.features.log_mels import pieces
 from train.metrics.paired import confusion
 from train.thesis.tables import Scored
+from train.training.loop import Weights
 from train.training.run import Run
 
 if TYPE_CHECKING:
@@ -72,8 +83,6 @@ def confusion_matrices(scored: Sequence[Scored]) -> bytes:
 
 def curves(scored: Sequence[Scored]) -> bytes:
     """Precision over recall, and frequency over confidence in bins of equal counts."""
-    import numpy as np
-    from sklearn.metrics import precision_recall_curve
 
     figure, (left, right) = _figure(2, width=5.5, height=4.5)
     for one in scored:
@@ -93,16 +102,6 @@ def curves(scored: Sequence[Scored]) -> bytes:
 
 def attention(run: Run, row: Utterance) -> bytes:
     """What the attention of a run's strict epoch listens to in one recording, over its log-Mel spectrogram."""
-    import numpy as np
-    import torch
-
-    from sadstream.audio.filters.level import at_level
-    from sadstream.scoring.fusion.features import log_mel
-    from sadstream.scoring.fusion.network import Fusion
-    from train.corpora.clips import read_speech
-    from train.features.inputs import fusion_shape
-    from train.features.log_mels import pieces
-    from train.training.loop import Weights
 
     config = run.config
     cut = pieces(read_speech(Path(row.path)), config.audio)[:1]

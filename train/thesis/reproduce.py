@@ -16,6 +16,7 @@ from train.thesis.ablations import VARIANTS, varied
 from train.thesis.benchmark import estimate
 from train.thesis.report import expect_report, write_report
 from train.training.launch import Share
+from train.training.loop import Weights
 from train.training.run import PROTOCOLS, Run, evaluate_run, open_run
 from train.training.session import Session, require_encoders
 
@@ -97,7 +98,6 @@ def _one(folder: Path, config: RunConfig, manifest: Manifest, session: Session) 
         return
     inputs = session.fit_run(run, manifest)
     chosen = [evaluate_run(run, inputs, protocol, session.compute.device).epoch for protocol in protocols]
-    from train.training.loop import Weights
 
     Weights(run.folder).keep(chosen)
 

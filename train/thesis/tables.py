@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from train.corpora import folds
 from train.corpora import manifest as manifests
@@ -12,9 +11,7 @@ from train.corpora.manifest import Utterance
 from train.metrics.paired import PairedTest, confusion, never_sad, sad_figures
 from train.metrics.predictions import Predictions, read
 from train.thesis import printed as thesis
-
-if TYPE_CHECKING:
-    from train.training.run import Run
+from train.training.run import Run
 
 SHOWN = ("accuracy", "F1", "precision", "recall", "macro F1", "ROC AUC", "average precision", "ECE", "Brier")
 LEAST_OF_A_CLASS = 20  # test utterances; of fewer each one moves recall by more than 5 points
@@ -67,7 +64,7 @@ def table_2(scored: Sequence[Scored], beside: bool = True) -> str:
     return markdown(head, lines)
 
 
-def _line(title: str, printed: "thesis.Row2 | None", found: Predictions, beside: bool) -> list[str]:
+def _line(title: str, printed: thesis.Row2 | None, found: Predictions, beside: bool) -> list[str]:
     figures = sad_figures(found)
     there = ["-"] * 4 if beside else []
     if printed and beside:
@@ -201,7 +198,7 @@ def found_verdicts(scored: Sequence[Scored]) -> list[str]:
     return verdicts(accuracy, {name: 100 * figure["F1"].value for name, figure in figures.items()})
 
 
-def figures_table(run: "Run", protocols: Sequence[Protocol]) -> str:
+def figures_table(run: Run, protocols: Sequence[Protocol]) -> str:
     """One run's test figures under these protocols."""
     config = run.config
     advice = folds.advice(manifests.read(Path(config.manifest)).rows)

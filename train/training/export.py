@@ -1,8 +1,8 @@
 """A run of the strict protocol as the daemon's checkpoint."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sadstream import __version__
 from sadstream.base.errors import DataError, UnavailableError, UsageError
@@ -15,14 +15,15 @@ from sadstream.scoring.fusion.header import (
     TextEncoderConfig,
     WhisperStatesConfig,
 )
+from sadstream.scoring.fusion.network import Fusion
+from train.features.inputs import Inputs
 from train.features.words import words_fixed
 from train.metrics.paired import sad_figures
+from train.metrics.predictions import read
 from train.presets import RunConfig
+from train.training.loop import Weights
 from train.training.run import Run
 from train.training.selection import CAP, Selection
-
-if TYPE_CHECKING:
-    from train.features.inputs import Inputs
 
 NOT_STATED = "not stated"
 LICENCES = {
@@ -56,7 +57,6 @@ def calibration(selection: Selection, bias: float) -> Calibration:
 
 
 def _raw_shift(selection: Selection) -> float:
-    import math
 
     return -math.log(selection.prior / (1.0 - selection.prior))
 
@@ -82,10 +82,8 @@ def terms_of(corpus: str, licence: str | None, commercial_use: bool | None) -> T
     return Terms(licence or NOT_STATED, commercial_use)
 
 
-def export(run: Run, inputs: "Inputs", path: Path, licence: str | None = None, commercial: bool | None = None) -> str:
+def export(run: Run, inputs: Inputs, path: Path, licence: str | None = None, commercial: bool | None = None) -> str:
     """Write the checkpoint; returns its SHA-256. DataError for a run that the daemon could not repeat."""
-    from sadstream.scoring.fusion.network import Fusion
-    from train.training.loop import Weights
 
     config = run.config
     terms = terms_of(inputs.rows[0].corpus, licence, commercial)
@@ -131,7 +129,7 @@ def _single(both: Calibration, config: RunConfig) -> Calibration:
 
 
 def _require_repeatable(
-    run: Run, config: RunConfig, audio: "LogMelConfig | WhisperStatesConfig | TextEncoderConfig | None"
+    run: Run, config: RunConfig, audio: LogMelConfig | WhisperStatesConfig | TextEncoderConfig | None
 ) -> None:
     if not run.evaluated("strict"):
         raise DataError(f"{run.folder}: not evaluated under the strict protocol; run: sadstream-train evaluate")
@@ -148,21 +146,20 @@ def _require_repeatable(
             raise DataError(f"{run.folder}: reads {reason}: expected a run over 3-second segments")
 
 
-def _require_words(run: Run, inputs: "Inputs") -> None:
+def _require_words(run: Run, inputs: Inputs) -> None:
     """A text part that learned from the same few sentences says what it likes of any other words."""
     if inputs.texts and inputs.rows[0].corpus != "iemocap" and (trouble := words_fixed(inputs.rows, inputs.texts)):
         raise DataError(f"{run.folder}: its text part learned nothing: {trouble}; `sadstream-train fit` leaves it out")
 
 
-def _trained_on(run: Run, inputs: "Inputs") -> str:
+def _trained_on(run: Run, inputs: Inputs) -> str:
     rows = [row for row in inputs.rows if row.split == "train"]
     speakers = len({row.speaker for row in rows})
     note = run.provenance.partial
     return f"{rows[0].corpus}: {len(rows)} utterances of {speakers} speakers{'. ' + note if note else ''}"
 
 
-def _metrics(run: Run, inputs: "Inputs") -> tuple[Metric, ...]:
-    from train.metrics.predictions import read
+def _metrics(run: Run, inputs: Inputs) -> tuple[Metric, ...]:
 
     found = read(run.predictions_path("strict"), "test", inputs.rows)
     return tuple(figure.metric(name, f"strict, fold {run.config.fold}") for name, figure in sad_figures(found).items())

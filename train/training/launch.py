@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+import torch.distributed as processes
+
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # the first to be done waits for the last
 
@@ -37,7 +39,6 @@ class Share:
         """Return when every process has come here."""
         if self.world == 1:
             return
-        import torch.distributed as processes
 
         processes.init_process_group("gloo", timeout=PATIENCE)
         processes.barrier()

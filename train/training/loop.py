@@ -6,7 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from sklearn.metrics import f1_score
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sadstream.base.errors import DataError
 from sadstream.base.files import save_whole
@@ -15,11 +24,6 @@ from train.corpora.guards import check_drawn
 from train.features.inputs import Inputs, batch_of, resident
 from train.presets import RunConfig
 from train.training.history import Epoch, History
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 STATE = "state.pt"
 TEXT = "text_out.weight"
@@ -51,15 +55,12 @@ class Weights:
 
     def save(self, epoch: int, fusion: Fusion) -> None:
         """Keep the weights as they are now, float32."""
-        from safetensors.torch import save
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in fusion.state_dict().items()}
         save_whole(self.path(epoch), save(tensors))
 
     def load(self, epoch: int, fusion: Fusion) -> None:
         """Put the weights of an epoch into the model."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load
 
         try:
             fusion.load_state_dict(load(self.path(epoch).read_bytes()))
@@ -73,7 +74,6 @@ class Weights:
 
     def text_dim(self, epoch: int) -> int:
         """The width of the text embedding that these weights read; 0: none."""
-        from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(self.path(epoch), "numpy") as file:
@@ -89,9 +89,8 @@ class Weights:
                 path.unlink()
 
 
-def drawn_rows(labels: "NDArray[np.float32]", train: "NDArray[np.int64]", oversample: bool, seed: int) -> "Array":
+def drawn_rows(labels: NDArray[np.float32], train: NDArray[np.int64], oversample: bool, seed: int) -> NDArray[np.int64]:
     """The pieces of an epoch: all of train, and sad ones drawn again until both classes are equally many."""
-    import numpy as np
 
     if not oversample:
         return train
@@ -101,14 +100,11 @@ def drawn_rows(labels: "NDArray[np.float32]", train: "NDArray[np.int64]", oversa
     return np.concatenate([train, again])
 
 
-if TYPE_CHECKING:
-    Array = NDArray[np.int64]
+Array = NDArray[np.int64]
 
 
-def loss_of(logits: "Tensor", labels: "Tensor", kind: str, gamma: float) -> "Tensor":
+def loss_of(logits: Tensor, labels: Tensor, kind: str, gamma: float) -> Tensor:
     """Mean binary cross-entropy, or focal loss: (1 - p of the true class)^gamma times it, without alpha."""
-    import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits
 
     entropy = binary_cross_entropy_with_logits(logits, labels, reduction="none")
     if kind == "bce":
@@ -116,9 +112,8 @@ def loss_of(logits: "Tensor", labels: "Tensor", kind: str, gamma: float) -> "Ten
     return ((1.0 - torch.exp(-entropy)) ** gamma * entropy).mean()
 
 
-def predict(fusion: Fusion, inputs: Inputs, index: "Tensor", device: str) -> "Tensor":
+def predict(fusion: Fusion, inputs: Inputs, index: Tensor, device: str) -> Tensor:
     """(pieces, 3) float32 on the CPU: bias, audio and text parts of the logit."""
-    import torch
 
     fusion.eval()
     parts = []
@@ -132,7 +127,6 @@ def predict(fusion: Fusion, inputs: Inputs, index: "Tensor", device: str) -> "Te
 
 def seeded(seed: int, device: str) -> None:
     """The same seed on the same machine gives the same bytes."""
-    import torch
 
     # CUDA's pooling says that it may add in any order; windows that do not overlap leave it nothing to add.
     torch.use_deterministic_algorithms(True, warn_only=device == "cuda")
@@ -145,7 +139,6 @@ class Trainer:
     """One model and its optimiser."""
 
     def __init__(self, inputs: Inputs, config: RunConfig, compute: Compute) -> None:
-        import torch
 
         seeded(config.seed, compute.device)
         self.inputs, self.config, self.compute = resident(inputs, compute.device), config, compute
@@ -159,7 +152,6 @@ class Trainer:
 
     def state(self, history: History) -> bytes:
         """Weights, optimiser and history in one file, so that training goes on as if it had not stopped."""
-        import torch
 
         file = io.BytesIO()
         saved = {"fusion": self.fusion.state_dict(), "optimiser": self.optimiser.state_dict()}
@@ -168,7 +160,6 @@ class Trainer:
 
     def restore(self, content: bytes, where: str) -> History:
         """Go back to a saved state; returns its history."""
-        import torch
 
         try:
             saved = torch.load(io.BytesIO(content), map_location=self.compute.device, weights_only=True)
@@ -181,8 +172,6 @@ class Trainer:
 
     def train_epoch(self, epoch: int, advance: Callable[[], None] = lambda: None, steps: int | None = None) -> float:
         """Mean training loss of an epoch (of its first `steps` batches); the order depends on seed and epoch alone."""
-        import numpy as np
-        import torch
 
         torch.manual_seed(self.config.seed * 100_003 + epoch)
         order = np.random.default_rng([self.config.seed, 2, epoch]).permutation(self.drawn)
@@ -194,9 +183,8 @@ class Trainer:
             advance()
         return total / sum(index.numel() for index in batches)
 
-    def step(self, index: "Tensor") -> float:
+    def step(self, index: Tensor) -> float:
         """One update from these pieces; returns their mean loss."""
-        import torch
 
         self.optimiser.zero_grad(set_to_none=True)
         part = PART if self.compute.device == "cpu" and self.inputs.audio is not None else index.numel()
@@ -208,8 +196,7 @@ class Trainer:
         self.optimiser.step()
         return total
 
-    def _loss(self, index: "Tensor") -> "Tensor":
-        import torch
+    def _loss(self, index: Tensor) -> Tensor:
 
         batch = batch_of(self.inputs, index, self.compute.device)
         with torch.autocast(self.compute.device, torch.bfloat16, enabled=self.compute.amp):
@@ -218,7 +205,6 @@ class Trainer:
 
     def validate(self) -> tuple[float, float]:
         """(loss, macro F1 at 0.5) over the validation pieces."""
-        from sklearn.metrics import f1_score
 
         logits = predict(self.fusion, self.inputs, self.validation, self.compute.device).sum(1)
         labels = self.inputs.labels[self.validation]

@@ -6,6 +6,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 from sadstream import __version__
 from sadstream.scoring.fusion.header import Record
 
@@ -29,7 +31,6 @@ class Provenance(Record):
 
 def provenance(manifest_sha256: str, partial: str, device: str) -> Provenance:
     """The provenance of a run that starts now."""
-    import torch
 
     return Provenance(
         sadstream=__version__,

@@ -3,32 +3,30 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
 from sadstream.base.files import read_whole, save_whole
 from sadstream.scoring.fusion.header import Record
+from sadstream.scoring.fusion.network import Fusion
 from train.corpora.counts import partial_note, require_whole
 from train.corpora.folds import assign
 from train.corpora.guards import Fitted, Protocol, check_contents, check_fitted, check_manifest, check_splits, fitted
 from train.corpora.manifest import Manifest, Utterance
+from train.features.inputs import Inputs, Loader
 from train.metrics import predictions
 from train.presets import RunConfig
 from train.training.history import History
+from train.training.loop import STATE, Compute, Trainer, Weights, fit, predict, seeded
 from train.training.provenance import Provenance, provenance
 from train.training.selection import Selection, best_threshold, calibration_of, macro_f1
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from sadstream.scoring.fusion.network import Fusion
-    from train.features.inputs import Inputs, Loader
-    from train.training.loop import Compute
-
-    Scores = NDArray[np.float64]
+Scores = NDArray[np.float64]
 
 PROTOCOLS: tuple[Protocol, ...] = ("thesis", "strict")
 R = TypeVar("R", bound=Record)
@@ -129,10 +127,9 @@ def open_run(folder: Path, config: RunConfig) -> Run:
 
 
 def fit_run(
-    run: Run, manifest: Manifest, load: "Loader", compute: "Compute", advance: Callable[[], None] = lambda: None
-) -> "Inputs":
+    run: Run, manifest: Manifest, load: Loader, compute: Compute, advance: Callable[[], None] = lambda: None
+) -> Inputs:
     """Train a run to its end, or go on where it stopped; returns what it read."""
-    from train.training.loop import STATE, Trainer, fit
 
     rows = run.rows(manifest)
     inputs = load(rows, run.config)
@@ -156,10 +153,8 @@ def fit_run(
     return inputs
 
 
-def evaluate_run(run: Run, inputs: "Inputs", protocol: Protocol, device: str = "cpu") -> Selection:
+def evaluate_run(run: Run, inputs: Inputs, protocol: Protocol, device: str = "cpu") -> Selection:
     """Choose by the protocol and write the predictions; what is already there stays."""
-    from sadstream.scoring.fusion.network import Fusion
-    from train.training.loop import Weights, seeded
 
     if run.evaluated(protocol):
         return run.selection(protocol)
@@ -198,9 +193,7 @@ def evaluate_run(run: Run, inputs: "Inputs", protocol: Protocol, device: str = "
     return chosen
 
 
-def _choose_epoch(
-    run: Run, inputs: "Inputs", protocol: Protocol, fusion: "Fusion", weights: "Weights", device: str
-) -> int:
+def _choose_epoch(run: Run, inputs: Inputs, protocol: Protocol, fusion: Fusion, weights: Weights, device: str) -> int:
     """The epoch with the best macro F1 at 0.5, on validation or, as the thesis does it, on test."""
     epochs = run.history.epochs
     if protocol == "strict":
@@ -213,11 +206,8 @@ def _choose_epoch(
     return epochs[scores.index(max(scores))].epoch
 
 
-def _logits(fusion: "Fusion", inputs: "Inputs", split: str, device: str) -> "Scores":
+def _logits(fusion: Fusion, inputs: Inputs, split: str, device: str) -> Scores:
     """(rows of the split,) raw logits; of an utterance in several pieces their mean."""
-    import numpy as np
-
-    from train.training.loop import predict
 
     index = inputs.pieces_of(split)
     logits = predict(fusion, inputs, index, device).double().sum(1).numpy()
@@ -228,14 +218,12 @@ def _logits(fusion: "Fusion", inputs: "Inputs", split: str, device: str) -> "Sco
     return means
 
 
-def _labels(rows: Sequence[Utterance]) -> "NDArray[np.int64]":
-    import numpy as np
+def _labels(rows: Sequence[Utterance]) -> NDArray[np.int64]:
 
     return np.array([row.sad for row in rows])
 
 
-def _text_mean(fusion: "Fusion", inputs: "Inputs") -> float:
-    import torch
+def _text_mean(fusion: Fusion, inputs: Inputs) -> float:
 
     if inputs.text is None:
         return 0.0
@@ -243,7 +231,3 @@ def _text_mean(fusion: "Fusion", inputs: "Inputs") -> float:
         train = inputs.text[inputs.pieces_of("train")].to(fusion.bias.device)
         train = train[(train != 0).any(1)]  # the mean over words, where there are some
         return float(fusion.text_out(train).double().mean())
-
-
-if TYPE_CHECKING:
-    from train.training.loop import Weights

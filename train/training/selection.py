@@ -4,19 +4,17 @@
 which makes its numbers optimistic.
 """
 
-from typing import TYPE_CHECKING
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
 
 from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import Record
 from train.corpora.guards import Fitted, Protocol
 from train.metrics.calibration import Line, fit_line, probability
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Labels = NDArray[np.int64]
-    Scores = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Scores = NDArray[np.float64]
 
 THRESHOLDS = tuple(step / 100 for step in range(1, 100))  # the thesis's grid
 CAP = 20.0  # of the calibrated logit: e^20 is certainty enough
@@ -33,9 +31,8 @@ class Selection(Record):
     text_mean: float  # mean raw text part over train
     fitted: tuple[Fitted, ...]
 
-    def probability(self, logits: "Scores") -> "Scores":
+    def probability(self, logits: Scores) -> Scores:
         """(n,) probabilities of (n,) raw logits."""
-        import numpy as np
 
         if self.calibration is None:
             sigmoid: Scores = 1.0 / (1.0 + np.exp(-logits))
@@ -43,16 +40,14 @@ class Selection(Record):
         return probability(self.calibration(logits), self.prior)
 
 
-def macro_f1(labels: "Labels", logits: "Scores") -> float:
+def macro_f1(labels: Labels, logits: Scores) -> float:
     """Macro F1 of the decisions at 0.5: what chooses the epoch."""
-    from sklearn.metrics import f1_score
 
     return float(f1_score(labels, (logits >= 0.0).astype(int), average="macro", zero_division=0))
 
 
-def best_threshold(labels: "Labels", probabilities: "Scores") -> float:
+def best_threshold(labels: Labels, probabilities: Scores) -> float:
     """The threshold of the grid with the best F1 of the sad class; the lowest of equals."""
-    import numpy as np
 
     scores = []
     for threshold in THRESHOLDS:
@@ -62,12 +57,11 @@ def best_threshold(labels: "Labels", probabilities: "Scores") -> float:
     return THRESHOLDS[int(np.argmax(scores))]
 
 
-def calibration_of(labels: "Labels", logits: "Scores") -> Line | None:
+def calibration_of(labels: Labels, logits: Scores) -> Line | None:
     """The logistic calibration of raw logits; None where they do not rise with sadness.
 
     Platt's targets, (n + 1) / (n + 2) instead of 1: a validation set that happens to be separable stays finite.
     """
-    import numpy as np
 
     sad, other = int(labels.sum()), int((1 - labels).sum())
     doubt = np.where(labels == 1, 1.0 / (sad + 2), 1.0 / (other + 2))

@@ -3,29 +3,31 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from sadstream.base.errors import DataError, UsageError
 from sadstream.base.progress import progress
+from sadstream.scoring.analyzer import compute_device
+from sadstream.scoring.weights.store import locate
 from train.corpora import manifest as manifests
 from train.corpora.folds import assign
 from train.corpora.guards import Protocol, check_splits
+from train.corpora.manifest import Manifest
 from train.features.cache import Cache, default_folder
+from train.features.inputs import Inputs, Loader
 from train.features.words import words_fixed, words_missing
 from train.presets import Preset, RunConfig, load_preset, run_config
+from train.training.export import export
 from train.training.launch import Share
+from train.training.loop import Compute
 from train.training.run import Run, evaluate_run, fit_run, open_run
-
-if TYPE_CHECKING:
-    from train.corpora.manifest import Manifest
-    from train.features.inputs import Inputs, Loader
-    from train.training.loop import Compute
 
 
 class Session:
     """One process's device, cache and inputs."""
 
-    def __init__(self, cache: Cache, compute: "Compute", load: "Loader") -> None:
+    def __init__(self, cache: Cache, compute: Compute, load: Loader) -> None:
         self.cache, self.compute, self.load = cache, compute, load
 
     @classmethod
@@ -33,11 +35,6 @@ class Session:
         cls, cache: Path | None, device: str, threads: int, *, amp: bool = False, compiled: bool = False
     ) -> "Session":
         """Choose the device; nothing is loaded yet."""
-        import torch
-
-        from sadstream.scoring.analyzer import compute_device
-        from train.features.inputs import Loader
-        from train.training.loop import Compute
 
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--compute {device}: expected auto, cpu or cuda")
@@ -94,7 +91,7 @@ class Session:
         return run
 
     def _with_words_that_say_something(
-        self, config: RunConfig, manifest: "Manifest", say: Callable[[str], None]
+        self, config: RunConfig, manifest: Manifest, say: Callable[[str], None]
     ) -> RunConfig:
         """The same run, or one without its text part where the corpus has no words to learn from; that is said."""
         if not config.spec.text:
@@ -112,7 +109,7 @@ class Session:
         changes = {"text": False, "title": f"{config.spec.title}, no words", "pooling": pooling}
         return config.model_copy(update={"spec": config.spec.model_copy(update=changes)})
 
-    def fit_run(self, run: Run, manifest: "Manifest") -> "Inputs":
+    def fit_run(self, run: Run, manifest: Manifest) -> Inputs:
         """Train a run to its end."""
         require_encoders(run.config)
         title, epochs = run.config.title, run.config.training.epochs
@@ -130,7 +127,6 @@ class Session:
 
     def export(self, folder: Path, out: Path, licence: str | None = None, commercial: bool | None = None) -> str:
         """Write the daemon's checkpoint of a run; returns its SHA-256."""
-        from train.training.export import export
 
         run = Run(folder)
         manifest = manifests.read(Path(run.config.manifest))
@@ -139,7 +135,6 @@ class Session:
 
 def require_encoders(config: RunConfig) -> None:
     """UnavailableError with the line that fetches it, for an encoder that a run needs and that is not here."""
-    from sadstream.scoring.weights.store import locate
 
     if config.spec.text:
         locate(config.text.encoder, "text")
@@ -149,7 +144,7 @@ def require_encoders(config: RunConfig) -> None:
         locate(config.audio.encoder, "whisper")
 
 
-def _steps(manifest: "Manifest", config: RunConfig) -> int:
+def _steps(manifest: Manifest, config: RunConfig) -> int:
     """Batches of an epoch, near enough for a bar."""
     train = [row for row in manifest.rows if row.split == "train"]
     sad = sum(row.sad for row in train)

@@ -136,7 +136,7 @@ def _cells(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]
     return rows
 
 
-def _lines(path: Path, columns: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> "list[tuple[int, Cells]]":
+def _lines(path: Path, columns: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, Cells]]:
     lines = []
     for number, row in rows:
         if not any(cell.strip() for cell in row):

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from sadstream.audio.filters.mixer import Mixer
 from sadstream.base.samples import SAMPLE_RATE
@@ -13,12 +16,7 @@ from train.evaluation.sound.signal import Heard, counterpart, heard
 from train.features.noises import loud_dbfs
 from train.metrics.markdown import markdown
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Samples = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 LEVEL_DB = 20.0  # the other channel is so much louder or quieter at most
 DELAY_S = 0.02  # a second microphone seven metres further away
@@ -27,14 +25,13 @@ WITHIN = (0.02, 0.05)
 MANY = "two to five of these"
 
 
-def others() -> "dict[str, Callable[[Samples, Generator], Samples]]":
+def others() -> dict[str, Callable[[Samples, Generator], Samples]]:
     """What may be in a channel beside that of the speech, by its name."""
-    import numpy as np
 
-    def white(x: "Samples", rng: "Generator") -> "Samples":
+    def white(x: Samples, rng: Generator) -> Samples:
         return rng.standard_normal(x.size).astype(np.float32)
 
-    def pink(x: "Samples", rng: "Generator") -> "Samples":
+    def pink(x: Samples, rng: Generator) -> Samples:
         spectrum = np.fft.rfft(rng.standard_normal(x.size))
         return np.fft.irfft(spectrum / np.sqrt(np.maximum(1, np.arange(spectrum.size))), x.size).astype(np.float32)
 
@@ -51,28 +48,25 @@ def others() -> "dict[str, Callable[[Samples, Generator], Samples]]":
     }
 
 
-def _level_db(rng: "Generator") -> float:
+def _level_db(rng: Generator) -> float:
     return float(rng.uniform(-LEVEL_DB, LEVEL_DB))
 
 
-def _as_loud(other: "Samples", speech: "Samples", more_db: float) -> "Samples":
+def _as_loud(other: Samples, speech: Samples, more_db: float) -> Samples:
     """The other sound, its loud frames so much louder than those of the speech."""
-    import numpy as np
 
     return np.asarray(other * 10.0 ** ((loud_dbfs(speech) + more_db - loud_dbfs(other)) / 20.0), dtype=np.float32)
 
 
-def _tones(n: int, hz: float, count: int) -> "Samples":
-    import numpy as np
+def _tones(n: int, hz: float, count: int) -> Samples:
 
     time_s = np.arange(n) / SAMPLE_RATE
     waves = [np.sin(2 * np.pi * k * hz * time_s) / k for k in range(1, count + 1)]
     return np.asarray(np.sum(waves, axis=0), dtype=np.float32)
 
 
-def _chords(n: int, rng: "Generator") -> "Samples":
+def _chords(n: int, rng: Generator) -> Samples:
     """Three notes struck twice a second, each dying away: music of a kind, without a voice."""
-    import numpy as np
 
     beat = SAMPLE_RATE // 2
     decay = np.exp(-np.arange(beat) / (0.15 * SAMPLE_RATE)).astype(np.float32)
@@ -83,17 +77,15 @@ def _chords(n: int, rng: "Generator") -> "Samples":
     return np.asarray(np.concatenate(struck)[:n], dtype=np.float32)
 
 
-def _later(samples: "Samples", rng: "Generator") -> "Samples":
-    import numpy as np
+def _later(samples: Samples, rng: Generator) -> Samples:
 
     late = int(rng.integers(1, round(DELAY_S * SAMPLE_RATE)))
     gain = np.float32(10.0 ** (rng.uniform(-LEVEL_DB, 0.0) / 20.0))
     return np.pad(samples, (late, 0))[: samples.size] * gain
 
 
-def beside(samples: "Samples", kinds: Sequence[str], rng: "Generator") -> "tuple[Samples, int]":
+def beside(samples: Samples, kinds: Sequence[str], rng: Generator) -> tuple[Samples, int]:
     """(n, channels) and which holds the speech: these are in the others; each has a faint noise, none is over 1."""
-    import numpy as np
 
     made = others()
     channels = [made[kind](samples, rng) for kind in kinds]
@@ -130,7 +122,6 @@ def kept(alone: Sequence[Heard], mixed: Sequence[Heard]) -> Kept:
 
 def channels_table(clips: Sequence[Clip], analyzer: Analyzer, seed: int, tick: Callable[[], None]) -> str:
     """Of how many clips a mix and the plain mean keep the scores and decisions, by what the other channels hold."""
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     names = list(others())

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from sadstream.audio.silero import Unscored
 from sadstream.scoring.analyzer import Analyzer
@@ -14,12 +17,7 @@ from train.metrics.calibration import probability
 from train.metrics.detection import Interval, auc, calibration_error, over_groups
 from train.metrics.markdown import markdown
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Samples = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 OPUS_16K = 0.99  # of libsndfile's scale: 16 kbit/s of mono speech, container included
 
@@ -29,16 +27,16 @@ class Condition:
     """A kind of worse sound."""
 
     name: str
-    change: "Callable[[Samples, Samples, Generator], Samples]"  # clip, a noise, chance
+    change: Callable[[Samples, Samples, Generator], Samples]  # clip, a noise, chance
 
 
 def conditions() -> tuple[Condition, ...]:
     """The rows of the table."""
 
-    def at(level_dbfs: float) -> "Callable[[Samples, Samples, Generator], Samples]":
+    def at(level_dbfs: float) -> Callable[[Samples, Samples, Generator], Samples]:
         return lambda x, _noise, _rng: (x * 10.0 ** ((level_dbfs - loud_dbfs(x)) / 20.0)).clip(-1.0, 1.0)
 
-    def snr(db: float) -> "Callable[[Samples, Samples, Generator], Samples]":
+    def snr(db: float) -> Callable[[Samples, Samples, Generator], Samples]:
         return lambda x, noise, rng: noisy(x, noise, db, rng)
 
     return (
@@ -57,10 +55,9 @@ def conditions() -> tuple[Condition, ...]:
 
 
 def robustness_table(
-    clips: Sequence[Clip], noises: "Sequence[Samples]", analyzer: Analyzer, seed: int, tick: Callable[[], None]
+    clips: Sequence[Clip], noises: Sequence[Samples], analyzer: Analyzer, seed: int, tick: Callable[[], None]
 ) -> str:
     """AUC of the audio part, calibration error at the share of sad clips, and speech lost, of each condition."""
-    import numpy as np
 
     rows = []
     for condition in conditions():
@@ -87,7 +84,7 @@ def robustness_table(
 
 
 def _row(
-    name: str, labels: "NDArray[np.int64]", parts: "NDArray[np.float64]", speakers: Sequence[str], lost: Interval
+    name: str, labels: NDArray[np.int64], parts: NDArray[np.float64], speakers: Sequence[str], lost: Interval
 ) -> tuple[str, ...]:
     ranking = over_groups(auc, labels, parts, speakers)
     prior = float(labels.mean())

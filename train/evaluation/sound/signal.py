@@ -2,7 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from sadstream.audio.segmenter import Segmenter
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
@@ -14,12 +18,7 @@ from train.evaluation.gates import share
 from train.metrics.detection import RESAMPLES, Interval, over_groups
 from train.metrics.markdown import markdown
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Samples = NDArray[np.float32]
+Samples = NDArray[np.float32]
 
 HUM_DB = -10.0  # below the clip's mean power
 HARMONICS = 7  # of a hum that is no pure tone, the k-th 1 / k as strong
@@ -33,7 +32,7 @@ class Disturbance:
     """Something that is no sound of the room: added from so many seconds before the clip until the end."""
 
     name: str
-    add: "Callable[[Samples, int, Generator], Samples]"  # clip, samples of the disturbance, chance
+    add: Callable[[Samples, int, Generator], Samples]  # clip, samples of the disturbance, chance
     before_s: float = 0.0
 
 
@@ -55,15 +54,13 @@ def disturbances() -> tuple[Disturbance, ...]:
     )
 
 
-def _constant(value: float, n: int) -> "Samples":
-    import numpy as np
+def _constant(value: float, n: int) -> Samples:
 
     return np.full(n, value, np.float32)
 
 
-def hum(samples: "Samples", n: int, hz: float, harmonics: int, rng: "Generator") -> "Samples":
+def hum(samples: Samples, n: int, hz: float, harmonics: int, rng: Generator) -> Samples:
     """(n,) of a mains hum HUM_DB below these samples: off by a little, in any phase."""
-    import numpy as np
 
     time_s = np.arange(n) / SAMPLE_RATE
     true_hz, phases = hz + rng.uniform(-OFF_HZ, OFF_HZ), rng.uniform(0.0, 2.0 * np.pi, harmonics)
@@ -73,9 +70,8 @@ def hum(samples: "Samples", n: int, hz: float, harmonics: int, rng: "Generator")
     return np.asarray(level * wave, dtype=np.float32)
 
 
-def disturbed(samples: "Samples", disturbance: Disturbance, rng: "Generator") -> "Samples":
+def disturbed(samples: Samples, disturbance: Disturbance, rng: Generator) -> Samples:
     """The clip and the pause behind it with the disturbance over all of it, clipped at full scale."""
-    import numpy as np
 
     stream = np.pad(samples, (round(disturbance.before_s * SAMPLE_RATE), round(TRAIL_S * SAMPLE_RATE)))
     return np.asarray((stream + disturbance.add(samples, stream.size, rng)).clip(-1.0, 1.0), dtype=np.float32)
@@ -85,9 +81,9 @@ def disturbed(samples: "Samples", disturbance: Disturbance, rng: "Generator") ->
 class Parts:
     """The audio parts of one row's segments."""
 
-    labels: "NDArray[np.int64]"
-    parts: "NDArray[np.float64]"
-    speakers: "NDArray[np.str_]"
+    labels: NDArray[np.int64]
+    parts: NDArray[np.float64]
+    speakers: NDArray[np.str_]
 
 
 def signal_table(clips: Sequence[Clip], analyzer: Analyzer, seed: int, tick: Callable[[], None]) -> str:
@@ -102,9 +98,8 @@ def signal_table(clips: Sequence[Clip], analyzer: Analyzer, seed: int, tick: Cal
     return markdown(("sound", "AUC, sad against neutral and calm", "moved by", "n"), rows)
 
 
-def auc(labels: "NDArray[np.int64]", parts: "NDArray[np.float64]") -> float:
+def auc(labels: NDArray[np.int64], parts: NDArray[np.float64]) -> float:
     """That of `metrics.detection` from ranks, 20 times as quick: 30,000 of them are drawn. NaN without both classes."""
-    from scipy.stats import rankdata
 
     sad, n = labels == 1, labels.size
     positive = int(sad.sum())
@@ -116,7 +111,6 @@ def auc(labels: "NDArray[np.int64]", parts: "NDArray[np.float64]") -> float:
 def _parts(
     clips: Sequence[Clip], disturbance: Disturbance, analyzer: Analyzer, seed: int, tick: Callable[[], None]
 ) -> Parts:
-    import numpy as np
 
     rng = np.random.default_rng(seed)
     found: list[tuple[int, float, str]] = []
@@ -143,12 +137,11 @@ class Difference:
 
 def difference(first: Parts, second: Parts, seed: int = 0, resamples: int = RESAMPLES) -> Difference:
     """AUC of the second minus that of the first, paired: the same speakers are drawn for both."""
-    import numpy as np
 
     names = np.unique(first.speakers)
     members = [[np.flatnonzero(some.speakers == name) for name in names] for some in (first, second)]
 
-    def moved(drawn: "NDArray[np.int64]") -> float:
+    def moved(drawn: NDArray[np.int64]) -> float:
         rows = [np.concatenate([some[i] for i in drawn]) for some in members]
         figures = [auc(some.labels[at], some.parts[at]) for some, at in zip((first, second), rows, strict=True)]
         return figures[1] - figures[0]
@@ -187,7 +180,7 @@ class Heard:
     words: str
 
 
-def heard(samples: "Samples", seed: int, analyzer: Analyzer, segmenter: Segmenter | None = None) -> list[Heard]:
+def heard(samples: Samples, seed: int, analyzer: Analyzer, segmenter: Segmenter | None = None) -> list[Heard]:
     """The scored segments of a clip."""
     found = ((segment, analyzer(segment)) for segment in segments_of(samples, seed, segmenter))
     return [
@@ -206,7 +199,6 @@ def counterpart(one: Heard, others: Sequence[Heard]) -> Heard | None:
 
 def clean_table(clips: Sequence[Clip], analyzer: Analyzer, tick: Callable[[], None]) -> str:
     """How far scores of recordings as they are lie from those that they would have without the two stages."""
-    import numpy as np
 
     pairs: list[tuple[Heard, Heard]] = []
     lost = added = 0
