@@ -1,6 +1,7 @@
 """A journal on a disk without room: nothing that memory holds is lost, and the scoring does not notice."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def test_a_file_that_cannot_grow_any_more_loses_nothing_that_memory_holds(tmp_pa
     """The kernel refuses the write, as it does on a full disk; later there is room again."""
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "scores.sqlite")],
-        check=False, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[1],
+        check=False, capture_output=True, text=True, timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     full, whole, lost = json.loads(done.stdout)

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import os
 import re
 import signal
 import sqlite3
@@ -223,7 +224,10 @@ for number in range(1_000_000):
 def test_what_was_written_survives_kill_9(path: Path, after: int) -> None:
     """Every score whose write had returned is there, and the next daemon goes on in the same file."""
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+        [sys.executable, "-c", WRITER, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert writer.stdout is not None
     for line in writer.stdout:

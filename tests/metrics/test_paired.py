@@ -95,7 +95,7 @@ def test_a_better_system_is_found_better() -> None:
 
 def test_chance_is_found_different_as_rarely_as_the_level_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty pairs of equally poor systems: about two below .05, not ten."""
-    monkeypatch.setattr("train.metrics.detection.paired.SWAPS", 300)
+    monkeypatch.setattr("train.metrics.paired.SWAPS", 300)
     base = made(skill=0.0)
     p = [paired(base, replace(made(skill=0.0, seed=s), labels=base.labels), ("a", "b")).p_f1 for s in range(1, 41)]
 

@@ -501,10 +501,16 @@ def test_no_score_is_lost_or_counted_twice_when_the_clocks_change(day: date, hou
         assert sum(cell.n for row in found.rows for cell in row) == len(times)
 
 
-@pytest.mark.parametrize("name", ["Nowhere/City", "../../etc/passwd", "", "/etc/localtime", "\0"])
+@pytest.mark.parametrize("name", ["Nowhere/City", "../../etc/passwd", "/etc/localtime", "\0"])
 def test_a_zone_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         zone_of(name)
+
+
+def test_without_a_zone_days_are_the_machine_s() -> None:
+    midnight = datetime(2026, 7, 1).astimezone()
+
+    assert midnight.astimezone(zone_of("")).utcoffset() == midnight.utcoffset()
 
 
 def test_the_heat_map_is_asked_by_day_and_zone(tmp_path: Path) -> None:
