@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from sadstream.base.errors import DataError
 from train.metrics import detection as metrics
@@ -10,6 +11,14 @@ from train.metrics import detection as metrics
 def test_auc_of_a_case_worked_out_by_hand() -> None:
     """Of four pairs of sad and other, three are in order."""
     assert metrics.auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])) == 0.75
+
+
+def test_auc_and_brier_are_scikit_learn_s_also_with_ties() -> None:
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 2, 200), rng.integers(0, 9, 200) / 9.0
+
+    assert metrics.auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert metrics.brier(labels, scores) == pytest.approx(brier_score_loss(labels, scores), abs=1e-12)
 
 
 def test_without_both_classes_there_is_no_auc() -> None:

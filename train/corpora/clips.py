@@ -79,7 +79,6 @@ def read_audio(path: Path) -> NDArray[np.float32]:
 
     Unlike the daemon's frames the samples are not rounded to 16 bits, and their last frame is not filled up.
     """
-
     mono, rate = _mono(path)
     samples: NDArray[np.float32] = (
         mono if rate == SAMPLE_RATE or not mono.size else soxr.resample(mono, rate, SAMPLE_RATE)
@@ -101,7 +100,6 @@ def audio_rate(path: Path) -> tuple[int, int]:
 
 def _mono(path: Path) -> tuple[NDArray[np.float32], int]:
     """All of a recording as one channel at its own rate, and that."""
-
     with _opened(path) as sound:
         mixer = Mixer(sound.rate, sound.channels) if sound.channels > 1 else None
         blocks, heard = [np.zeros(0, np.float32)], 0
@@ -147,7 +145,6 @@ def segments_of(samples: NDArray[np.float32], seed: int, segmenter: Segmenter | 
 
     The daemon's segmenter holds all that it does to sound: high-pass, subtraction of hum, level, detector, cut.
     """
-
     rng = np.random.default_rng(seed)
     trail = np.zeros(int(TRAIL_S * SAMPLE_RATE), np.float32)
     stream = np.concatenate([samples, trail])

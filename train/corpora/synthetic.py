@@ -55,7 +55,6 @@ Voice: TypeAlias = "Callable[[Line], NDArray[np.float32]]"
 
 def script(utterances: int, seed: int) -> list[Line]:
     """The lines of a corpus of about this many utterances in five sessions, dialogues of ten, two speakers each."""
-
     rng = np.random.default_rng(seed)
     lines: list[Line] = []
     for session in range(1, 6):
@@ -96,7 +95,6 @@ def _within(value: float, low: float, high: float) -> float:
 
 def espeak(line: Line) -> NDArray[np.float32]:
     """(n,) float32 at 16 kHz as espeak-ng says it; the session picks the voice's variant."""
-
     voice = f"en-us+{line.gender.lower()}{line.session if line.gender == 'F' else line.session + 1}"
     command = ["espeak-ng", "-v", voice, "-s", str(line.speed_wpm), "-p", str(line.pitch), "-a", str(line.amplitude)]
     spoken = subprocess.run([*command, "--stdout", line.words], capture_output=True, check=False)

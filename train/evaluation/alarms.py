@@ -100,7 +100,6 @@ class Point:
 
 def point(outcomes: Sequence[Outcome], threshold: float, seed: int = 0) -> Point:
     """The outcomes of all days at one threshold; a bootstrap draws whole speakers."""
-
     speakers = sorted({one.speaker for one in outcomes})
     table = np.array(
         [

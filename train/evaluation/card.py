@@ -42,7 +42,6 @@ class Doubt:
 
 def doubt(scored: Scored, coverage: float = COVERAGE, resamples: int = 500) -> Doubt:
     """The band of ratios without which the rest is ranked best, at this share of segments kept."""
-
     calm = scored.against_calm()
     ordered = np.sort(calm.ratios)
     width = round((1.0 - coverage) * ordered.size)
@@ -92,7 +91,6 @@ class OffsetGain:
 
 def offset_gain(scored: Scored, seconds: NDArray[np.float64], config: DaysConfig, resamples: int = 500) -> OffsetGain:
     """True positives pooled over all speakers, the mean of DRAWS; one draw and the next differ by .01."""
-
     speakers = spoken_clips(scored, seconds)
     reference = reference_of(speakers)
     parts, shifts, draws = [], [], []

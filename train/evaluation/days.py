@@ -79,7 +79,6 @@ class Day:
 
 def spoken_clips(scored: Scored, seconds: NDArray[np.float64]) -> dict[str, list[Spoken]]:
     """The clips of each speaker with the scores of their segments."""
-
     rows: dict[Clip, list[int]] = {}
     for row, clip in enumerate(scored.clips):
         rows.setdefault(clip, []).append(row)
@@ -92,7 +91,6 @@ def spoken_clips(scored: Scored, seconds: NDArray[np.float64]) -> dict[str, list
 
 def reference_of(speakers: dict[str, list[Spoken]]) -> float:
     """The mean audio part of neutral and calm speech, each speaker counting the same."""
-
     means = [
         np.concatenate([spoken.ratios for spoken in clips if spoken.clip.emotion in CALM]).mean()
         for clips in speakers.values()
@@ -102,7 +100,6 @@ def reference_of(speakers: dict[str, list[Spoken]]) -> float:
 
 def days(speakers: dict[str, list[Spoken]], config: DaysConfig, reference: float) -> list[Day]:
     """Every speaker's hours; the same seed gives the same days."""
-
     made = []
     for number, (speaker, clips) in enumerate(speakers.items()):
         for hour in range(config.hours):

@@ -34,7 +34,6 @@ REAL_SPEECH_FRAMES = 5
 
 def share(count: int, n: int) -> Interval:
     """A share with Wilson's 95 percent interval."""
-
     if n == 0:
         return Interval(float("nan"), 0.0, 1.0, 0)
     found = binomtest(count, n).proportion_ci(method="wilson")
@@ -86,7 +85,6 @@ def raw_speech_s(samples: Samples) -> float:
 
 def noise_table(noises: Sequence[Noise], analyzer: Analyzer, hours: float, seed: int, tick: Callable[[], None]) -> str:
     """False speech, invented words and sad decisions by kind, of this many hours of sounds drawn at random."""
-
     rng = np.random.default_rng(seed)
     counts: dict[tuple[str, bool], NoiseCount] = {}
     total_s = 0.0
@@ -132,7 +130,6 @@ def _noise_row(kind: str, human: bool, count: NoiseCount) -> tuple[str, ...]:
 
 def loss_table(clips: Sequence[Clip], analyzer: Analyzer, tick: Callable[[], None]) -> str:
     """Share of real speech segments that the gate drops, and of clips without a segment, by corpus, label and level."""
-
     found: dict[tuple[str, str, float], list[bool]] = {}
     deaf: dict[tuple[str, str, float], list[bool]] = {}
     for number, clip in enumerate(clips):
@@ -248,7 +245,6 @@ def _calibrated(said: Sequence[_Said], reference: float) -> list[_Said]:
 
 def _talk_row(talk: Talk, threshold: float) -> tuple[str, ...]:
     """Rates of everybody, and the episodes of all one after the other: the seconds of one speaker make none."""
-
     called = [[one.margin >= 0.0 for one in said] for said in talk.values()]
     flat = [sad for each in called for sad in each]
     rates = [float(np.mean(each)) for each in called]

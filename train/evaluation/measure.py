@@ -201,7 +201,6 @@ def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:
 
 def _drawn(clips: list[Clip], count: int, seed: int) -> list[Clip]:
     """At most so many clips, sad and other ones and every corpus by turns, the same for the same seed."""
-
     rng = np.random.default_rng(seed)
     groups: dict[tuple[str, int], list[Clip]] = {}
     for at in rng.permutation(len(clips)):

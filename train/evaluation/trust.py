@@ -47,7 +47,6 @@ class Witness:
 
     def __call__(self, segment: Segment) -> Evidence | None:
         """None where the speech gate lets nothing through."""
-
         chance = self._gate(segment.samples)
         if chance < self._least:
             return None
@@ -72,7 +71,6 @@ def known_of_clips(
 
 def known_of_noises(noises: Sequence[Noise], seed: int, witness: Witness, tick: Callable[[], None]) -> list[Known]:
     """What is known of every segment of these sounds, each at two levels drawn at random."""
-
     rng = np.random.default_rng(seed)
     known = []
     for number, noise in enumerate(noises):
@@ -88,7 +86,6 @@ def known_of_noises(noises: Sequence[Noise], seed: int, witness: Witness, tick: 
 
 def fitted(known: Sequence[Known], shape: Weights, lost: float) -> Weights:
     """Weights of the same shape, with the bias at which so much of what was said in English is lost."""
-
     names = _names(shape)
     rows = [one for one in known if one.said is not None and not _hopeless(one.evidence)]
     matrix = np.array([_row(one.evidence, names) for one in rows])

@@ -41,7 +41,6 @@ class AugmentConfig(Record):
 
 def augmented(samples: Samples, config: AugmentConfig, noises: Sequence[Samples], rng: np.random.Generator) -> Samples:
     """One view of a clip: speed, cut, reverberation, channel, noise, codec and level, in the order of a real line."""
-
     x = at_speed(samples, 1.0 + rng.uniform(-config.speed, config.speed))
     if rng.random() < config.cut:
         x = piece(x, rng.uniform(*config.cut_s), rng)
@@ -63,7 +62,6 @@ def augmented(samples: Samples, config: AugmentConfig, noises: Sequence[Samples]
 
 def at_speed(samples: Samples, factor: float) -> Samples:
     """The clip played `factor` times as fast, pitch and formants with it."""
-
     changed: Samples = soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE, quality="MQ")
     return changed
 
@@ -77,7 +75,6 @@ def piece(samples: Samples, length_s: float, rng: np.random.Generator) -> Sample
 
 def reverberant(samples: Samples, rt60_s: float, rng: np.random.Generator) -> Samples:
     """The clip in a room: noise that decays by 60 dB in `rt60_s`, behind a direct sound 0 to 12 dB above it."""
-
     time_s = np.arange(int(rt60_s * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.standard_normal(time_s.size) * 10.0 ** (-3.0 * time_s / rt60_s)
     tail[: int(0.002 * SAMPLE_RATE)] = 0.0  # the first reflection comes from a surface some 70 cm further
@@ -89,7 +86,6 @@ def reverberant(samples: Samples, rt60_s: float, rng: np.random.Generator) -> Sa
 
 def coloured(samples: Samples, depth_db: float, rng: np.random.Generator) -> Samples:
     """The clip through a smooth random frequency response of at most `depth_db` at each of eight frequencies."""
-
     frequencies = np.array([0.0, 100.0, 250.0, 600.0, 1500.0, 3000.0, 5000.0, 8000.0]) / (SAMPLE_RATE / 2)
     gains = 10.0 ** (rng.uniform(-depth_db, depth_db, frequencies.size) / 20.0)
     taps = firwin2(257, frequencies, gains).astype(np.float32)
@@ -99,7 +95,6 @@ def coloured(samples: Samples, depth_db: float, rng: np.random.Generator) -> Sam
 
 def noisy(samples: Samples, noise: Samples, snr_db: float, rng: np.random.Generator) -> Samples:
     """The clip with a noise under it, looped to its length; `snr_db` is between the two mean powers."""
-
     looped = np.resize(np.roll(noise, int(rng.integers(noise.size))), samples.size)
     level = float(np.sqrt(np.square(samples).mean()))
     under = float(np.sqrt(np.square(looped).mean()))
@@ -139,7 +134,6 @@ def _one_way(samples: Samples, source: int, target: int) -> Samples:
 
 def compressed(samples: Samples, kind: str, compression: float) -> Samples:
     """Written and read again; libsndfile's compression runs from 0 (best) to 1 (smallest)."""
-
     major, minor = ("OGG", "OPUS") if kind == "opus" else ("MP3", "MPEG_LAYER_III")
     file = io.BytesIO()
     safe = np.clip(samples, -1.0, 1.0)

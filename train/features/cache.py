@@ -18,7 +18,6 @@ DIGEST_BYTES = 32
 
 def default_folder() -> Path:
     """The user's cache."""
-
     return user_cache_path("sadstream") / "features"
 
 
@@ -46,7 +45,6 @@ class Cache:
 
     def get(self, key: str) -> Array | None:
         """The array of a key, or None when there is none or it is damaged."""
-
         path = self.path(key)
         try:
             content = path.read_bytes()
@@ -61,7 +59,6 @@ class Cache:
 
     def put(self, key: str, array: Array) -> None:
         """Keep an array, whole or not at all."""
-
         file = io.BytesIO()
         np.save(file, array, allow_pickle=False)
         body = file.getvalue()

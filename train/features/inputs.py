@@ -56,7 +56,6 @@ class Inputs:
 
     def pieces_of(self, split: str) -> Tensor:
         """Indices of the pieces of a split's rows, in order."""
-
         inside = torch.tensor([row.split == split for row in self.rows])
         return torch.nonzero(inside[self.owner]).squeeze(1)
 
@@ -82,7 +81,6 @@ class Loader:
 
     def __call__(self, rows: Sequence[Utterance], config: RunConfig) -> Inputs:
         """The inputs of a run; computes what the cache lacks."""
-
         spec = config.spec
         sound = self._sounds(rows, config) if spec.front_end != "none" else None
         words = self._embedded(rows, config.text) if spec.text else None
@@ -150,7 +148,6 @@ class Loader:
 
 def _silent_are_zero(words: Embedded, source: TextSource) -> Embedded:
     """Where nothing was written down the text part is 0, as it is in the daemon where nothing is said."""
-
     if source.source != "gold" or source.window_s is not None:
         return words
     spoken = np.array([bool(text.strip()) for text in words.texts])
@@ -159,7 +156,6 @@ def _silent_are_zero(words: Embedded, source: TextSource) -> Embedded:
 
 def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: AudioSource, cache: Cache) -> Done:
     """The states of one recording's pieces in the cache, one recording a pass: batches would change the bytes."""
-
     try:
         content = Path(row.path).read_bytes()
         key = key_of(content, f"states {encoder.settings} {audio.view} {IDENTITY}")
@@ -237,7 +233,6 @@ def fusion_shape(config: RunConfig, features: Tensor | None, text_dim: int) -> F
 
 def resident(inputs: Inputs, device: str) -> Inputs:
     """The same inputs with features and embeddings in the GPU's memory, where half of what is free holds them."""
-
     held = [tensor for tensor in (inputs.audio, inputs.text) if tensor is not None]
     if device != "cuda" or sum(t.nbytes for t in held) > torch.cuda.mem_get_info()[0] // 2:
         return inputs

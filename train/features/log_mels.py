@@ -51,7 +51,6 @@ class Done:
 
 def pieces(samples: NDArray[np.float32], audio: AudioSource) -> NDArray[np.float32]:
     """(k, n) float32 of what is heard: the first 3 s, every 3 s, or the first `whole_s`; filled up with zeros."""
-
     length = audio.whole_s * SAMPLE_RATE if audio.view == "whole" else SEGMENT_SAMPLES
     if audio.view != "pieces":
         samples = samples[:length]
@@ -82,7 +81,6 @@ def total_samples(path: str) -> int:
 
 def compute_log_mel(job: Job) -> Done:
     """Do one job, in whatever process; trouble is said, not raised, so that the rest is not lost."""
-
     try:
         content = Path(job.path).read_bytes()
         digest = hashlib.sha256(content).hexdigest()
@@ -107,7 +105,6 @@ def compute_log_mel(job: Job) -> Done:
 
 def one_thread() -> None:
     """Each process of a pool computes with one thread."""
-
     torch.set_num_threads(1)
 
 
@@ -147,7 +144,6 @@ def complain(troubles: Sequence[str]) -> None:
 
 def stored(keys: Sequence[Done], cache: Cache) -> list[Array]:
     """The arrays of these keys; DataError when one vanished, was damaged since, or holds what is no number."""
-
     arrays = []
     for done in keys:
         array = cache.get(done.key)

@@ -36,7 +36,6 @@ def recorded(folder: Path) -> list[Noise]:
 
 def made(seed: int) -> list[Noise]:
     """Digital silence, white and pink noise, hum of 50 Hz and clicks."""
-
     rng = np.random.default_rng(seed)
     n = MADE_S * SAMPLE_RATE
     spectrum = np.fft.rfft(rng.standard_normal(n)) / np.sqrt(np.maximum(1, np.arange(n // 2 + 1)))
@@ -53,7 +52,6 @@ def made(seed: int) -> list[Noise]:
 
 def mixed(noises: Sequence[Noise], count: int, seed: int) -> list[Noise]:
     """Two sounds without a voice at once, equally loud."""
-
     rng = np.random.default_rng(seed)
     quiet = [noise for noise in noises if not noise.human_voice]
     pairs = [rng.choice(len(quiet), 2, replace=False) for _ in range(count)]
@@ -62,7 +60,6 @@ def mixed(noises: Sequence[Noise], count: int, seed: int) -> list[Noise]:
 
 def reversed_babble(clips: Sequence[Clip], count: int, seed: int) -> list[Noise]:
     """Five voices at once, backwards: all that a voice has but words."""
-
     rng = np.random.default_rng(seed)
     made_of = [rng.choice(len(clips), BABBLE_VOICES, replace=False) for _ in range(count)]
     length = BABBLE_S * SAMPLE_RATE
@@ -81,7 +78,6 @@ def _sum(parts: Sequence[Samples]) -> Samples:
 
 def at_mean_level(samples: Samples, level_dbfs: float) -> Samples:
     """The samples with this root mean square level, clipped at full scale; silence stays silence."""
-
     power = float(np.square(samples, dtype=np.float64).mean())
     if power == 0.0:
         return samples
@@ -91,7 +87,6 @@ def at_mean_level(samples: Samples, level_dbfs: float) -> Samples:
 
 def frame_powers(samples: Samples) -> NDArray[np.float64]:
     """(n,) mean power of each whole 30 ms frame."""
-
     whole = samples[: samples.size // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
     powers: NDArray[np.float64] = np.square(whole, dtype=np.float64).mean(axis=1)
     return powers
@@ -99,7 +94,6 @@ def frame_powers(samples: Samples) -> NDArray[np.float64]:
 
 def loud_dbfs(samples: Samples) -> float:
     """Level of the loud 30 ms frames: the 90th percentile of those heard."""
-
     power = frame_powers(samples)
     heard = power[power > 0.0]
     return 10.0 * float(np.log10(np.percentile(heard, 90.0))) if heard.size else SILENCE_DBFS

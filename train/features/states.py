@@ -71,7 +71,6 @@ class StateCache:
 
     def __call__(self, clips: Sequence[Clip], views: int) -> Heard:
         """All segments of all clips in views 0 (clean) to `views` - 1."""
-
         groups = by_speaker(clips)
         parts = []
         with progress("encoder states", len(groups) * views, "speakers") as advance:

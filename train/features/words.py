@@ -104,7 +104,6 @@ def _timed(row: Utterance) -> list[tuple[float, float, str]]:
 
 def _heard(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: str) -> list[str]:
     """What Whisper hears in the first 3 s, as in the daemon: nothing where its words do not count."""
-
     whisper = Whisper(locate(source.whisper, "whisper"), device, "en")
     heard = []
     with progress("Whisper", len(rows)) as advance, torch.inference_mode():
@@ -126,7 +125,6 @@ def _heard(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: 
 
 def embed(texts: Sequence[str], source: TextSource, cache: Cache, device: str) -> Embedded:
     """The embedding of each text, computed once; no words are the embedding of nothing."""
-
     asked = TextEncoderConfig(name=source.encoder, identity="", pooling=source.pooling, dim=0)
     encoder = TextEncoder(locate(source.encoder, "text"), asked, device)
     settings = f"text {encoder.identity} {source.pooling}"

@@ -23,7 +23,6 @@ class Line(Record):
 
     def __call__(self, raw: Scores) -> Scores:
         """(n,) log-likelihood ratios of (n,) raw parts."""
-
         ratios: Scores = np.clip(self.scale * raw + self.shift, -self.cap, self.cap)
         return ratios
 
@@ -33,7 +32,6 @@ def fit_line(labels: Labels, raw: Scores, weights: Scores, cap: float) -> Line:
 
     The weights say which mixture of segments the ratios shall hold for; without them it would be the corpora's.
     """
-
     if labels.all() or not labels.any():
         raise DataError("calibration: expected sad and other segments")
     scale = float(raw.std()) or 1.0
@@ -47,7 +45,6 @@ def fit_line(labels: Labels, raw: Scores, weights: Scores, cap: float) -> Line:
 
 def probability(ratios: Scores, prior: float) -> Scores:
     """(n,) posterior probabilities at this share of sad segments."""
-
     posterior: Scores = 1.0 / (1.0 + np.exp(-(ratios + math.log(prior / (1.0 - prior)))))
     return posterior
 

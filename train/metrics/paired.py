@@ -50,14 +50,12 @@ def confusion(found: Predictions) -> Counts:
 
 def _cells(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.int64]:
     """(n, 4) which cell of the confusion matrix each utterance is in: TN, FP, FN, TP."""
-
     cells: NDArray[np.int64] = np.eye(4, dtype=np.int64)[2 * labels + predicted]
     return cells
 
 
 def _from_cells(cells: Floats) -> dict[str, Floats]:
     """The figures of (..., 4) confusion matrices; 0 where a class was never said."""
-
     tn, fp, fn, tp = np.moveaxis(np.asarray(cells, dtype=np.float64), -1, 0)
 
     def share(part: Floats, whole: Floats) -> Floats:
@@ -75,7 +73,6 @@ def _from_cells(cells: Floats) -> dict[str, Floats]:
 
 def _by_group(cells: NDArray[np.int64], groups: Sequence[str]) -> Floats:
     """(groups, 4) confusion matrices of each group."""
-
     _, inverse = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.zeros((inverse.max() + 1, 4))
     np.add.at(sums, inverse, cells)
@@ -84,14 +81,12 @@ def _by_group(cells: NDArray[np.int64], groups: Sequence[str]) -> Floats:
 
 def _draws(groups: int, seed: int = 0) -> NDArray[np.int64]:
     """(RESAMPLES, groups) how often each group is drawn."""
-
     return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1.0 / groups), size=RESAMPLES)
 
 
 @lru_cache(maxsize=256)  # a report asks for the same figures in several tables
 def sad_figures(found: Predictions) -> dict[str, Interval]:
     """Every figure with its 95 percent interval from a bootstrap over speakers."""
-
     n, (speakers, inverse) = found.labels.size, np.unique(np.asarray(found.speakers), return_inverse=True)
     cells = _by_group(_cells(found.labels, found.predicted), found.speakers)
     draws = _draws(speakers.size)
@@ -110,7 +105,6 @@ def _drawn_ranks(found: Predictions, times: NDArray[np.int64]) -> dict[str, floa
 
     scikit-learn's functions give the same, checks included, in 4 ms a draw; a thousand draws of fourteen rows wait.
     """
-
     rows = np.repeat(np.arange(times.size), times)
     labels, p = found.labels[rows], found.probabilities[rows]
     positives, negatives = int(labels.sum()), int((1 - labels).sum())
@@ -137,7 +131,6 @@ def _interval(value: float, drawn: Floats, n: int) -> Interval:
 
 def paired(first: Predictions, second: Predictions, names: tuple[str, str], seed: int = 0) -> PairedTest:
     """Both tests of one pair; the two must hold the same utterances in the same order."""
-
     assert first.names == second.names, "paired tests need the same utterances"
     a, b = _cells(first.labels, first.predicted), _cells(second.labels, second.predicted)
     by_speaker = [_by_group(cells, first.speakers) for cells in (a, b)]
@@ -169,7 +162,6 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def against(name: str, systems: dict[str, Predictions]) -> list[PairedTest]:
     """One system against each other one, corrected over all these tests."""
-
     tests = [paired(systems[name], other, (name, title)) for title, other in systems.items() if title != name]
     corrected = zip(holm([t.p_f1 for t in tests]), holm([t.p_decisions for t in tests]), strict=True)
     return [replace(t, p_f1_holm=f1, p_decisions_holm=d) for t, (f1, d) in zip(tests, corrected, strict=True)]
@@ -177,6 +169,5 @@ def against(name: str, systems: dict[str, Predictions]) -> list[PairedTest]:
 
 def never_sad(found: Predictions) -> Predictions:
     """The answer "not sad" to everything."""
-
     nothing = np.zeros(found.labels.size)
     return replace(found, logits=nothing, probabilities=nothing, predicted=nothing.astype(np.int64))

@@ -44,7 +44,6 @@ def write(path: Path, rows: Sequence[Utterance], logits: Sequence[float], p: Seq
 
 def read(path: Path, split: str, rows: Sequence[Utterance] | None = None) -> Predictions:
     """The predictions for one split; with `rows`, LeakError unless they are exactly these rows' of that split."""
-
     try:
         lines = [line for line in csv.DictReader(table_text(path)) if line["split"] == split]
     except FileNotFoundError:
@@ -80,7 +79,6 @@ def _damaged(path: Path, why: object) -> DataError:
 
 def pooled(parts: Sequence[Predictions]) -> Predictions:
     """The predictions of several folds as one, in the order of the utterances' names."""
-
     names = [name for part in parts for name in part.names]
     order = sorted(range(len(names)), key=names.__getitem__)
 

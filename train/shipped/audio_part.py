@@ -33,7 +33,6 @@ class VoiceConfig(Record):
 
 def fit_voice(heard: Heard, rows: NDArray[np.int64], config: VoiceConfig, seed: int) -> Fusion:
     """The audio part fitted to these rows; the same seed and rows give the same weights on the same machine."""
-
     clips = [heard.clips[i] for i in rows]
     if len({clip.sad for clip in clips}) < 2:
         raise DataError("training: expected sad and other segments, found one of the two")
@@ -68,7 +67,6 @@ def fit_voice(heard: Heard, rows: NDArray[np.int64], config: VoiceConfig, seed: 
 
 def score_voice(fusion: Fusion, heard: Heard, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """(len(rows),) raw audio parts, as the daemon computes them."""
-
     parts: list[NDArray[np.float32]] = []
     with torch.inference_mode():
         for at in range(0, rows.size, SCORE_BATCH):

@@ -113,7 +113,6 @@ def read_config(path: Path | None) -> OpenConfig:
 
 def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, provisional: bool = False) -> str:
     """Write `out` (the checkpoint) and its report beside it (.md); returns the report."""
-
     torch.set_num_threads(1)  # sums in another order are other weights after 300 steps
     out.parent.mkdir(parents=True, exist_ok=True)
     voice = Voice(data, config, cache).result()
@@ -146,7 +145,6 @@ class Voice:
 
     def result(self) -> VoiceResult:
         """Everything, in the order in which nothing measured can reach what is fitted."""
-
         scored = self.cross_validated()
         train = self._where(np.array([clip.split == "train" for clip in self._heard.clips]))
         raw = self._out_of_fold()
@@ -168,7 +166,6 @@ class Voice:
 
     def cross_validated(self) -> Scored:
         """Every clean segment with the ratio of a model and a calibration that did not hear its speaker."""
-
         raw = self._out_of_fold()
         ratios = np.full(raw.size, np.nan)
         for speakers in self._folds():
@@ -184,7 +181,6 @@ class Voice:
 
     def _out_of_fold(self) -> NDArray[np.float64]:
         """(segments,) raw scores of models that did not hear the speaker; NaN for augmented views."""
-
         raw = np.full(len(self._heard.clips), np.nan)
         with progress("cross-validation", self._config.folds, "folds") as advance:
             for fold, speakers in enumerate(self._folds()):
@@ -200,7 +196,6 @@ class Voice:
 
     def _cross_corpus(self) -> Figure:
         """Trained on one corpus alone, tested on every speaker of the other."""
-
         source, target = self._config.cross_corpus
         train = self._where(np.array([clip.corpus == source for clip in self._heard.clips]))
         test = np.array([i for i in self._clean if self._heard.clips[i].corpus == target], dtype=np.int64)
@@ -242,7 +237,6 @@ class Voice:
 
     def _fitted(self, name: str, rows: NDArray[np.int64]) -> Fusion:
         """The model of these rows, from the cache if it was fitted before."""
-
         digest = hashlib.sha256(self._config.voice.model_dump_json().encode())
         digest.update(f"{self._audio.model_dump_json()} {self._config.augment.model_dump_json()}".encode())
         digest.update(f"{self._config.seed} {self._config.views}".encode() + rows.tobytes())
@@ -268,7 +262,6 @@ class Voice:
 
 def save_state(path: Path, fusion: Fusion) -> None:
     """Write a state dict whole or not at all."""
-
     file = io.BytesIO()
     torch.save(fusion.state_dict(), file)
     save_whole(path, file.getvalue())
@@ -276,7 +269,6 @@ def save_state(path: Path, fusion: Fusion) -> None:
 
 def text_result(folder: Path, config: OpenConfig, cache: Path) -> TextResult:
     """The text part fitted to the train lines and centred on neutral ones, and its figures on dev."""
-
     directory = locate(config.text.encoder, "text")
     identity = load_tensors(directory).installed.identity
     unchecked = TextEncoderConfig(name=config.text.encoder, identity=identity, pooling="mean", dim=1)

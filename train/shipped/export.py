@@ -62,7 +62,6 @@ class Terms:
 
 def joined(voice: VoicePart, text: TextPart) -> Fusion:
     """One fusion model that holds both parts; each part's logit is what it was alone."""
-
     config: FusionConfig = voice.fusion.config.model_copy(update={"text_dim": text.encoder.dim, "dropout": 0.0})
     fusion = Fusion(config)
     tensors = dict(voice.fusion.state_dict())

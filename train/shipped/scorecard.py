@@ -54,12 +54,10 @@ class Scored:
     @property
     def sad(self) -> Labels:
         """(n,) labels."""
-
         return np.array([clip.sad for clip in self.clips], dtype=np.int64)
 
     def only(self, wanted: Callable[[Clip], bool]) -> "Scored":
         """The segments of the clips that are wanted."""
-
         rows = np.flatnonzero([wanted(clip) for clip in self.clips])
         return Scored(tuple(self.clips[i] for i in rows), self.ratios[rows])
 
@@ -92,7 +90,6 @@ def voice_figures(
 
 def corpus_figure(scored: Scored, first: str, protocol: str, resamples: int) -> Figure:
     """How well the score of segments that are not sad tells the corpus: it should not."""
-
     rest = scored.only(lambda clip: not clip.sad)
     labels = np.array([clip.corpus == first for clip in rest.clips], dtype=np.int64)
     interval = over_groups(auc, labels, rest.ratios, [c.speaker for c in rest.clips], resamples=resamples)
@@ -102,7 +99,6 @@ def corpus_figure(scored: Scored, first: str, protocol: str, resamples: int) -> 
 
 def calibration_figures(scored: Scored, protocol: str, resamples: int) -> list[Figure]:
     """Calibration of the probabilities at the pooled share of sad segments: pooled, and the median speaker."""
-
     share = float(scored.sad.mean())
 
     def of(figure: Callable[[Labels, Scores], float], part: Scored) -> float:
@@ -165,7 +161,6 @@ def rate(scored: Scored, threshold: float, prior: float) -> float:
 
 def talk_table(scored: Scored, threshold: float, prior: float) -> str:
     """Markdown: false positives on ordinary talk, pooled and over speakers, of each corpus."""
-
     rows = []
     for corpus in sorted({clip.corpus for clip in scored.clips}):
         part = scored.only(lambda clip, corpus=corpus: clip.corpus == corpus)  # type: ignore[misc]

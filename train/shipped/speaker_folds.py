@@ -11,7 +11,6 @@ from train.corpora.clips import CALM, Clip
 
 def grouped_folds(clips: Sequence[Clip], folds: int, seed: int) -> list[frozenset[str]]:
     """The test speakers of each fold: every speaker once, every corpus spread evenly; DataError if too few."""
-
     corpora = sorted({clip.corpus for clip in clips})
     groups: list[set[str]] = [set() for _ in range(folds)]
     rng = np.random.default_rng(seed)
@@ -36,7 +35,6 @@ def balanced(clips: Sequence[Clip], calm_share: float) -> NDArray[np.float64]:
 
     Without it the model learns which corpus has more sad clips, and that shouting is not sad; a room is neutral.
     """
-
     kinds = ["sad" if clip.sad else "calm" if clip.emotion in CALM else "other" for clip in clips]
     shares = {"sad": 0.5, "calm": 0.5 * calm_share, "other": 0.5 * (1.0 - calm_share)}
     cells: dict[tuple[str, str], list[int]] = {}

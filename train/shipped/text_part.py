@@ -59,13 +59,11 @@ class Phrases:
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """The rows of a split."""
-
         return np.flatnonzero([line.split == split for line in self.lines])
 
 
 def read_lines(folder: Path, other_lines: int, seed: int) -> list[Line]:
     """The lines of both corpora; what stands in a train part is left out of dev, other train lines are thinned out."""
-
     rng = np.random.default_rng(seed)
     kept: list[Line] = []
     for corpus in CORPORA:
@@ -103,7 +101,6 @@ def _read(path: Path, corpus: str) -> list[Line]:
 
 def fragment(text: str, words: tuple[int, int], seed: int) -> str:
     """A run of a few words, in lower case and without punctuation."""
-
     rng = np.random.default_rng(seed)
     heard = re.sub(r"[^\w' ]+", " ", text.lower()).split()
     length = int(rng.integers(words[0], words[1] + 1))
@@ -115,7 +112,6 @@ def embed(
     lines: Sequence[Line], encoder: TextEncoder, config: PhraseConfig, cache: Path, advance: Advance | None = None
 ) -> Phrases:
     """Both embeddings of every line; a cache keeps what is done, numbers only."""
-
     written = [line.text for line in lines]
     cut = [fragment(line.text, config.fragment_words, i) for i, line in enumerate(lines)]
     done = []
@@ -154,7 +150,6 @@ def _embedded(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> NDArra
 
 def balanced_lines(lines: Sequence[Line]) -> NDArray[np.float64]:
     """(n,) weights, mean 1: both corpora the same, half of each sad."""
-
     cells: dict[tuple[str, int], list[int]] = {}
     for i, line in enumerate(lines):
         cells.setdefault((line.corpus, line.sad), []).append(i)
@@ -166,7 +161,6 @@ def balanced_lines(lines: Sequence[Line]) -> NDArray[np.float64]:
 
 def fit_phrases(phrases: Phrases, rows: NDArray[np.int64], strength: float) -> NDArray[np.float64]:
     """(dim,) weights on an embedding, from these lines as written and as fragments."""
-
     lines = [phrases.lines[i] for i in rows]
     weights = balanced_lines(lines)
     labels = np.array([line.sad for line in lines])
@@ -182,7 +176,6 @@ def fit_phrases(phrases: Phrases, rows: NDArray[np.int64], strength: float) -> N
 
 def out_of_fold(phrases: Phrases, rows: NDArray[np.int64], strength: float, folds: int) -> NDArray[np.float64]:
     """(2, len(rows)) raw text parts, as written and as fragments, each by weights that did not see its dialogue."""
-
     _, group = np.unique([phrases.lines[i].dialogue for i in rows], return_inverse=True)
     parts = np.zeros((2, rows.size))
     for fold in range(folds):

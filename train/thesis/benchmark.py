@@ -52,7 +52,6 @@ class Benchmark(Record):
 
     def table(self) -> str:
         """Lines for a person."""
-
         head = ("system", "utterances/s", "s an epoch", "CPU s an epoch", "peak MB", "total min")
         lines = [
             [
@@ -75,7 +74,6 @@ class Benchmark(Record):
 
 def simulated_rows(utterances: int) -> list[Utterance]:
     """Utterances with IEMOCAP's shares of sessions, sad ones and durations."""
-
     rng = np.random.default_rng(0)
     rows = []
     for session, (size, sad, split) in enumerate(zip(SESSION_SIZES, SESSION_SAD, SPLITS, strict=True), start=1):
@@ -105,7 +103,6 @@ def simulated_rows(utterances: int) -> list[Utterance]:
 
 def simulated_inputs(rows: Sequence[Utterance], config: RunConfig) -> Inputs:
     """Random features of the right shapes: what they hold does not change the time."""
-
     generator = torch.Generator().manual_seed(0)
     audio = None
     frames = config.features.n_frames
@@ -137,7 +134,6 @@ def simulated_inputs(rows: Sequence[Utterance], config: RunConfig) -> Inputs:
 
 def measure(preset: Preset, utterances: int, steps: int, compute: Compute) -> Benchmark:
     """Time every system of a preset; the first two batches only warm up."""
-
     rows = simulated_rows(utterances)
     timings = []
     for system in preset.systems:
@@ -194,7 +190,6 @@ def _features_per_s(features: LogMelConfig) -> float:
 
 def estimate(configs: Sequence[RunConfig], rows: Sequence[Utterance], session: Session) -> str:
     """How long these runs will take on this machine at most: all epochs, no early stopping."""
-
     lines, total, timed = [], 0.0, dict[str, Timing]()
     for config in configs:
         key = config.system + config.variant

@@ -83,7 +83,6 @@ def confusion_matrices(scored: Sequence[Scored]) -> bytes:
 
 def curves(scored: Sequence[Scored]) -> bytes:
     """Precision over recall, and frequency over confidence in bins of equal counts."""
-
     figure, (left, right) = _figure(2, width=5.5, height=4.5)
     for one in scored:
         precision, recall, _ = precision_recall_curve(one.found.labels, one.found.probabilities)
@@ -102,7 +101,6 @@ def curves(scored: Sequence[Scored]) -> bytes:
 
 def attention(run: Run, row: Utterance) -> bytes:
     """What the attention of a run's strict epoch listens to in one recording, over its log-Mel spectrogram."""
-
     config = run.config
     cut = pieces(read_speech(Path(row.path)), config.audio)[:1]
     mel = log_mel(torch.from_numpy(at_level(cut[0], config.features.level_dbfs))[None], config.features)

@@ -84,7 +84,6 @@ def terms_of(corpus: str, licence: str | None, commercial_use: bool | None) -> T
 
 def export(run: Run, inputs: Inputs, path: Path, licence: str | None = None, commercial: bool | None = None) -> str:
     """Write the checkpoint; returns its SHA-256. DataError for a run that the daemon could not repeat."""
-
     config = run.config
     terms = terms_of(inputs.rows[0].corpus, licence, commercial)
     _require_repeatable(run, config, inputs.audio_config)

@@ -55,13 +55,11 @@ class Weights:
 
     def save(self, epoch: int, fusion: Fusion) -> None:
         """Keep the weights as they are now, float32."""
-
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in fusion.state_dict().items()}
         save_whole(self.path(epoch), save(tensors))
 
     def load(self, epoch: int, fusion: Fusion) -> None:
         """Put the weights of an epoch into the model."""
-
         try:
             fusion.load_state_dict(load(self.path(epoch).read_bytes()))
         except (OSError, SafetensorError, RuntimeError) as error:
@@ -74,7 +72,6 @@ class Weights:
 
     def text_dim(self, epoch: int) -> int:
         """The width of the text embedding that these weights read; 0: none."""
-
         try:
             with safe_open(self.path(epoch), "numpy") as file:
                 return int(file.get_slice(TEXT).get_shape()[1]) if TEXT in file.keys() else 0  # noqa: SIM118
@@ -91,7 +88,6 @@ class Weights:
 
 def drawn_rows(labels: NDArray[np.float32], train: NDArray[np.int64], oversample: bool, seed: int) -> NDArray[np.int64]:
     """The pieces of an epoch: all of train, and sad ones drawn again until both classes are equally many."""
-
     if not oversample:
         return train
     sad, other = train[labels[train] == 1], train[labels[train] == 0]
@@ -105,7 +101,6 @@ Array = NDArray[np.int64]
 
 def loss_of(logits: Tensor, labels: Tensor, kind: str, gamma: float) -> Tensor:
     """Mean binary cross-entropy, or focal loss: (1 - p of the true class)^gamma times it, without alpha."""
-
     entropy = binary_cross_entropy_with_logits(logits, labels, reduction="none")
     if kind == "bce":
         return entropy.mean()
@@ -114,7 +109,6 @@ def loss_of(logits: Tensor, labels: Tensor, kind: str, gamma: float) -> Tensor:
 
 def predict(fusion: Fusion, inputs: Inputs, index: Tensor, device: str) -> Tensor:
     """(pieces, 3) float32 on the CPU: bias, audio and text parts of the logit."""
-
     fusion.eval()
     parts = []
     with torch.inference_mode():
@@ -127,7 +121,6 @@ def predict(fusion: Fusion, inputs: Inputs, index: Tensor, device: str) -> Tenso
 
 def seeded(seed: int, device: str) -> None:
     """The same seed on the same machine gives the same bytes."""
-
     # CUDA's pooling says that it may add in any order; windows that do not overlap leave it nothing to add.
     torch.use_deterministic_algorithms(True, warn_only=device == "cuda")
     torch.manual_seed(seed)
@@ -152,7 +145,6 @@ class Trainer:
 
     def state(self, history: History) -> bytes:
         """Weights, optimiser and history in one file, so that training goes on as if it had not stopped."""
-
         file = io.BytesIO()
         saved = {"fusion": self.fusion.state_dict(), "optimiser": self.optimiser.state_dict()}
         torch.save({**saved, "history": history.model_dump_json()}, file)
@@ -160,7 +152,6 @@ class Trainer:
 
     def restore(self, content: bytes, where: str) -> History:
         """Go back to a saved state; returns its history."""
-
         try:
             saved = torch.load(io.BytesIO(content), map_location=self.compute.device, weights_only=True)
             self.fusion.load_state_dict(saved["fusion"])
@@ -172,7 +163,6 @@ class Trainer:
 
     def train_epoch(self, epoch: int, advance: Callable[[], None] = lambda: None, steps: int | None = None) -> float:
         """Mean training loss of an epoch (of its first `steps` batches); the order depends on seed and epoch alone."""
-
         torch.manual_seed(self.config.seed * 100_003 + epoch)
         order = np.random.default_rng([self.config.seed, 2, epoch]).permutation(self.drawn)
         batches = torch.split(torch.from_numpy(order), self.config.spec.batch_size)[:steps]
@@ -185,7 +175,6 @@ class Trainer:
 
     def step(self, index: Tensor) -> float:
         """One update from these pieces; returns their mean loss."""
-
         self.optimiser.zero_grad(set_to_none=True)
         part = PART if self.compute.device == "cpu" and self.inputs.audio is not None else index.numel()
         total = 0.0
@@ -205,7 +194,6 @@ class Trainer:
 
     def validate(self) -> tuple[float, float]:
         """(loss, macro F1 at 0.5) over the validation pieces."""
-
         logits = predict(self.fusion, self.inputs, self.validation, self.compute.device).sum(1)
         labels = self.inputs.labels[self.validation]
         loss = float(loss_of(logits, labels, self.config.spec.loss, self.config.training.gamma))

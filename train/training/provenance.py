@@ -31,7 +31,6 @@ class Provenance(Record):
 
 def provenance(manifest_sha256: str, partial: str, device: str) -> Provenance:
     """The provenance of a run that starts now."""
-
     return Provenance(
         sadstream=__version__,
         commit=_commit(),

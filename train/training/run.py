@@ -130,7 +130,6 @@ def fit_run(
     run: Run, manifest: Manifest, load: Loader, compute: Compute, advance: Callable[[], None] = lambda: None
 ) -> Inputs:
     """Train a run to its end, or go on where it stopped; returns what it read."""
-
     rows = run.rows(manifest)
     inputs = load(rows, run.config)
     check_contents(rows, inputs.digests)
@@ -155,7 +154,6 @@ def fit_run(
 
 def evaluate_run(run: Run, inputs: Inputs, protocol: Protocol, device: str = "cpu") -> Selection:
     """Choose by the protocol and write the predictions; what is already there stays."""
-
     if run.evaluated(protocol):
         return run.selection(protocol)
     seeded(run.config.seed, device)
@@ -208,7 +206,6 @@ def _choose_epoch(run: Run, inputs: Inputs, protocol: Protocol, fusion: Fusion, 
 
 def _logits(fusion: Fusion, inputs: Inputs, split: str, device: str) -> Scores:
     """(rows of the split,) raw logits; of an utterance in several pieces their mean."""
-
     index = inputs.pieces_of(split)
     logits = predict(fusion, inputs, index, device).double().sum(1).numpy()
     owner = inputs.owner[index].numpy()

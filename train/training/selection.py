@@ -33,7 +33,6 @@ class Selection(Record):
 
     def probability(self, logits: Scores) -> Scores:
         """(n,) probabilities of (n,) raw logits."""
-
         if self.calibration is None:
             sigmoid: Scores = 1.0 / (1.0 + np.exp(-logits))
             return sigmoid
@@ -42,13 +41,11 @@ class Selection(Record):
 
 def macro_f1(labels: Labels, logits: Scores) -> float:
     """Macro F1 of the decisions at 0.5: what chooses the epoch."""
-
     return float(f1_score(labels, (logits >= 0.0).astype(int), average="macro", zero_division=0))
 
 
 def best_threshold(labels: Labels, probabilities: Scores) -> float:
     """The threshold of the grid with the best F1 of the sad class; the lowest of equals."""
-
     scores = []
     for threshold in THRESHOLDS:
         said = probabilities >= threshold
@@ -62,7 +59,6 @@ def calibration_of(labels: Labels, logits: Scores) -> Line | None:
 
     Platt's targets, (n + 1) / (n + 2) instead of 1: a validation set that happens to be separable stays finite.
     """
-
     sad, other = int(labels.sum()), int((1 - labels).sum())
     doubt = np.where(labels == 1, 1.0 / (sad + 2), 1.0 / (other + 2))
     try:

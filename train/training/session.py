@@ -35,7 +35,6 @@ class Session:
         cls, cache: Path | None, device: str, threads: int, *, amp: bool = False, compiled: bool = False
     ) -> "Session":
         """Choose the device; nothing is loaded yet."""
-
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--compute {device}: expected auto, cpu or cuda")
         if threads:
@@ -127,7 +126,6 @@ class Session:
 
     def export(self, folder: Path, out: Path, licence: str | None = None, commercial: bool | None = None) -> str:
         """Write the daemon's checkpoint of a run; returns its SHA-256."""
-
         run = Run(folder)
         manifest = manifests.read(Path(run.config.manifest))
         return export(run, self.load(run.rows(manifest), run.config), out, licence, commercial)
@@ -135,7 +133,6 @@ class Session:
 
 def require_encoders(config: RunConfig) -> None:
     """UnavailableError with the line that fetches it, for an encoder that a run needs and that is not here."""
-
     if config.spec.text:
         locate(config.text.encoder, "text")
         if config.text.source == "whisper":

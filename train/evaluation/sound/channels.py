@@ -54,7 +54,6 @@ def _level_db(rng: Generator) -> float:
 
 def _as_loud(other: Samples, speech: Samples, more_db: float) -> Samples:
     """The other sound, its loud frames so much louder than those of the speech."""
-
     return np.asarray(other * 10.0 ** ((loud_dbfs(speech) + more_db - loud_dbfs(other)) / 20.0), dtype=np.float32)
 
 
@@ -67,7 +66,6 @@ def _tones(n: int, hz: float, count: int) -> Samples:
 
 def _chords(n: int, rng: Generator) -> Samples:
     """Three notes struck twice a second, each dying away: music of a kind, without a voice."""
-
     beat = SAMPLE_RATE // 2
     decay = np.exp(-np.arange(beat) / (0.15 * SAMPLE_RATE)).astype(np.float32)
     struck = [
@@ -86,7 +84,6 @@ def _later(samples: Samples, rng: Generator) -> Samples:
 
 def beside(samples: Samples, kinds: Sequence[str], rng: Generator) -> tuple[Samples, int]:
     """(n, channels) and which holds the speech: these are in the others; each has a faint noise, none is over 1."""
-
     made = others()
     channels = [made[kind](samples, rng) for kind in kinds]
     at = int(rng.integers(len(channels) + 1))
@@ -122,7 +119,6 @@ def kept(alone: Sequence[Heard], mixed: Sequence[Heard]) -> Kept:
 
 def channels_table(clips: Sequence[Clip], analyzer: Analyzer, seed: int, tick: Callable[[], None]) -> str:
     """Of how many clips a mix and the plain mean keep the scores and decisions, by what the other channels hold."""
-
     rng = np.random.default_rng(seed)
     names = list(others())
     found: dict[str, list[tuple[Kept, Kept]]] = {name: [] for name in [*names, MANY]}

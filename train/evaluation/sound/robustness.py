@@ -58,7 +58,6 @@ def robustness_table(
     clips: Sequence[Clip], noises: Sequence[Samples], analyzer: Analyzer, seed: int, tick: Callable[[], None]
 ) -> str:
     """AUC of the audio part, calibration error at the share of sad clips, and speech lost, of each condition."""
-
     rows = []
     for condition in conditions():
         rng = np.random.default_rng(seed)
