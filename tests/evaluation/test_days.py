@@ -100,6 +100,13 @@ def test_a_calibrated_offset_buys_recall_at_the_same_rate() -> None:
     assert offset_gain(SCORED, SECONDS, CONFIG, resamples=20).gain.value > 0.1
 
 
+def test_the_gain_is_the_difference_of_its_two_sides_to_the_last_bit() -> None:
+    found = offset_gain(SCORED, SECONDS, CONFIG, resamples=20)
+
+    assert found.gain.value == found.with_offset.value - found.without.value
+    assert found.gain.n == found.without.n == found.moved.ratios.size
+
+
 def test_doubt_keeps_the_stated_share_and_ranks_the_rest_better() -> None:
     found = doubt(SCORED, 0.7, resamples=20)
     calm = SCORED.against_calm()

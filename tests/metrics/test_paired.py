@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score, precision_score, recall_score
 
 from train.metrics.paired import RANKED, _drawn_ranks, against, confusion, holm, never_sad, paired, sad_figures
@@ -106,6 +107,23 @@ def test_holm_steps_down() -> None:
     """.01 x 4, .02 x 3 = .06, .03 x 2 = .06, .5 x 1; never below the one before."""
     assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
     assert holm([0.04, 0.03]) == pytest.approx([0.06, 0.06])
+
+
+def test_holm_and_mcnemar_are_what_their_definitions_say() -> None:
+    """The smallest p times the number of tests, and so on; both tails of a fair coin thrown for each disagreement."""
+    rng = np.random.default_rng(5)
+    for n in (1, 2, 9):
+        p = rng.random(n).round(2) ** 3
+        stepped = np.minimum(np.maximum.accumulate(np.sort(p) * np.arange(n, 0, -1)), 1.0)
+        assert holm(p.tolist()) == pytest.approx(stepped[np.argsort(np.argsort(p, kind="stable"))], abs=1e-12)
+    assert holm([]) == []
+    first = made(skill=1.0)
+    for seed in range(5):
+        second = replace(made(skill=1.5, seed=seed), labels=first.labels)
+        right = [found.predicted == found.labels for found in (first, second)]
+        wins, losses = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
+        coin = binomtest(wins, wins + losses, 0.5).pvalue if wins + losses else 1.0
+        assert paired(first, second, ("a", "b")).p_decisions == pytest.approx(coin, abs=1e-12)
 
 
 def test_all_tests_of_one_system_are_corrected_together() -> None:

@@ -13,7 +13,7 @@ from sadstream.scoring.mood.episodes import Heard
 from train.corpora.clips import CALM
 from train.evaluation.alarms import METHODS, Point, at_rate, curve
 from train.evaluation.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
-from train.metrics.detection import Interval, auc, over_groups, true_positives_at
+from train.metrics.detection import Interval, auc, bootstrap, over_groups, true_positives_at
 from train.metrics.markdown import markdown
 from train.shipped.scorecard import Scored
 
@@ -103,24 +103,17 @@ def offset_gain(scored: Scored, seconds: NDArray[np.float64], config: DaysConfig
         draws.append(np.full(rest.ratios.size, draw))
     plain = Scored(tuple(clip for part in parts for clip in part.clips), np.concatenate([p.ratios for p in parts]))
     moved = Scored(plain.clips, plain.ratios + np.concatenate(shifts))
-    draw_of = np.concatenate(draws)
+    draw_of, labels = np.concatenate(draws), plain.sad
+
+    def caught(ratios: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+        of_draws = [rows[draw_of[rows] == draw] for draw in range(DRAWS)]
+        return float(np.mean([true_positives_at(labels[part], ratios[part]) for part in of_draws]))
+
     groups = [clip.speaker for clip in plain.clips]
-    rows = np.arange(draw_of.size, dtype=np.float64)
-
-    def mean(ratios: NDArray[np.float64]) -> Callable[[NDArray[np.int64], NDArray[np.float64]], float]:
-        def figure(labels: NDArray[np.int64], picked: NDArray[np.float64]) -> float:
-            at = picked.astype(np.int64)
-            here = [draw_of[at] == draw for draw in range(DRAWS)]
-            return float(np.mean([true_positives_at(labels[mask], ratios[at[mask]]) for mask in here]))
-
-        return figure
-
-    without, with_offset = mean(plain.ratios), mean(moved.ratios)
-    three = [
-        over_groups(figure, plain.sad, rows, groups, resamples=resamples)
-        for figure in (without, with_offset, lambda y, at: with_offset(y, at) - without(y, at))
-    ]
-    return OffsetGain(three[0], three[1], three[2], moved)
+    without = bootstrap(lambda rows: caught(plain.ratios, rows), groups, resamples=resamples)
+    with_offset = bootstrap(lambda rows: caught(moved.ratios, rows), groups, resamples=resamples)
+    gain = bootstrap(lambda rows: caught(moved.ratios, rows) - caught(plain.ratios, rows), groups, resamples=resamples)
+    return OffsetGain(without, with_offset, gain, moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +135,10 @@ def days_report(scored: Scored, seconds: NDArray[np.float64], model: str, config
         "running": lambda day: day.running(reference),
         "calibrated": lambda day: day.moved(calibrated=True),
     }
-    curves = {name: curve(made, of, METHODS["hidden Markov model"], HMM_THRESHOLDS) for name, of in scores.items()}
-    calm_h = sum(day.seconds - sum(span.t_end - span.t_start for span in day.truth) for day in made) / 3600.0
+    protocol, calm_h = _protocol(config, len(speakers), made), _calm_h(made)
     gain = offset_gain(scored, seconds, config)
-    uncertain, uncertain_calibrated = doubt(scored), doubt(gain.moved)
-    protocol = (
-        f"simulated days, out of fold, seed {config.seed}, {config.hours} strings of clips for each of "
-        f"{len(speakers)} speakers, {calm_h:.1f} h of talk outside of sad episodes, "
-        f"{round(100 * config.sad_share)} % of an episode's clips sad, {round(100 * config.calm_share)} % of the rest "
-        "neutral or calm"
-    )
+    as_voices_come, calibrated = doubt(scored), doubt(gain.moved)
+    points = {name: curve(made, of, METHODS["hidden Markov model"], HMM_THRESHOLDS) for name, of in scores.items()}
     card = Card(
         model=model,
         protocol=protocol,
@@ -159,27 +146,45 @@ def days_report(scored: Scored, seconds: NDArray[np.float64], model: str, config
         speakers=len(speakers),
         reference=reference,
         coverage=COVERAGE,
-        uncertain_low=uncertain.low,
-        uncertain_high=uncertain.high,
-        calibrated_low=uncertain_calibrated.low,
-        calibrated_high=uncertain_calibrated.high,
-        off=_points(curves["off"], calm_h),
-        running=_points(curves["running"], calm_h),
-        calibrated=_points(curves["calibrated"], calm_h),
+        uncertain_low=as_voices_come.low,
+        uncertain_high=as_voices_come.high,
+        calibrated_low=calibrated.low,
+        calibrated_high=calibrated.high,
+        off=_points(points["off"], calm_h),
+        running=_points(points["running"], calm_h),
+        calibrated=_points(points["calibrated"], calm_h),
     )
-    text = "\n".join(
-        [
-            f"Protocol: {protocol}; intervals: bootstrap over speakers.\n",
-            _trade_table(made, scores),
-            _easy_table(speakers, reference, config),
-            _doubt_text("as voices come", uncertain),
-            _doubt_text("calibrated voices", uncertain_calibrated),
-            f"True positive rate at 5 % false positives on neutral and calm, mean of {DRAWS} draws of the clips that "
-            f"the calibration hears, which are left out (n = {gain.without.n // DRAWS:,} each): {gain.without} "
-            f"without, {gain.with_offset} with the calibrated offset; gain {gain.gain}.\n",
-        ]
+    text = [
+        f"Protocol: {protocol}; intervals: bootstrap over speakers.\n",
+        _trade_table(made, scores),
+        _easy_table(speakers, reference, config),
+        _doubt_text("as voices come", as_voices_come),
+        _doubt_text("calibrated voices", calibrated),
+        _gain_text(gain),
+    ]
+    return DaysReport(card, "\n".join(text), tuple(made))
+
+
+def _calm_h(made: Sequence[Day]) -> float:
+    """Hours of talk outside of sad episodes."""
+    return sum(day.seconds - sum(span.t_end - span.t_start for span in day.truth) for day in made) / 3600.0
+
+
+def _protocol(config: DaysConfig, speakers: int, made: Sequence[Day]) -> str:
+    return (
+        f"simulated days, out of fold, seed {config.seed}, {config.hours} strings of clips for each of "
+        f"{speakers} speakers, {_calm_h(made):.1f} h of talk outside of sad episodes, "
+        f"{round(100 * config.sad_share)} % of an episode's clips sad, {round(100 * config.calm_share)} % of the rest "
+        "neutral or calm"
     )
-    return DaysReport(card, text, tuple(made))
+
+
+def _gain_text(gain: OffsetGain) -> str:
+    return (
+        f"True positive rate at 5 % false positives on neutral and calm, mean of {DRAWS} draws of the clips that "
+        f"the calibration hears, which are left out (n = {gain.without.n // DRAWS:,} each): {gain.without} "
+        f"without, {gain.with_offset} with the calibrated offset; gain {gain.gain}.\n"
+    )
 
 
 def write_card(checkpoint: Path, card: Card) -> None:

@@ -33,7 +33,10 @@ REAL_SPEECH_FRAMES = 5
 
 
 def share(count: int, n: int) -> Interval:
-    """A share with Wilson's 95 percent interval."""
+    """A share with Wilson's 95 percent interval.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
     if n == 0:
         return Interval(float("nan"), 0.0, 1.0, 0)
     found = binomtest(count, n).proportion_ci(method="wilson")

@@ -6,7 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from train.metrics.detection import Interval, auc, average_precision, brier, calibration_error
 from train.metrics.predictions import Predictions
@@ -130,7 +131,11 @@ def _interval(value: float, drawn: Floats, n: int) -> Interval:
 
 
 def paired(first: Predictions, second: Predictions, names: tuple[str, str], seed: int = 0) -> PairedTest:
-    """Both tests of one pair; the two must hold the same utterances in the same order."""
+    """Both tests of one pair; the two must hold the same utterances in the same order.
+
+    Decisions: McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12 (1947), the exact test.
+    """
     assert first.names == second.names, "paired tests need the same utterances"
     a, b = _cells(first.labels, first.predicted), _cells(second.labels, second.predicted)
     by_speaker = [_by_group(cells, first.speakers) for cells in (a, b)]
@@ -145,19 +150,16 @@ def paired(first: Predictions, second: Predictions, names: tuple[str, str], seed
     p_f1 = (1 + int((gaps >= abs(value) - 1e-12).sum())) / (SWAPS + 1)
     right = [found.predicted == found.labels for found in (first, second)]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
-    differing = only_first + only_second
-    p_decisions = float(binomtest(only_first, differing, 0.5).pvalue) if differing else 1.0
+    p_decisions = float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
     return PairedTest(*names, _interval(value, drawn, first.labels.size), p_f1, p_decisions)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: the share of wrong rejections among all tests stays at the level."""
-    corrected = [1.0] * len(p)
-    highest = 0.0
-    for rank, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        highest = max(highest, min(1.0, (len(p) - rank) * p[i]))
-        corrected[i] = highest
-    return corrected
+    """Holm's step-down correction: the share of wrong rejections among all tests stays at the level.
+
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+    """
+    return [float(value) for value in multipletests(p, method="holm")[1]] if p else []
 
 
 def against(name: str, systems: dict[str, Predictions]) -> list[PairedTest]:
