@@ -48,7 +48,7 @@ def auc(labels: Labels, scores: Scores) -> float:
     if positive in (0, sad.size):
         return float("nan")
     ranks = float(rankdata(scores)[sad].sum())
-    return (ranks - positive * (positive + 1) / 2) / (positive * (sad.size - positive))
+    return float((ranks - positive * (positive + 1) / 2) / (positive * (sad.size - positive)))
 
 
 def average_precision(labels: Labels, scores: Scores) -> float:
