@@ -32,9 +32,9 @@ from sadstream.daemon.supervision.hold import Hold
 from sadstream.daemon.supervision.tether import Tether
 from sadstream.events import Score, Status
 from sadstream.events.journal import Journal, check_path
+from sadstream.events.types import stream_name
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.plan import read_plan, without_episodes
-from sadstream.scoring.recording import stream_name
 
 log = logging.getLogger("sadstream")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from sadstream.events.validation import Range, WireError, record
@@ -252,3 +253,9 @@ def envelope(stream: str, session: str, seq: int) -> dict[str, Any]:
     """The fields that every event opens with, at this moment."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {"stream": stream, "session": session, "seq": seq, "time": now, "monotonic_s": time.monotonic()}
+
+
+def stream_name(path: Path) -> str:
+    """A stream's name made of a file's stem: lower case letters, digits and dashes, at most 32."""
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in path.stem.lower())
+    return name[:32].strip("-") or "recording"

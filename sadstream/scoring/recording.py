@@ -4,7 +4,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from sadstream.audio.health import SignalRecord
 from sadstream.audio.segmenter import Segment, Segmenter
@@ -14,7 +13,7 @@ from sadstream.base.errors import DataError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.events import Score
-from sadstream.events.types import envelope
+from sadstream.events.types import envelope, stream_name
 from sadstream.scoring.analysis import Analysis, Timing, make_score
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
@@ -29,12 +28,6 @@ class Scored:
     segment: Segment
     analysis: Analysis
     score: Score
-
-
-def stream_name(path: Path) -> str:
-    """A stream's name made of a file's stem: lower case letters, digits and dashes, at most 32."""
-    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in path.stem.lower())
-    return name[:32].strip("-") or "recording"
 
 
 def score_recording(
