@@ -15,9 +15,10 @@ from sadstream.client.subscription import (
     past,
     subscribe,
 )
+from sadstream.events.codec import from_wire
 from sadstream.events.keys import Curve, client_curve
 from sadstream.events.query import Query
-from sadstream.events.types import DEFAULT_ENDPOINT, EVENT_TYPES, STREAM_NAME, Event, from_wire, topic
+from sadstream.events.types import DEFAULT_ENDPOINT, EVENT_TYPES, STREAM_NAME, Event, topic
 from sadstream.events.validation import WireError
 
 __all__ = [

@@ -3,12 +3,12 @@
 Standard library only. Who sends an event and what for is never known here. What `__all__` lists is public.
 """
 
+from sadstream.events.codec import PARTS_TOLERANCE, from_json, from_wire, parts_agree, to_json, to_wire
 from sadstream.events.types import (
     DEFAULT_ENDPOINT,
     EVENT_KINDS,
     EVENT_TYPES,
     HEARTBEAT_S,
-    PARTS_TOLERANCE,
     STALE_S,
     STREAM_NAME,
     VERSION,
@@ -30,11 +30,6 @@ from sadstream.events.types import (
     Status,
     TextReason,
     Utc,
-    from_json,
-    from_wire,
-    parts_agree,
-    to_json,
-    to_wire,
     topic,
 )
 from sadstream.events.validation import Range, WireError, record

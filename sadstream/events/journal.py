@@ -13,7 +13,8 @@ from pathlib import Path
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
 from sadstream.base.logs import CHANGE
-from sadstream.events.types import Score, from_json, to_json
+from sadstream.events.codec import from_json, to_json
+from sadstream.events.types import Score
 from sadstream.events.validation import WireError
 
 log = logging.getLogger("sadstream")

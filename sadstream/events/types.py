@@ -1,17 +1,14 @@
 """The events on the wire: one JSON object a message, the same for every language (standard library only)."""
 
-import json
-import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from sadstream.events.validation import Range, WireError, record
+from sadstream.events.validation import Range
 
 VERSION = 1
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
@@ -37,13 +34,6 @@ Reason = Literal[
 TextReason = Literal["none", "silence", "language", "loop", "low-confidence", "off"]
 Phase = Literal["start", "update", "end"]
 EventName = Literal["score", "status", "episode"]
-
-# The logit parts sum to the logit of p_sad this closely: six decimals each, p_sad itself in full.
-PARTS_TOLERANCE = 1e-4
-# Six decimals are below every tolerance, and half the bytes of a double. Of a probability near 0 or 1 they would lose
-# the logit, and beside the threshold the decision.
-_IN_FULL = frozenset({"p_sad", "threshold"})
-_CERTAIN_LOGIT = 30.0  # beyond it 1 - p is lost in a double
 
 
 Probability = Annotated[float, Range(0.0, 1.0)]
@@ -150,103 +140,6 @@ E = TypeVar("E", Score, Status, Episode)
 def topic(event_type: str, stream: str) -> str:
     """The topic of a stream's events; its trailing space keeps `room1` apart from `room10` in prefix filters."""
     return f"sad.{event_type}.{stream} "
-
-
-def to_json(event: Event) -> str:
-    """The event as one line of JSON; raises ValueError for a number that JSON cannot carry."""
-    body = {"v": VERSION, "type": event.type} | _body(event)
-    return json.dumps(body, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-
-
-def to_wire(event: Event) -> bytes:
-    """The event as one ZeroMQ frame: topic, space, JSON."""
-    return (topic(event.type, event.stream) + to_json(event)).encode()
-
-
-def from_wire(frame: bytes) -> Event | None:
-    """The event in a frame, None for a type or version that this reader does not know; unknown fields are ignored.
-
-    Raises WireError for anything that is not an event.
-    """
-    head, _, payload = frame.partition(b" ")
-    event = from_json(payload)
-    if event is not None and head + b" " != topic(event.type, event.stream).encode():
-        raise WireError(f"{event.type}: topic and content differ")
-    return event
-
-
-def from_json(line: bytes | str) -> Event | None:
-    """The event in a line of JSON, without its topic; else as from_wire."""
-    try:
-        body = json.loads(line)
-    except (ValueError, RecursionError):
-        raise WireError("not JSON") from None  # what was found may be anything, so it is not repeated
-    if not isinstance(body, dict) or not isinstance(body.get("type"), str):
-        raise WireError("not an object with a type")
-    kind = EVENT_KINDS.get(body["type"])
-    if kind is None or body.get("v") != VERSION:
-        return None
-    event: Event = record(kind, body, kind.type)
-    _agree(event)
-    return event
-
-
-def parts_agree(score: Score) -> bool:
-    """The logit parts sum to the logit of p_sad, or the model has none."""
-    parts = (score.bias_logit, score.audio_logit, score.text_logit, score.offset_logit)
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
-        return not known
-    total = math.fsum(known)
-    if score.p_sad in (0.0, 1.0):
-        return abs(total) > _CERTAIN_LOGIT and (total > 0) == (score.p_sad == 1.0)
-    return abs(total - math.log(score.p_sad / (1.0 - score.p_sad))) <= PARTS_TOLERANCE
-
-
-def _agree(event: Event) -> None:
-    try:
-        datetime.fromisoformat(event.time)
-    except ValueError:
-        raise WireError(f"{event.type}.time: no such day or hour") from None
-    match event:
-        case Score():
-            if event.t_end <= event.t_start:
-                raise WireError("score: t_end is not after t_start")
-            if event.sad != (event.p_sad >= event.threshold):
-                raise WireError("score: p_sad, threshold and sad differ")
-            if not parts_agree(event):
-                raise WireError("score: the logit parts do not sum to the logit of p_sad")
-            if not event.text_used and event.text_logit:
-                raise WireError("score: text_logit without text_used")
-        case Episode():
-            if event.t_end < event.t_start or event.sad_segments > event.segments:
-                raise WireError("episode: times or segments out of order")
-            if event.last_score_seq < event.first_score_seq:
-                raise WireError("episode: scores out of order")
-        case Status():
-            pass
-
-
-def _body(event: Any) -> dict[str, Any]:
-    body: dict[str, Any] = {}
-    kind: Any = type(event)
-    for name, left_out in _outgoing(kind):
-        value = getattr(event, name)
-        if value is None and left_out:
-            continue
-        if type(value) is float and name not in _IN_FULL:
-            body[name] = round(value, 6)
-        elif type(value) is Latency:
-            body[name] = {stage: round(getattr(value, stage), 3) for stage in Latency.__slots__}
-        else:
-            body[name] = value
-    return body
-
-
-@cache
-def _outgoing(kind: Any) -> tuple[tuple[str, bool], ...]:
-    """Each field of a record, and whether it is left out when it is None."""
-    return tuple((field.name, field.default is None) for field in fields(kind))
 
 
 def envelope(stream: str, session: str, seq: int) -> dict[str, Any]:
