@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
-from sadstream.config.tables import read_table
+from sadstream.config.loading import read_table
 from sadstream.scoring.fusion.header import LogMelConfig, Record
 
 SIX = ("text", "cnn", "cnn-lstm", "early-fusion", "multimodal-cnn-lstm", "attention")

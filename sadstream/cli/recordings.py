@@ -21,8 +21,8 @@ from sadstream.base.errors import DataError, MissingFileError, SadstreamError, U
 from sadstream.base.files import expect_place
 from sadstream.base.samples import Channel
 from sadstream.config import Config
+from sadstream.config.loading import configured
 from sadstream.config.tables import StreamConfig
-from sadstream.daemon.run import configured
 from sadstream.events import Score, to_json
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.episodes import Turn

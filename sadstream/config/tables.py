@@ -1,23 +1,15 @@
 """The configuration: one frozen record a stage, every key checked before anything starts."""
 
-import codecs
-import difflib
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from sadstream.base.boundary import at_home
-from sadstream.base.errors import ConfigError, MissingFileError
-from sadstream.base.files import contents
 from sadstream.base.samples import FRAME_MS, SEGMENT_FRAMES
 from sadstream.events import DEFAULT_ENDPOINT
 from sadstream.events import endpoint as address
 from sadstream.events.keys import NEEDS_KEYS, has_credentials
 
-LONGEST_BYTES = 1_000_000  # of a file of settings; every key with a comment is a hundredth of it
-LONGEST_SHOWN = 80
 Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 Dbfs = Annotated[float, Field(ge=-80.0, le=0.0)]
@@ -228,99 +220,3 @@ class Config(Table):
         if len(set(names)) < len(names):
             raise ValueError(f"stream.name: expected different names, found {', '.join(names)}")
         return self
-
-
-def load(path: Path | None) -> Config:
-    """The configuration in a TOML file, or the defaults; ConfigError names key, value and what was expected."""
-    if path is None:
-        return Config()
-    try:
-        return parse(read_table(path), str(path))
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such configuration file; `sadstream config show` prints one") from None
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """The table in a TOML file, its BOM left out; ConfigError for what is none, FileNotFoundError where nothing is."""
-    try:
-        return tomllib.loads(_text(path))
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, no TOML, a number of 5,000 digits
-        what = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path}: cannot be read as TOML: {what}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: cannot be read as TOML: nested too deeply") from None
-
-
-def _text(path: Path) -> str:
-    """A file's text, with or without a byte-order mark; ValueError says why it can be no configuration."""
-    content, _ = contents(path, LONGEST_BYTES)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
-        raise ValueError("expected UTF-8, found UTF-16; save it again as UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"expected UTF-8, found another encoding at line {line}; save it again as UTF-8") from None
-
-
-def parse(table: dict[str, Any], where: str) -> Config:
-    """The configuration in a parsed TOML table; `where` opens the line of a ConfigError."""
-    try:
-        return Config.model_validate(table)
-    except ValidationError as error:
-        raise ConfigError(f"{where}: {'; '.join(_line(detail) for detail in error.errors()[:3])}") from None
-
-
-def with_changes(
-    config: Config,
-    changes: dict[str, dict[str, Any]],
-    streams: list[dict[str, Any]] | None = None,
-    where: str = "command line",
-) -> Config:
-    """The configuration with some keys of its tables, or all its streams, replaced, and checked again."""
-    table = config.model_dump()
-    for name, keys in changes.items():
-        table[name] = table[name] | keys
-    if streams is not None:
-        table["stream"] = streams
-    return parse(table, where)
-
-
-def _line(detail: Any) -> str:
-    key = ".".join(str(part) for part in detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
-        return f"{key}: unknown key; {_meant(detail['loc'])}`sadstream config show` lists the known ones"
-    if detail["loc"] == ("stream",) and isinstance(detail["input"], dict):
-        return "stream: expected [[stream]] with two brackets, one for each thing to listen to; found [stream]"
-    if detail["type"] == "model_type":
-        brackets = f"[[{key}]]" if isinstance(detail["input"], list) else f"{key} = {_shown(detail['input'])}"
-        return f"{key}: expected a table [{key}]; found {brackets}"
-    if detail["type"] == "value_error" and not isinstance(detail["input"], str | int | float):
-        return f"{key}.{message}" if key else str(message)
-    return f"{key} = {_shown(detail['input'])}: {message[0].lower()}{message[1:]}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
-
-
-def _meant(loc: tuple[int | str, ...]) -> str:
-    """What an unknown key was probably meant to be: the nearest here, else the same one in another table."""
-    *above, wrong = (str(part) for part in loc if not isinstance(part, int))
-    tables = {name: model.model_fields for name, model in _tables().items()}
-    known = tables.get(above[0], {}) if above else {**Config.model_fields}
-    near = difflib.get_close_matches(wrong, known, n=1)
-    if near:
-        return f"did you mean {near[0]}? "
-    found = [f"[[{name}]]" if name == "stream" else f"[{name}]" for name, keys in tables.items() if wrong in keys]
-    return f"it belongs to {' or '.join(found)}; " if found else ""
-
-
-def _tables() -> dict[str, type[Table]]:
-    return {name: type(field.default) for name, field in Config.model_fields.items() if name != "stream"} | {
-        "stream": StreamConfig
-    }

@@ -20,7 +20,8 @@ from sadstream.audio.sources.network import Remote, is_address, shown
 from sadstream.audio.sources.source import PcmPipe, Recording, Source
 from sadstream.base import logs
 from sadstream.base.errors import ConfigError, MissingFileError, SadstreamError
-from sadstream.config import Config, load, with_changes
+from sadstream.config import Config, with_changes
+from sadstream.config.loading import configured
 from sadstream.config.tables import JournalConfig, MetricsConfig, StreamConfig
 from sadstream.daemon.messages import Gap, Load, Loaded, Ready, Say
 from sadstream.daemon.pipeline.fallback import Fallback, FallbackStage
@@ -32,7 +33,6 @@ from sadstream.daemon.supervision.hold import Hold
 from sadstream.daemon.supervision.tether import Tether
 from sadstream.events import Score, Status
 from sadstream.events.journal import Journal, check_path
-from sadstream.events.types import stream_name
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.plan import read_plan, without_episodes
 
@@ -186,27 +186,6 @@ def has_header(fd: int) -> bool:
         return stat.S_ISREG(os.fstat(fd).st_mode) and sniffed(os.pread(fd, FRAMES_BYTES, 0)) is not None
     except OSError:
         return False
-
-
-def configured(path: Path | None, changes: dict[str, dict[str, Any]]) -> Config:
-    """The file's configuration with what the command line replaces."""
-    config = load(path)
-    wanted = {
-        table: {key: value for key, value in keys.items() if value is not None} for table, keys in changes.items()
-    }
-    stream = wanted.pop("stream", {})
-    if stream:
-        first = config.stream[0].model_dump() | stream
-        if "source" in stream and "name" not in stream:
-            first["name"] = default_name(stream["source"])
-        rest = [other.model_dump() for other in config.stream[1:]]
-        config = with_changes(config, {}, streams=[first, *rest])
-    return with_changes(config, {table: keys for table, keys in wanted.items() if keys})
-
-
-def default_name(source: str) -> str:
-    """`mic` for live audio, else a name made of the file's stem."""
-    return StreamConfig().name if source in ("mic", "-") else stream_name(Path(source))
 
 
 def promise(config: Config) -> str:

@@ -12,7 +12,7 @@ from daemon import run
 
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError, UsageError
 from sadstream.base.files import PROBE_BYTES, expect_folder, expect_place, write_whole
-from sadstream.config import tables as config
+from sadstream.config import loading
 from sadstream.events import journal, keys
 from sadstream.events.journal import check_path
 from sadstream.scoring.fusion import checkpoint
@@ -165,7 +165,7 @@ def a_device(folder: Path) -> Path:
 
 
 SMALL: dict[str, Callable[[Path], object]] = {
-    "configuration": config.load,
+    "configuration": loading.load,
     "secret key": keys.read_secret,
     "allow-list": keys.read_allowed,
     "token": read_token,

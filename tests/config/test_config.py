@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from sadstream.base.errors import ConfigError, MissingFileError
-from sadstream.config import Config, load, parse
+from sadstream.config import Config, load, loading, parse
 from sadstream.config import tables as config
-from sadstream.config.toml import to_toml
+from sadstream.config.loading import to_toml
 from train.presets import load_preset
 
 
 def parsed(tmp_path: Path, text: str) -> config.Config:
     path = tmp_path / "sadstream.toml"
     path.write_text(text)
-    return config.load(path)
+    return loading.load(path)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_binary_junk_is_not_a_configuration(tmp_path: Path) -> None:
     path.write_bytes(bytes(range(256)))
 
     with pytest.raises(ConfigError):
-        config.load(path)
+        loading.load(path)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_no_file_of_settings_holds_is_one_line(tmp_path: Path, text: str, s
     (tmp_path / "sadstream.toml").write_text(text)
 
     with pytest.raises(ConfigError, match=f"cannot be read as TOML: .*{says}"):
-        config.load(tmp_path / "sadstream.toml")
+        loading.load(tmp_path / "sadstream.toml")
     with pytest.raises(ConfigError, match=f"cannot be read as TOML: .*{says}"):
         load_preset(str(tmp_path / "sadstream.toml"))
 
@@ -78,7 +78,7 @@ def test_a_device_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text('base = "/dev/zero"')
 
     with pytest.raises(ConfigError, match="/dev/zero: cannot be read"):
-        config.load(Path("/dev/zero"))
+        loading.load(Path("/dev/zero"))
     with pytest.raises(ConfigError, match="/dev/zero: cannot be read"):
         load_preset(str(tmp_path / "own.toml"))
 
@@ -86,16 +86,16 @@ def test_a_device_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
 def test_a_mark_of_byte_order_at_the_head_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "sadstream.toml").write_bytes(b"\xef\xbb\xbf[vad]\r\naggressiveness = 1\r\n")
 
-    assert config.load(tmp_path / "sadstream.toml").vad.aggressiveness == 1
+    assert loading.load(tmp_path / "sadstream.toml").vad.aggressiveness == 1
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no such configuration file"):
-        config.load(tmp_path / "none.toml")
+        loading.load(tmp_path / "none.toml")
 
 
 def test_without_a_file_there_are_defaults() -> None:
-    assert config.load(None) == config.Config()
+    assert loading.load(None) == config.Config()
 
 
 def test_what_is_printed_reads_back_as_the_same(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_what_is_printed_reads_back_as_the_same(tmp_path: Path) -> None:
 
 
 def test_the_commented_file_that_ships_holds_every_default() -> None:
-    shipped = config.load(Path("configs/sadstream.toml"))
+    shipped = loading.load(Path("configs/sadstream.toml"))
 
     assert shipped == config.Config()
     text = Path("configs/sadstream.toml").read_text()

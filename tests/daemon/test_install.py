@@ -16,7 +16,7 @@ import pytest
 
 from sadstream import __version__
 from sadstream.base.errors import UnavailableError, UsageError
-from sadstream.config import tables as config
+from sadstream.config import loading
 from sadstream.daemon.supervision import install
 
 UNITS = Path(__file__).parents[2] / "systemd"
@@ -118,7 +118,7 @@ class TestInstallation:
         said = capsys.readouterr().out
         assert "hears   one microphone" in said
         assert "must not be used" in said
-        assert config.load(where.configuration / "sadstream.toml").model.checkpoint.startswith(str(where.checkpoints))
+        assert loading.load(where.configuration / "sadstream.toml").model.checkpoint.startswith(str(where.checkpoints))
         assert {path.name for path in where.units.iterdir()} == set(where.unit_files.values())
         assert (where.models / "weights").stat().st_mode & 0o777 == 0o644
         assert (where.environment / "bin/sadstream").stat().st_mode & 0o111
@@ -228,7 +228,7 @@ class TestInstallation:
         path.write_text("[model]\nthreshold = 0.7\n")
         install.install(where, ran.append, yes=True)
 
-        assert config.load(path).model.threshold == 0.7
+        assert loading.load(path).model.threshold == 0.7
 
     def test_a_python_in_somebodys_home_is_not_the_systems_service(self, tmp_path: Path) -> None:
         """Its sandbox hides homes, so that an environment made with that Python could not start there."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from fuzz import mutate
 from fuzz.trial import Parts, Trial
 from sadstream.config import Config, load, parse
-from sadstream.config.toml import to_toml
+from sadstream.config.loading import to_toml
 from sadstream.scoring.mood.plan import checkpoint_path
 from train.presets import load_preset, presets_folder, run_config
 

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.base.files import save_whole
 from sadstream.base.progress import progress
-from sadstream.config.tables import read_table
+from sadstream.config.loading import read_table
 from sadstream.scoring.fusion.header import Record, TextEncoderConfig, WhisperStatesConfig
 from sadstream.scoring.fusion.network import Fusion
 from sadstream.scoring.text.encoder import TextEncoder

@@ -12,7 +12,7 @@ app = typer.Typer(help="The configuration.", no_args_is_help=True)
 def config_show(path: Annotated[Path | None, typer.Argument(metavar="[FILE]", readable=False)] = None) -> None:
     """Print the configuration in force, every key, as TOML."""
     from sadstream.config import load
-    from sadstream.config.toml import to_toml
+    from sadstream.config.loading import to_toml
 
     print(to_toml(load(path)), end="")
 
