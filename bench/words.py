@@ -86,7 +86,7 @@ def segmented(path: Path) -> list[Any]:
     """A recording's segments as the daemon cuts them, at the level that Whisper is given."""
     from sadstream.audio.filters.level import at_level
     from sadstream.audio.segmenter import Segmenter
-    from sadstream.audio.sources.source import Recording
+    from sadstream.audio.sources.recording import Recording
     from sadstream.base.samples import AudioFrame
     from sadstream.config.tables import SegmentConfig, VadConfig
 

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 from sadstream.audio.decoding.container import FRAMES_BYTES, sniffed
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.errors import DataError
 from sadstream.config.tables import StreamConfig
 

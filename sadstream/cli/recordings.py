@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from sadstream.audio.filters.mixer import LEFT_OUT
 from sadstream.audio.health import SignalRecord
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.audio.spool import is_spooled, spooled
 from sadstream.base import logs
 from sadstream.base.boundary import from_system, one_line, utf8

@@ -17,7 +17,9 @@ from sadstream.audio.decoding.container import FRAMES_BYTES, sniffed
 from sadstream.audio.sources.fifo import NamedPipe, is_pipe
 from sadstream.audio.sources.microphone import Microphone
 from sadstream.audio.sources.network import Remote, is_address, shown
-from sadstream.audio.sources.source import PcmPipe, Recording, Source
+from sadstream.audio.sources.pipe import PcmPipe
+from sadstream.audio.sources.recording import Recording
+from sadstream.audio.sources.source import Source
 from sadstream.base import logs
 from sadstream.base.errors import ConfigError, MissingFileError, SadstreamError
 from sadstream.config import Config, with_changes

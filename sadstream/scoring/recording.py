@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from sadstream.audio.health import SignalRecord
 from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.audio.silero import Unscored
-from sadstream.audio.sources.source import Recording, SourceChange
+from sadstream.audio.sources.recording import Recording
+from sadstream.audio.sources.source import SourceChange
 from sadstream.base.errors import DataError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import UnavailableError
 from sadstream.base.files import write_whole

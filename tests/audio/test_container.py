@@ -10,7 +10,7 @@ import soundfile
 from fakes import voice
 
 from sadstream.audio.decoding import container, decoder
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.errors import DataError
 from sadstream.base.samples import AudioFrame, to_float
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sadstream.audio.filters.framing import Resampler
 from sadstream.audio.filters.mixer import Mixer
-from sadstream.audio.sources.source import Recording, SourceChange
+from sadstream.audio.sources.recording import Recording
+from sadstream.audio.sources.source import SourceChange
 from sadstream.base.errors import ConfigError, DataError
 from sadstream.base.samples import SAMPLE_RATE
 from train.corpora.clips import read_audio

@@ -15,7 +15,8 @@ from fakes import talk
 
 from sadstream.audio.sources.fifo import NamedPipe
 from sadstream.audio.sources.network import Remote, is_address, shown
-from sadstream.audio.sources.source import Item, Recording, SourceChange
+from sadstream.audio.sources.recording import Recording
+from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Channel, to_float
 from sadstream.cli.demo.play import scene_path

@@ -9,7 +9,7 @@ from fakes import quiet
 from sadstream.audio import silero as speech
 from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.audio.silero import STRETCH, SpeechGate, best_stretch
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SEGMENT_SAMPLES, AudioFrame
 from sadstream.cli.demo.play import scene_path

@@ -18,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sadstream.audio.segmenter import Segmenter
-from sadstream.audio.sources.source import PcmPipe, Recording, SourceChange, paced
+from sadstream.audio.sources.pipe import PcmPipe
+from sadstream.audio.sources.recording import Recording
+from sadstream.audio.sources.source import SourceChange, paced
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, rms_dbfs, to_pcm
 from sadstream.config import Config
@@ -221,7 +223,7 @@ class TestPcmPipe:
         """`select` cannot look at a descriptor of 1024 or more."""
         program = (
             "import os, resource\n"
-            "from sadstream.audio.sources.source import PcmPipe\n"
+            "from sadstream.audio.sources.pipe import PcmPipe\n"
             "resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
             "r, w = os.pipe(); os.dup2(r, 1500); os.write(w, bytes(960)); os.close(w)\n"
             "print(len(list(PcmPipe(1500).listen(lambda: False))))\n"

@@ -13,7 +13,7 @@ from fakes import voice
 from test_container import encoded, flac_of_length
 
 from sadstream.audio.decoding import ffmpeg
-from sadstream.audio.sources.source import PcmPipe
+from sadstream.audio.sources.pipe import PcmPipe
 from sadstream.audio.spool import spooled
 from sadstream.base.errors import DataError
 from sadstream.base.samples import AudioFrame, to_float, to_pcm

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import soxr
 
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from train.corpora.clips import read_audio
 from train.corpora.reading import length_s, sound_problem
 

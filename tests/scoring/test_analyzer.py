@@ -9,7 +9,7 @@ import torch
 
 from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.audio.silero import Unscored
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.samples import AudioFrame
 from sadstream.cli.demo.play import scene_path
 from sadstream.config import Config

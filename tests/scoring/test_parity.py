@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from sadstream.audio.segmenter import Segment, Segmenter
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.samples import AudioFrame
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig

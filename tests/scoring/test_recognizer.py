@@ -9,7 +9,7 @@ import torch
 
 from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segmenter
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.samples import AudioFrame
 from sadstream.cli.demo.play import scene_path
 from sadstream.config.tables import SegmentConfig, VadConfig

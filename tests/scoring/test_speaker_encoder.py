@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sadstream.audio.segmenter import Segment, Segmenter
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.errors import DataError, SadstreamError, UnavailableError
 from sadstream.base.samples import AudioFrame
 from sadstream.cli.demo.play import scene_path

@@ -19,7 +19,7 @@ from stories import STEP_S, Reader, a_story, a_turn, scored
 
 from sadstream.audio.decoding.decoder import to_flac
 from sadstream.audio.segmenter import Segmenter
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame, to_pcm
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sadstream.audio.sources.source import HASTE, Item, Source, SourceChange, Stopped, sleep
+from sadstream.audio.sources.pipe import HASTE
+from sadstream.audio.sources.source import Item, Source, SourceChange, Stopped, sleep
 from sadstream.base.errors import DataError
 from sadstream.base.samples import FRAME_SAMPLES, AudioFrame
 

@@ -12,7 +12,8 @@ from sadstream.audio.sources.capture import ABSENT as ABSENT_LINE
 from sadstream.audio.sources.capture import LOST as LOST_LINE
 from sadstream.audio.sources.capture import MIXED
 from sadstream.audio.sources.clock import WINDOW_S, SampleClock, Verdict, boottime
-from sadstream.audio.sources.source import PIPE_BYTES, POLL_S, Item, SourceChange, Stopped, left_out, readable, sleep
+from sadstream.audio.sources.pipe import PIPE_BYTES
+from sadstream.audio.sources.source import POLL_S, Item, SourceChange, Stopped, left_out, readable, sleep
 from sadstream.base.samples import SAMPLE_RATE, Channel
 from sadstream.config.tables import ServiceConfig
 from sadstream.events import Reason

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sadstream.audio.decoding.decoder import to_flac
-from sadstream.audio.sources.source import Recording
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.base.files import write_whole
