@@ -203,7 +203,7 @@ def run_main(arguments: list[str]) -> None:
 
     run_daemon, run.run_daemon = run.run_daemon, with_fakes  # type: ignore[assignment]
     if "capture" in options:
-        sys.modules["sadstream.daemon.run"].Microphone = partial(  # type: ignore[attr-defined]
+        sys.modules["sadstream.audio.sources.opening"].Microphone = partial(  # type: ignore[attr-defined]
             Microphone, command=[sys.executable, __file__, "capture", options["capture"]]
         )
     if "publish-hang-at" in options:

@@ -5,8 +5,9 @@ import sys
 import time
 
 from sadstream.daemon.publishing.publisher import Publisher
+from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.events import Reason, State
-from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
+from sadstream.events.control import DaemonReport, StreamReport, Word, control_path
 
 
 def main(endpoint: str) -> None:

@@ -196,8 +196,8 @@ def calibrate(
 ) -> None:
     """Learn how you sound when nothing is the matter: talk for a few minutes; only numbers are kept."""
     from sadstream.audio.hearing import Progress
+    from sadstream.audio.sources.opening import open_source
     from sadstream.config.loading import configured
-    from sadstream.daemon.run import open_source
     from sadstream.scoring.mood.calibration import calibrate as hear
     from sadstream.scoring.mood.calibration import voice_path
     from sadstream.scoring.mood.voice import expect_place, write_voice
@@ -228,8 +228,8 @@ def enroll(
 ) -> None:
     """Learn one person's voice, so that `[voice] only` scores nobody else; only numbers are kept."""
     from sadstream.audio.hearing import Progress
+    from sadstream.audio.sources.opening import open_source
     from sadstream.config.loading import configured
-    from sadstream.daemon.run import open_source
     from sadstream.scoring.speakers.enrolled import check_name, expect_place, write_enrolled
     from sadstream.scoring.speakers.enrolment import enroll as hear
     from sadstream.scoring.speakers.gate import speakers_folder

@@ -5,7 +5,6 @@ import logging
 import os
 import resource
 import signal
-import stat
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,18 +12,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from sadstream.audio.decoding.container import FRAMES_BYTES, sniffed
-from sadstream.audio.sources.fifo import NamedPipe, is_pipe
-from sadstream.audio.sources.microphone import Microphone
-from sadstream.audio.sources.network import Remote, is_address, shown
-from sadstream.audio.sources.pipe import PcmPipe
-from sadstream.audio.sources.recording import Recording
-from sadstream.audio.sources.source import Source
+from sadstream.audio.sources.network import shown
+from sadstream.audio.sources.opening import STANDARD_INPUT, open_source, refuse_shared_pipes
 from sadstream.base import logs
-from sadstream.base.errors import ConfigError, MissingFileError, SadstreamError
+from sadstream.base.errors import SadstreamError
 from sadstream.config import Config, with_changes
 from sadstream.config.loading import configured
-from sadstream.config.tables import JournalConfig, MetricsConfig, StreamConfig
+from sadstream.config.tables import JournalConfig, MetricsConfig
 from sadstream.daemon.messages import Gap, Load, Loaded, Ready, Say
 from sadstream.daemon.pipeline.fallback import Fallback, FallbackStage
 from sadstream.daemon.pipeline.pipeline import Aside
@@ -39,8 +33,6 @@ from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.plan import read_plan, without_episodes
 
 log = logging.getLogger("sadstream")
-
-STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 def run_daemon(
@@ -137,57 +129,6 @@ def described(bug: BugError) -> str:
     (error,) = bug.args
     frames = "".join(traceback.format_tb(error.__traceback__))
     return f"{type(error).__name__} (its message is left out: it may hold words)\n{frames}"
-
-
-def refuse_shared_pipes(config: Config) -> None:
-    """ConfigError where two streams would take each other's sound away."""
-    taken: dict[str, str] = {}
-    for stream in config.stream:
-        only = "-" if stream.source in STANDARD_INPUT else os.path.realpath(stream.source)
-        if only != "-" and (stream.source == "mic" or is_address(stream.source) or not is_pipe(Path(stream.source))):
-            continue
-        if only in taken:
-            raise ConfigError(
-                f"stream.source = {stream.source!r}: read by {taken[only]!r} and by {stream.name!r}, each would get "
-                "pieces: expected one stream a pipe; make a second pipe (tee)"
-            )
-        taken[only] = stream.name
-
-
-def open_source(stream: StreamConfig, config: Config) -> Source:  # noqa: PLR0911
-    """The source that a stream's configuration names, opened far enough to know that it can be read."""
-    if stream.source == "mic":
-        return Microphone(stream.device, config.service, stream.channel, stream.channels)
-    if stream.source == "-":
-        if sys.stdin is None:  # number 0 may be another file by now
-            raise MissingFileError("standard input: closed: expected raw PCM; use a pipe or < FILE")
-        if has_header(sys.stdin.fileno()):
-            return Recording(Path("-"), stream.channel, Path(f"/proc/self/fd/{sys.stdin.fileno()}"))
-        return PcmPipe(sys.stdin.fileno(), stream.rate, stream.channels, config.service.stall_s, stream.channel)
-    if is_address(stream.source):
-        return Remote(stream.source, config.service, stream.channel)
-    if os.path.realpath(stream.source).startswith("/proc/") and Path(stream.source).is_fifo():  # <(...) has an end
-        fd = os.open(stream.source, os.O_RDONLY | os.O_CLOEXEC)
-        return PcmPipe(fd, stream.rate, stream.channels, config.service.stall_s, stream.channel, stream.source)
-    if is_pipe(path := Path(stream.source)):
-        stall_s = config.service.stall_s
-
-        def read(fd: int) -> PcmPipe:
-            return PcmPipe(fd, stream.rate, stream.channels, stall_s, stream.channel, stream.source)
-
-        return NamedPipe(path, config.service.retry_s, read)
-    recording = Recording(Path(stream.source), stream.channel)
-    if recording.remark:
-        log.warning("%s", recording.remark)
-    return recording
-
-
-def has_header(fd: int) -> bool:
-    """It is a file, and one with a header."""
-    try:
-        return stat.S_ISREG(os.fstat(fd).st_mode) and sniffed(os.pread(fd, FRAMES_BYTES, 0)) is not None
-    except OSError:
-        return False
 
 
 def promise(config: Config) -> str:

@@ -32,10 +32,11 @@ from sadstream.daemon.messages import (
 from sadstream.daemon.pipeline.pipeline import MAX_AGE_S, Pipeline
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.streams import StreamState
+from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.daemon.supervision.hold import Hold
 from sadstream.daemon.supervision.systemd import Notifier
 from sadstream.events import Reason, Score, State, Status
-from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, control_path
+from sadstream.events.control import DaemonReport, StreamReport, Word, control_path
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
 

@@ -13,11 +13,11 @@ from test_container import VOICE, encoded
 from test_service import FAKES, in_state, process, wait_for
 
 from sadstream.audio.sources.fifo import NamedPipe, is_pipe
+from sadstream.audio.sources.opening import open_source
 from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.samples import FRAME_SAMPLES, AudioFrame, to_pcm
 from sadstream.config import Config
 from sadstream.config.tables import ServiceConfig, StreamConfig
-from sadstream.daemon.run import open_source
 
 WAV, FLAC = encoded("WAV", "PCM_16"), encoded("FLAC", "PCM_16")
 SETTINGS = Config(service=ServiceConfig(retry_s=0.1, stall_s=0.5))

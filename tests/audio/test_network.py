@@ -15,6 +15,7 @@ from fakes import talk
 
 from sadstream.audio.sources.fifo import NamedPipe
 from sadstream.audio.sources.network import Remote, is_address, shown
+from sadstream.audio.sources.opening import open_source
 from sadstream.audio.sources.recording import Recording
 from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import DataError, UnavailableError
@@ -22,7 +23,6 @@ from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, AudioFrame, Channel
 from sadstream.cli.demo.play import scene_path
 from sadstream.config import Config
 from sadstream.config.tables import ServiceConfig, StreamConfig
-from sadstream.daemon.run import open_source
 
 av = pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")
 SERVICE = ServiceConfig(retry_s=0.1, stall_s=0.5)

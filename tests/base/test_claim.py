@@ -14,7 +14,7 @@ from daemon import run
 
 from sadstream.base.errors import BusyError, ConfigError
 from sadstream.daemon.publishing.publisher import Publisher
-from sadstream.events.control import ControlSocket
+from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.events.endpoint import LONGEST
 
 BESIDE = ["", ".replay", ".control", ".lock"]

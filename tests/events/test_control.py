@@ -15,7 +15,8 @@ import pytest
 from test_service import in_state, process, wait_for
 
 from sadstream.base.errors import BusyError, UnavailableError
-from sadstream.events.control import CLIENTS, PATIENCE_S, ControlSocket, DaemonReport, Word, ask, control_path
+from sadstream.daemon.supervision.control import CLIENTS, ControlSocket
+from sadstream.events.control import PATIENCE_S, DaemonReport, Word, ask, control_path
 
 REPORT = DaemonReport(pid=1, endpoint="ipc:///x", words=False, streams=())
 

@@ -26,8 +26,9 @@ from sadstream.client.reader import Line, Reader
 from sadstream.client.subscription import _answer, _event
 from sadstream.daemon.publishing.authenticator import Door
 from sadstream.daemon.publishing.publisher import Publisher
+from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.events import Event, from_json, to_json, to_wire
-from sadstream.events.control import ControlSocket, DaemonReport, StreamReport, Word, ask, control_path
+from sadstream.events.control import DaemonReport, StreamReport, Word, ask, control_path
 from sadstream.events.keys import Allowed, allow, client_curve, new_key, public_key, server_keys, zap_answer
 from sadstream.events.query import Query
 from sadstream.views.dashboard.feed import Feed

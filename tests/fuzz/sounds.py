@@ -17,12 +17,12 @@ from fakes import analysis, talk
 from fuzz import mutate
 from fuzz.trial import Parts, Trial
 from sadstream.audio.segmenter import Segmenter
+from sadstream.audio.sources.opening import open_source
 from sadstream.audio.sources.recording import Recording
 from sadstream.audio.sources.source import SourceChange
 from sadstream.base.samples import to_pcm
 from sadstream.config import parse
 from sadstream.config.tables import StreamConfig
-from sadstream.daemon.run import open_source
 from sadstream.scoring.recording import score_recording
 
 CONTAINERS = (

@@ -13,8 +13,9 @@ from screens import Terminal
 from wire import free_tcp, say_score, score_fields
 
 from sadstream.daemon.publishing.publisher import Publisher
+from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.events import Score
-from sadstream.events.control import ControlSocket, DaemonReport, control_path
+from sadstream.events.control import DaemonReport, control_path
 
 SPEED = "20"
 
