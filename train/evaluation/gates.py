@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from sadstream.audio.segmenter import Segment, webrtc_detector
+from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
+from sadstream.audio.vad import webrtc_detector
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, to_pcm
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer import Analyzer

@@ -57,7 +57,7 @@ def _portaudio() -> str:
 
 
 def _vad() -> str:
-    from sadstream.audio.segmenter import webrtc_detector
+    from sadstream.audio.vad import webrtc_detector
     from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE
 
     if webrtc_detector(2).is_speech(bytes(FRAME_BYTES), SAMPLE_RATE):
