@@ -1,24 +1,24 @@
-"""The control socket beside the endpoint: `pause`, `resume` and `status`, for the daemon's own user alone."""
+"""What is asked and answered over the control socket beside the endpoint (standard library only)."""
 
+import json
 import os
 import socket
 import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from sadstream.base.errors import UnavailableError
 from sadstream.events.types import Reason, State
+from sadstream.events.validation import WireError, record
 
 Word = Literal["pause", "resume", "status"]
 PATIENCE_S = 2.0  # for a client that says nothing
 
 
-class StreamReport(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamReport:
     """One stream, as `sadstream status` shows it."""
-
-    model_config = ConfigDict(frozen=True)
 
     stream: str
     state: State
@@ -32,10 +32,9 @@ class StreamReport(BaseModel):
     rtf: float
 
 
-class DaemonReport(BaseModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonReport:
     """The daemon's answer to every request."""
-
-    model_config = ConfigDict(frozen=True)
 
     pid: int
     endpoint: str
@@ -47,6 +46,22 @@ class DaemonReport(BaseModel):
     def flows(self) -> bool:
         """Every stream hears and is scored."""
         return all(stream.flows for stream in self.streams)
+
+    def to_json(self) -> bytes:
+        """The answer as it goes over the control socket."""
+        return json.dumps(asdict(self), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def from_json(answer: bytes) -> DaemonReport:
+    """The report in an answer; WireError if it is none."""
+    try:
+        body = json.loads(answer)
+    except (ValueError, RecursionError):
+        raise WireError("not JSON") from None
+    if not isinstance(body, dict):
+        raise WireError("not an object")
+    report: DaemonReport = record(DaemonReport, body, "report")
+    return report
 
 
 def control_path(endpoint: str) -> Path:
@@ -77,12 +92,12 @@ def ask(endpoint: str, word: Word) -> DaemonReport:
             client.connect(str(path))
             client.sendall(f"{word}\n".encode())
             answer = b"".join(iter(lambda: client.recv(4096), b""))
-        return DaemonReport.model_validate_json(answer)
+        return from_json(answer)
     except PermissionError:
         raise UnavailableError(
             f"{path}: permission denied: expected the daemon's own user, or root; use sudo"
         ) from None
-    except (OSError, ValidationError) as error:
+    except (OSError, WireError) as error:
         raise UnavailableError(
             f"{path}: no sadstream answers there ({error.__class__.__name__}); start one, or name its endpoint"
         ) from None

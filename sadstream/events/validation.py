@@ -60,6 +60,8 @@ def _check(hint: Any) -> Check:
         return lambda value: None if value is None else present(value)
     if origin is Literal:
         return _one_of(frozenset(arguments))
+    if origin is tuple:
+        return _all_of(_check(arguments[0]))
     if is_dataclass(hint):
         return _nested(hint)
     return {float: _float, str: _str, int: _exactly(int), bool: _exactly(bool)}[hint]
@@ -93,6 +95,15 @@ def _one_of(words: frozenset[str]) -> Check:
         raise WireError(f"not one of {', '.join(sorted(words))}")
 
     return listed
+
+
+def _all_of(check: Check) -> Check:
+    def each(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(map(check, value))
+        raise WireError("not a list")
+
+    return each
 
 
 def _exactly(kind: type) -> Check:

@@ -90,7 +90,8 @@ def test_a_daemon_of_somebody_else_is_a_matter_of_permission() -> None:
     """As nobody, beside a service's folder that is closed to others, as the unit makes it."""
     program = (
         "import encodings.idna, os, sys\n"  # nobody may read this Python's folder: all of it is imported now
-        "from sadstream.events import control; from sadstream.client import subscription as client, running\n"
+        "import sadstream.config; from sadstream.events import control\n"
+        "from sadstream.client import subscription as client, running\n"
         "from sadstream.cli import main as cli\n"
         "running.SERVICES = sys.argv.pop(1) + '/sadstream*'\n"
         "running.DEFAULT_ENDPOINT = 'tcp://127.0.0.1:1'; os.setuid(65534); cli.main()"

@@ -29,6 +29,7 @@ from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.events import Event, from_json, to_json, to_wire
 from sadstream.events.control import DaemonReport, StreamReport, Word, ask, control_path
+from sadstream.events.control import from_json as report_of
 from sadstream.events.keys import Allowed, allow, client_curve, new_key, public_key, server_keys, zap_answer
 from sadstream.events.query import Query
 from sadstream.views.dashboard.feed import Feed
@@ -158,14 +159,14 @@ def _is_answered(path: Path, served: ControlSocket) -> None:
             served.serve()
             if select.select([client], [], [], 0.01)[0]:
                 break
-        assert DaemonReport.model_validate_json(client.recv(65_536)) == REPORT
+        assert report_of(client.recv(65_536)) == REPORT
 
 
 @contextmanager
 def answers(folder: Path) -> Iterator[Trial]:
     """What `sadstream status` reads, from a program that is no sadstream, or one of another time."""
     endpoint = f"ipc://{folder}/pub"
-    whole = json.loads(REPORT.model_dump_json())
+    whole = json.loads(REPORT.to_json())
 
     def make(rng: random.Random) -> Parts:
         said = mutate.as_json(rng, whole)
@@ -183,7 +184,7 @@ def answers(folder: Path) -> Iterator[Trial]:
             finally:
                 server.join()
 
-        yield Trial([[REPORT.model_dump_json().encode()]], make, feed)
+        yield Trial([[REPORT.to_json()]], make, feed)
 
 
 def _say_once(listening: socket.socket, what: bytes) -> None:

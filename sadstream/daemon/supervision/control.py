@@ -112,7 +112,7 @@ class ControlSocket:
     def _reply(self, line: bytes) -> bytes:
         for word in ("pause", "resume", "status"):
             if line.strip() == word.encode():
-                return self._answer(word).model_dump_json().encode()
+                return self._answer(word).to_json()
         return b"expected pause, resume or status\n"
 
     def _close(self, client: _Client) -> None:

@@ -1,7 +1,6 @@
 """What all the routes share: the feed, the past, the card, and the daemon's last answer."""
 
 import asyncio
-import json
 import math
 import secrets
 import time
@@ -74,7 +73,7 @@ class Desk:
             "words_shown": self.options.words,
             "words_sent": report.words if report else self.feed.words_sent,
             "journal": self._past is not None,
-            "daemon": None if report is None else json.loads(report.model_dump_json()),
+            "daemon": None if report is None else asdict(report),
             "can_pause": report is not None,
             "why_not": "" if report else self._why_not(),
             "trade_off": None if self._trade_off is None else asdict(self._trade_off),
