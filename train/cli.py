@@ -223,7 +223,8 @@ def open_data(
     """The default checkpoint from open corpora, with every figure of its model card; or the ladder beside it."""
     from train.features.cache import default_folder
     from train.presets import presets_folder
-    from train.shipped.checkpoint import make_checkpoint, read_config
+    from train.shipped.checkpoint import make_checkpoint
+    from train.shipped.config import read_config
 
     if ladder is not None:
         from train.thesis.open_ladder import climb
@@ -262,7 +263,7 @@ def days(
     from train.evaluation.measure import simulate
     from train.features.cache import default_folder
     from train.presets import presets_folder
-    from train.shipped.checkpoint import read_config
+    from train.shipped.config import read_config
 
     if out is not None:
         expect_folder("--out", out)

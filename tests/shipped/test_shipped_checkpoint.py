@@ -10,7 +10,8 @@ import pytest
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
 from sadstream.scoring.fusion import checkpoint
 from train.corpora.clips import read_clips
-from train.shipped.checkpoint import OpenConfig, make_checkpoint, read_config
+from train.shipped.checkpoint import make_checkpoint
+from train.shipped.config import OpenConfig, read_config
 
 DATA = os.environ.get("SADSTREAM_DATA", "")
 RECIPE = Path("configs/open.toml")

@@ -28,8 +28,10 @@ from train.evaluation.sound.channels import channels_table
 from train.evaluation.sound.robustness import conditions, robustness_table
 from train.evaluation.sound.signal import clean_table, disturbances, signal_table
 from train.evaluation.trust import SECOND, Witness, groups_of, trust_table
+from train.features.cache import Cache
 from train.features.noises import Noise, made, mixed, recorded, reversed_babble
-from train.shipped.checkpoint import OpenConfig, Voice
+from train.shipped.config import OpenConfig
+from train.shipped.cross_validation import cross_validated, out_of_fold, read_speech
 
 NON_SPEECH_H = 30.0  # at scale 1
 CLIPS = 2000
@@ -44,8 +46,9 @@ def simulate(
     data: Path, checkpoint: Path, config: OpenConfig, days: DaysConfig, cache: Path, out: Path | None
 ) -> DaysReport:
     """The days of a checkpoint's recipe; writes its card beside it, and with `out` every day with its truth."""
-    voice = Voice(data, config, cache)
-    report = days_report(voice.cross_validated(), voice.seconds, load(checkpoint).sha256[:12], days)
+    speech = read_speech(data, config, Cache(cache))
+    scored = cross_validated(speech, out_of_fold(speech))
+    report = days_report(scored, speech.seconds, load(checkpoint).sha256[:12], days)
     write_card(checkpoint, report.card)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

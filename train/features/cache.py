@@ -2,8 +2,9 @@
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from platformdirs import user_cache_path
 from sadstream.base.files import save_whole
 
 Array: TypeAlias = NDArray[np.generic]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 DIGEST_BYTES = 32
 
@@ -45,14 +47,8 @@ class Cache:
 
     def get(self, key: str) -> Array | None:
         """The array of a key, or None when there is none or it is damaged."""
-        path = self.path(key)
-        try:
-            content = path.read_bytes()
-        except OSError:
-            return None
-        body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-        if hashlib.sha256(body).digest() != digest:
-            self.damaged.append(path)
+        body = self._body(self.path(key))
+        if body is None:
             return None
         array: NDArray[Any] = np.load(io.BytesIO(body), allow_pickle=False)
         return array
@@ -61,5 +57,41 @@ class Cache:
         """Keep an array, whole or not at all."""
         file = io.BytesIO()
         np.save(file, array, allow_pickle=False)
-        body = file.getvalue()
-        save_whole(self.path(key), body + hashlib.sha256(body).digest())
+        self._keep(self.path(key), file.getvalue())
+
+    def array(self, key: str, compute: Callable[[], NDArray[Scalar]]) -> NDArray[Scalar]:
+        """The array of a key; computed and kept where there is none."""
+        found: NDArray[Any] | None = self.get(key)
+        if found is not None:
+            return found
+        computed = compute()
+        self.put(key, computed)
+        return computed
+
+    def arrays(self, key: str, compute: Callable[[], dict[str, Array]]) -> dict[str, Array]:
+        """Arrays by name that belong together, in one entry; computed and kept where there are none."""
+        path = self.path(key).with_suffix(".npz")
+        body = self._body(path)
+        if body is not None:
+            with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+                return dict(stored)
+        computed: dict[str, Any] = compute()
+        file = io.BytesIO()
+        np.savez(file, **computed)
+        self._keep(path, file.getvalue())
+        return computed
+
+    def _body(self, path: Path) -> bytes | None:
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+        if hashlib.sha256(body).digest() != digest:
+            self.damaged.append(path)
+            return None
+        return body
+
+    @staticmethod
+    def _keep(path: Path, body: bytes) -> None:
+        save_whole(path, body + hashlib.sha256(body).digest())

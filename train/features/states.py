@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from sadstream.audio import segmenter
 from sadstream.audio.filters import highpass, hum
 from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segment
-from sadstream.base.files import save_whole, table_text
+from sadstream.base.files import table_text
 from sadstream.base.progress import progress
 from sadstream.base.samples import exact_div
 from sadstream.config.tables import SegmentConfig, VadConfig
@@ -25,6 +24,7 @@ from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.corpora.clips import Clip, by_speaker, read_audio, segments_of
 from train.features.augment import AugmentConfig, augmented
+from train.features.cache import Cache, key_of
 
 BATCH = 16
 CACHED_POOL = 5  # positions; coarser pools are tried without hearing everything again
@@ -53,13 +53,13 @@ class StateCache:
 
     def __init__(
         self,
-        folder: Path,
+        cache: Cache,
         whisper: Whisper,
         audio: WhisperStatesConfig,
         augment: AugmentConfig,
         noises: Sequence[NDArray[np.float32]],
     ) -> None:
-        self._folder = folder
+        self._cache = cache
         self._whisper = whisper
         self._audio = audio.model_copy(update={"pool": CACHED_POOL})
         self._ratio = exact_div(audio.pool, CACHED_POOL)
@@ -95,32 +95,18 @@ class StateCache:
         return stored | {"states": split.mean(3).astype(np.float16), "frames": lengths}
 
     def _cached(self, group: Sequence[Clip], view: int) -> dict[str, NDArray[Any]]:
-
-        path = self._folder / f"{group[0].speaker}-{view}-{self._key(group, view)}.npz"
-        if path.is_file():
-            try:
-                with np.load(path) as stored:
-                    return dict(stored)
-            except (OSError, ValueError, EOFError):
-                path.unlink()  # cut off by a full disk or worse: computed again
-        computed: dict[str, Any] = self._compute(group, view)
-        file = io.BytesIO()
-        np.savez(file, **computed)
-        save_whole(path, file.getvalue())
-        return computed
+        return self._cache.arrays(self._key(group, view), lambda: self._compute(group, view))
 
     def _key(self, group: Sequence[Clip], view: int) -> str:
-        digest = hashlib.sha256()
-        settings: list[str] = [
+        settings = [
+            f"states {group[0].speaker} {view}",
             self._segmenter,
             self._audio.model_dump_json(),
             VadConfig().model_dump_json() + SegmentConfig().model_dump_json(),
             "" if view == CLEAN else f"{self._augment.model_dump_json()} {len(self._noises)}",
         ]
         files = [f"{clip.path.name} {clip.path.stat().st_size}" for clip in group]
-        for line in settings + files:
-            digest.update(f"{line}\n".encode())
-        return digest.hexdigest()[:16]
+        return key_of("\n".join(files).encode(), "\n".join(settings))
 
     def _compute(self, group: Sequence[Clip], view: int) -> dict[str, NDArray[Any]]:
 

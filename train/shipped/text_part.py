@@ -2,8 +2,6 @@
 
 import csv
 import gzip
-import hashlib
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +14,14 @@ from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 
 from sadstream.base.errors import DataError, MissingFileError
-from sadstream.base.files import save_whole
 from sadstream.base.progress import Advance
 from sadstream.scoring.fusion.header import Record
 from sadstream.scoring.text.encoder import TextEncoder
+from train.features.cache import Cache, key_of
 
 CORPORA = ("meld", "goemotions")
 BATCH = 64
-CHUNK = 4096  # lines between two files of the cache
+CHUNK = 4096  # lines of one entry of the cache
 
 
 class PhraseConfig(Record):
@@ -109,7 +107,7 @@ def fragment(text: str, words: tuple[int, int], seed: int) -> str:
 
 
 def embed(
-    lines: Sequence[Line], encoder: TextEncoder, config: PhraseConfig, cache: Path, advance: Advance | None = None
+    lines: Sequence[Line], encoder: TextEncoder, config: PhraseConfig, cache: Cache, advance: Advance | None = None
 ) -> Phrases:
     """Both embeddings of every line; a cache keeps what is done, numbers only."""
     written = [line.text for line in lines]
@@ -118,33 +116,22 @@ def embed(
     for texts in (written, cut):
         parts = []
         for at in range(0, len(texts), CHUNK):
-            parts.append(_embedded(texts[at : at + CHUNK], encoder, cache))
+            some = texts[at : at + CHUNK]
+            key = key_of("\n".join(some).encode(), f"text {encoder.identity} mean")
+            parts.append(cache.array(key, lambda some=some: _embedded(some, encoder)))  # type: ignore[misc]
             if advance:
                 advance()
         done.append(np.concatenate(parts))
     return Phrases(tuple(lines), done[0], done[1])
 
 
-def _embedded(texts: Sequence[str], encoder: TextEncoder, cache: Path) -> NDArray[np.float32]:
-
-    digest = hashlib.sha256(f"{encoder.identity} mean\n".encode())
-    digest.update("\n".join(texts).encode())
-    path = cache / f"text-{digest.hexdigest()[:24]}.npy"
-    if path.is_file():
-        try:
-            stored: NDArray[np.float32] = np.load(path)
-            return stored
-        except (OSError, ValueError, EOFError):
-            path.unlink()  # cut off: computed again
+def _embedded(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float32]:
     order = np.argsort([len(text) for text in texts], kind="stable")  # a batch is as slow as its longest line
     embedded = np.zeros((len(texts), encoder.dim), np.float32)
     with torch.inference_mode():
         for at in range(0, len(texts), BATCH):
             rows = order[at : at + BATCH]
             embedded[rows] = encoder([texts[i] for i in rows]).cpu().numpy()
-    file = io.BytesIO()
-    np.save(file, embedded)
-    save_whole(path, file.getvalue())
     return embedded
 
 

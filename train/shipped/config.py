@@ -1,0 +1,52 @@
+"""Everything that decides the default checkpoint, read strictly from TOML; configs/open.toml is the shipped one's."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from sadstream.base.errors import ConfigError, MissingFileError
+from sadstream.config.loading import read_table
+from sadstream.scoring.fusion.header import Record
+from train.features.augment import AugmentConfig
+from train.shipped.audio_part import VoiceConfig
+from train.shipped.text_part import PhraseConfig
+
+
+class FrontEnd(Record):
+    """Whose encoder states the audio part reads."""
+
+    model: str = "tiny.en"
+    layers: tuple[int, ...] = (1, 2, 3, 4)
+    pool: int = 10
+
+
+class OpenConfig(Record):
+    """Everything that decides the checkpoint; configs/open.toml holds the shipped one's."""
+
+    seed: int = Field(default=0, ge=0)
+    folds: int = Field(default=9, ge=2)
+    views: int = Field(default=2, ge=1)
+    prior: float = Field(default=0.10, gt=0.0, lt=1.0)
+    false_positives: float = Field(default=0.05, gt=0.0, lt=1.0)
+    audio_cap: float = Field(default=3.0, gt=0.0)
+    resamples: int = Field(default=500, ge=10)
+    cross_corpus: tuple[str, str] = ("nemo", "ravdess")
+    front_end: FrontEnd = FrontEnd()
+    augment: AugmentConfig = AugmentConfig()
+    voice: VoiceConfig = VoiceConfig()
+    text: PhraseConfig = PhraseConfig()
+
+
+def read_config(path: Path | None) -> OpenConfig:
+    """The configuration in a TOML file, the defaults without one; ConfigError names the key."""
+    if path is None:
+        return OpenConfig()
+    try:
+        return OpenConfig.model_validate(read_table(path))
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such configuration file; configs/open.toml is the shipped one") from None
+    except ValidationError as error:
+        detail: Any = error.errors()[0]
+        key = ".".join(str(part) for part in detail["loc"])
+        raise ConfigError(f"{path}: {key} = {detail['input']!r}: {detail['msg'].lower()}") from None
