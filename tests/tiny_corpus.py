@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from train.corpora.counts import EXPECTED
 from train.corpora.manifest import Manifest, Utterance, write
-from train.corpora.synthetic import Line, script, write_corpus
+from train.corpora.synthetic import ScriptLine, script, write_corpus
 from train.features.cache import Cache
 from train.features.inputs import Loader
 from train.presets import Preset, RunConfig, load_preset, run_config
-from train.training.loop import Compute
+from train.training.loop import ComputeTarget
 from train.training.run import Run, open_run
 from train.training.session import Session
 
@@ -25,7 +25,7 @@ SAD = (194, 197, 305, 143, 245)
 SIZES = (1819, 1811, 2136, 2103, 2170)
 
 
-def tone(line: Line) -> NDArray[np.float32]:
+def tone(line: ScriptLine) -> NDArray[np.float32]:
     """A falling tone for sad, a rising one for the rest, of 0.4 to 4 s, never twice the same."""
     rng = np.random.default_rng(list(line.name.encode()))
     time_s = np.arange(int(rng.uniform(0.4, 4.0) * 16_000)) / 16_000
@@ -72,7 +72,7 @@ def preset(encoder: Path, epochs: int = 3) -> Preset:
 def session(folder: Path) -> Session:
     """A session with its own cache."""
     cache = Cache(folder)
-    return Session(cache, Compute(), Loader(cache, "cpu"))
+    return Session(cache, ComputeTarget(), Loader(cache, "cpu"))
 
 
 def begun(folder: Path, chosen: Preset, system: str, manifest: Path, **changes: object) -> tuple[Run, RunConfig]:

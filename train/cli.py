@@ -106,7 +106,7 @@ def evaluate(
 ) -> None:
     """Choose epoch and threshold as a protocol says, and write the predictions."""
     from train.corpora.guards import Protocol
-    from train.thesis.tables import figures_table
+    from train.thesis.tables import run_table
     from train.training.session import Session
 
     known: dict[str, list[Protocol]] = {"strict": ["strict"], "thesis": ["thesis"], "both": ["thesis", "strict"]}
@@ -114,7 +114,7 @@ def evaluate(
     if names is None:
         raise UsageError(f"--protocol {protocol}: expected strict, thesis or both")
     session = Session.start(cache, compute, threads)
-    print(figures_table(session.evaluate(run, names), names))
+    print(run_table(session.evaluate(run, names), names))
 
 
 @app.command()
@@ -168,13 +168,13 @@ def reproduce(
     amp: Annotated[bool, typer.Option("--amp", help="bfloat16 on a GPU; changes the last digits.")] = False,
 ) -> None:
     """Tables 1 and 2 of the thesis: six systems and a seventh under both protocols."""
-    from train.thesis.reproduce import Wanted
+    from train.thesis.reproduce import ThesisRequest
     from train.thesis.reproduce import reproduce as reproduce_thesis
     from train.training.session import Session
 
     session = Session.start(cache, compute, threads, amp=amp)
     chosen = session.preset(preset, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
-    wanted = Wanted(
+    wanted = ThesisRequest(
         corpus=iemocap,
         out=out,
         preset=chosen,

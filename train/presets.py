@@ -30,7 +30,7 @@ class SystemConfig(Record):
     loss: Literal["bce", "focal"]
 
 
-class ModelConfig(Record):
+class NetworkConfig(Record):
     """Widths that the thesis leaves out."""
 
     channels: tuple[int, int] = (32, 64)
@@ -77,7 +77,7 @@ class Preset(Record):
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
     features: LogMelConfig = LogMelConfig()
-    model: ModelConfig = ModelConfig()
+    model: NetworkConfig = NetworkConfig()
     audio: AudioSource = AudioSource()
     text: TextSource = TextSource()
     training: TrainingConfig = TrainingConfig()
@@ -91,7 +91,7 @@ class RunConfig(Record):
     system: str
     variant: str = ""  # of an ablation
     features: LogMelConfig
-    model: ModelConfig
+    model: NetworkConfig
     audio: AudioSource
     text: TextSource
     training: TrainingConfig

@@ -11,13 +11,13 @@ from sadstream.scoring.mood.episodes import Heard
 from train.corpora.clips import CALM, Clip
 from train.evaluation.alarms import METHODS, at_rate, curve, hmm_starts, outcome
 from train.evaluation.card import days_report, doubt, offset_gain, write_card
-from train.evaluation.days import Day, DaysConfig, Span, days, reference_of, spoken_clips
-from train.shipped.scorecard import Scored
+from train.evaluation.days import Day, DaysConfig, SadSpan, days, reference_of, spoken_clips
+from train.shipped.scorecard import ScoredClips
 
 CONFIG = DaysConfig(hours=3)
 
 
-def corpus(spread: float = 1.0, speakers: int = 6) -> tuple[Scored, np.ndarray]:
+def corpus(spread: float = 1.0, speakers: int = 6) -> tuple[ScoredClips, np.ndarray]:
     """Speakers with 40 neutral, 30 other and 30 sad clips; whose voices differ by `spread`."""
     rng = np.random.default_rng(0)
     clips, ratios = [], []
@@ -27,7 +27,7 @@ def corpus(spread: float = 1.0, speakers: int = 6) -> tuple[Scored, np.ndarray]:
             path = Path(f"{speaker}-{len(clips)}.wav")
             clips.append(Clip(path, "made", f"s{speaker}", "f", emotion, int(emotion == "sad"), "train"))
             ratios.append(mean + voice + rng.standard_normal())
-    return Scored(tuple(clips), np.clip(ratios, -3, 3)), rng.uniform(1.0, 3.0, len(clips))
+    return ScoredClips(tuple(clips), np.clip(ratios, -3, 3)), rng.uniform(1.0, 3.0, len(clips))
 
 
 SCORED, SECONDS = corpus()
@@ -70,12 +70,12 @@ def test_most_of_the_rest_is_neutral() -> None:
     assert np.mean([clip.emotion in CALM for clip in rest]) == pytest.approx(0.85, abs=0.05)
 
 
-def one_day(*spans: Span) -> Day:
+def one_day(*spans: SadSpan) -> Day:
     return Day("s", (), (), spans, 3600.0, 0.0, frozenset())
 
 
 def test_an_alarm_counts_for_the_episode_in_which_it_starts_and_else_is_false() -> None:
-    found = outcome(one_day(Span(100, 200), Span(1000, 1030)), [150, 160, 205, 1010, 3000])
+    found = outcome(one_day(SadSpan(100, 200), SadSpan(1000, 1030)), [150, 160, 205, 1010, 3000])
 
     assert (found.false_alarms, found.long, found.caught, found.short_caught) == (2, 1, 1, 1)
     assert found.delays_s == (50,)

@@ -18,7 +18,7 @@ from sadstream.config import Config
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.whisper.recognizer import Transcript
-from train.corpora.clips import Clip, read_audio, read_clips, segments_of
+from train.corpora.clips import Clip, daemon_segments, read_audio, read_clips
 from train.evaluation.gates import (
     NoiseCount,
     heard_in_noise,
@@ -193,7 +193,7 @@ class TestShortFormOfWhatAnybodyCanMake:
 
     def test_the_scene_is_heard_in_english_at_every_level(self, daemon: Analyzer, scene: Path) -> None:
         samples = read_audio(scene)
-        found = [daemon(s) for level in (-45.0, -25.0) for s in segments_of(at_mean_level(samples, level), 0)]
+        found = [daemon(s) for level in (-45.0, -25.0) for s in daemon_segments(at_mean_level(samples, level), 0)]
         reasons = [one.transcript.reason for one in found if isinstance(one, Analysis)]
 
         assert len(reasons) >= 16
@@ -204,7 +204,7 @@ class TestShortFormOfWhatAnybodyCanMake:
         for number, sentence in enumerate(POLISH):
             path = tmp_path / f"{number}.wav"
             subprocess.run(["espeak-ng", "-v", "pl", "-w", str(path), sentence], check=True)
-            found = [daemon(segment) for segment in segments_of(read_audio(path), number)]
+            found = [daemon(segment) for segment in daemon_segments(read_audio(path), number)]
             reasons += [one.transcript.reason for one in found if isinstance(one, Analysis)]
 
         assert len(reasons) >= len(POLISH)

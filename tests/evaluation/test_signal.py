@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.corpora.clips import read_audio, segments_of
+from train.corpora.clips import daemon_segments, read_audio
 from train.evaluation.sound.channels import beside, kept, others
 from train.evaluation.sound.signal import (
-    Heard,
-    Parts,
+    AudioParts,
+    HeardSegment,
     auc,
     counterpart,
     difference,
@@ -24,8 +24,8 @@ SPEAKERS = np.array(["a", "a", "b", "b"])
 LABELS = np.array([0, 1, 0, 1])
 
 
-def said(begin: float, end: float, p_sad: float = 0.3, sad: bool = False) -> Heard:
-    return Heard(begin, end, p_sad, sad, "")
+def said(begin: float, end: float, p_sad: float = 0.3, sad: bool = False) -> HeardSegment:
+    return HeardSegment(begin, end, p_sad, sad, "")
 
 
 def test_a_hum_lies_ten_decibels_below_the_clip() -> None:
@@ -48,8 +48,8 @@ def test_a_disturbance_goes_on_behind_the_clip_and_none_is_over_full_scale() -> 
 
 
 def test_the_movement_of_a_ranking_is_that_of_the_same_speakers() -> None:
-    first = Parts(LABELS, np.array([0.0, 1.0, 0.2, 0.8]), SPEAKERS)
-    worse = Parts(LABELS, np.array([0.0, 1.0, 0.9, 0.8]), SPEAKERS)
+    first = AudioParts(LABELS, np.array([0.0, 1.0, 0.2, 0.8]), SPEAKERS)
+    worse = AudioParts(LABELS, np.array([0.0, 1.0, 0.9, 0.8]), SPEAKERS)
 
     assert auc(LABELS, first.parts) == 1.0
     assert difference(first, first).interval.high == 0.0
@@ -58,7 +58,7 @@ def test_the_movement_of_a_ranking_is_that_of_the_same_speakers() -> None:
 
 def test_without_the_stages_an_offset_stays_in_the_segments(scene: Path) -> None:
     samples = read_audio(scene)[: 8 * 16_000] * np.float32(0.5) + np.float32(0.05)
-    with_stages, without = segments_of(samples, 0), segments_of(samples, 0, without_stages())
+    with_stages, without = daemon_segments(samples, 0), daemon_segments(samples, 0, without_stages())
 
     assert abs(float(with_stages[0].samples[:16_000].mean())) < 0.005
     assert float(without[0].samples[:16_000].mean()) > 0.03

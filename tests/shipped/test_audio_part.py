@@ -8,14 +8,14 @@ import torch
 
 from sadstream.base.errors import DataError
 from train.corpora.clips import Clip
-from train.features.states import Heard
+from train.features.states import SegmentStates
 from train.metrics.detection import auc
-from train.shipped.audio_part import VoiceConfig, fit_voice, score_voice
+from train.shipped.audio_part import AudioPartConfig, fit_audio, score_audio
 
-QUICK = VoiceConfig(hidden=4, steps=60, batch=16, dropout=0.0, learning_rate=0.01)
+QUICK = AudioPartConfig(hidden=4, steps=60, batch=16, dropout=0.0, learning_rate=0.01)
 
 
-def planted(n: int = 160, seed: int = 0) -> Heard:
+def planted(n: int = 160, seed: int = 0) -> SegmentStates:
     """Segments of 6 frames, 2 layers, 8 numbers; one number is higher where the segment is sad."""
     rng = np.random.default_rng(seed)
     sad = np.arange(n) % 4 == 0
@@ -26,41 +26,41 @@ def planted(n: int = 160, seed: int = 0) -> Heard:
         Clip(Path(f"{i}"), "one" if i % 2 else "two", f"s{i % 8}", "", "sad" if s else "calm", int(s), "train")
         for i, s in enumerate(sad)
     )
-    return Heard(states.astype(np.float16), np.full(n, 4), clips, np.zeros(n, np.int64), np.full(n, 2.0))
+    return SegmentStates(states.astype(np.float16), np.full(n, 4), clips, np.zeros(n, np.int64), np.full(n, 2.0))
 
 
-def sad_of(heard: Heard) -> np.ndarray:
+def sad_of(heard: SegmentStates) -> np.ndarray:
     return np.array([clip.sad for clip in heard.clips])
 
 
 def test_a_planted_difference_is_found_in_segments_not_trained_on() -> None:
     heard, other = planted(), planted(seed=1)
-    fusion = fit_voice(heard, np.arange(160), QUICK, seed=0)
+    fusion = fit_audio(heard, np.arange(160), QUICK, seed=0)
 
-    assert auc(sad_of(other), score_voice(fusion, other, np.arange(160))) > 0.9
+    assert auc(sad_of(other), score_audio(fusion, other, np.arange(160))) > 0.9
 
 
 def test_labels_of_chance_are_not_learned() -> None:
     """The same states with labels that have nothing to do with them rank new segments at chance."""
     heard, other = planted(), planted(seed=1)
     heard.states[:, 1, :3, 2] = np.random.default_rng(5).normal(0, 1, (160, 3))
-    fusion = fit_voice(heard, np.arange(160), QUICK, seed=0)
+    fusion = fit_audio(heard, np.arange(160), QUICK, seed=0)
 
-    assert 0.25 < auc(sad_of(other), score_voice(fusion, other, np.arange(160))) < 0.75
+    assert 0.25 < auc(sad_of(other), score_audio(fusion, other, np.arange(160))) < 0.75
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    first, second = (fit_voice(planted(), np.arange(160), QUICK, seed=3).state_dict() for _ in range(2))
+    first, second = (fit_audio(planted(), np.arange(160), QUICK, seed=3).state_dict() for _ in range(2))
 
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_what_fills_a_segment_up_does_not_reach_its_score() -> None:
     heard = planted()
-    fusion = fit_voice(heard, np.arange(160), QUICK, seed=0)
-    before = score_voice(fusion, heard, np.arange(4))
+    fusion = fit_audio(heard, np.arange(160), QUICK, seed=0)
+    before = score_audio(fusion, heard, np.arange(4))
     heard.states[:, :, 4:] = 0.0
-    after = score_voice(fusion, heard, np.arange(4))
+    after = score_audio(fusion, heard, np.arange(4))
 
     # The backward half of the LSTM starts in the padding; that is all that may be left of it.
     assert np.abs(before - after).max() < np.abs(before).max()
@@ -70,4 +70,4 @@ def test_one_class_is_refused() -> None:
     heard = planted()
 
     with pytest.raises(DataError, match="one of the two"):
-        fit_voice(heard, np.flatnonzero(sad_of(heard) == 0), QUICK, seed=0)
+        fit_audio(heard, np.flatnonzero(sad_of(heard) == 0), QUICK, seed=0)

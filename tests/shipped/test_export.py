@@ -8,18 +8,18 @@ import torch
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.fusion.header import FusionConfig, TextEncoderConfig, WhisperStatesConfig
 from sadstream.scoring.fusion.network import Fusion
-from train.metrics.calibration import Line
+from train.metrics.calibration import PlattScaling
 from train.metrics.detection import Interval
-from train.shipped.export import Terms, TextPart, VoicePart, joined, write
+from train.shipped.export import AudioPart, HeaderTerms, TextPart, joined, write
 
 
-def parts() -> tuple[VoicePart, TextPart]:
+def parts() -> tuple[AudioPart, TextPart]:
     torch.manual_seed(0)
     config = FusionConfig(front_end="states", n_frames=15, n_bands=8, n_layers=2, hidden=4, dropout=0.3)
     audio = WhisperStatesConfig(model="tiny.en", identity="a" * 64, layers=(1, 2), pool=10)
-    voice = VoicePart(Fusion(config).eval(), audio, Line(scale=0.5, shift=0.1, cap=3.0))
+    voice = AudioPart(Fusion(config).eval(), audio, PlattScaling(scale=0.5, shift=0.1, cap=3.0))
     encoder = TextEncoderConfig(name="minilm", identity="b" * 64, pooling="mean", dim=6)
-    return voice, TextPart(np.arange(6.0), encoder, Line(scale=0.3, shift=-0.2, cap=1.5))
+    return voice, TextPart(np.arange(6.0), encoder, PlattScaling(scale=0.3, shift=-0.2, cap=1.5))
 
 
 def test_each_part_of_the_joined_model_is_what_it_was_alone() -> None:
@@ -37,7 +37,7 @@ def test_each_part_of_the_joined_model_is_what_it_was_alone() -> None:
 def test_the_file_says_what_it_is_and_who_may_use_it(tmp_path: Path) -> None:
     voice, text = parts()
     figure = Interval(0.8, 0.7, 0.9, 500).metric("AUC", "a protocol")
-    terms = Terms(prior=0.1, threshold=0.4, metrics=(figure,), provisional=False)
+    terms = HeaderTerms(prior=0.1, threshold=0.4, metrics=(figure,), provisional=False)
     sha256 = write(tmp_path / "made.safetensors", voice, text, terms)
     loaded = checkpoint.load(tmp_path / "made.safetensors")
 
@@ -52,6 +52,6 @@ def test_the_file_says_what_it_is_and_who_may_use_it(tmp_path: Path) -> None:
 
 
 def test_the_same_parts_give_the_same_bytes(tmp_path: Path) -> None:
-    terms = Terms(prior=0.1, threshold=0.4, metrics=(), provisional=False)
+    terms = HeaderTerms(prior=0.1, threshold=0.4, metrics=(), provisional=False)
 
     assert write(tmp_path / "a", *parts(), terms) == write(tmp_path / "b", *parts(), terms)

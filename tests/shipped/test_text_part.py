@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from sadstream.base.errors import DataError, MissingFileError
-from train.shipped.text_part import Line, Phrases, balanced_lines, fit_phrases, fragment, out_of_fold, read_lines
+from train.shipped.text_part import (
+    Phrases,
+    WrittenLine,
+    balanced_lines,
+    fit_phrases,
+    fragment,
+    read_lines,
+    text_out_of_fold,
+)
 
 COLUMNS = ("split", "text", "emotion", "sad", "speaker", "dialogue", "turn")
 
@@ -38,7 +46,8 @@ def planted(n: int = 400) -> Phrases:
     embedded = rng.normal(0, 1, (2, n, 5)).astype(np.float32)
     embedded[:, sad, 0] += 2.0
     lines = tuple(
-        Line("", "meld" if i % 8 < 4 else "goemotions", "", int(s), f"d{i // 5}", "train") for i, s in enumerate(sad)
+        WrittenLine("", "meld" if i % 8 < 4 else "goemotions", "", int(s), f"d{i // 5}", "train")
+        for i, s in enumerate(sad)
     )
     return Phrases(lines, embedded[0], embedded[1])
 
@@ -95,7 +104,7 @@ def test_what_is_planted_is_found_and_each_line_is_scored_by_weights_that_did_no
     phrases = planted()
     rows = phrases.rows("train")
     weights = fit_phrases(phrases, rows, strength=1.0)
-    parts = out_of_fold(phrases, rows, strength=1.0, folds=4)
+    parts = text_out_of_fold(phrases, rows, strength=1.0, folds=4)
     sad = np.array([line.sad for line in phrases.lines]) == 1
 
     assert np.abs(weights).argmax() == 0

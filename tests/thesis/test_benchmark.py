@@ -5,7 +5,7 @@ import pytest
 
 from train.presets import load_preset, run_config
 from train.thesis.benchmark import measure, simulated_inputs, simulated_rows
-from train.training.loop import Compute
+from train.training.loop import ComputeTarget
 
 
 def test_the_simulated_corpus_has_iemocaps_shape() -> None:
@@ -30,7 +30,7 @@ def test_the_simulated_inputs_have_the_shapes_of_the_real_ones() -> None:
 
 def test_every_system_is_timed() -> None:
     preset = load_preset("thesis-small")
-    found = measure(preset, 120, 2, Compute())
+    found = measure(preset, 120, 2, ComputeTarget())
 
     assert [timing.system for timing in found.timings] == list(preset.systems)
     assert all(timing.epoch_s > 0 and timing.utterances_per_s > 0 for timing in found.timings)

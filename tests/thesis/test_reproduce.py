@@ -16,7 +16,7 @@ from tiny_corpus import prepared, session
 from sadstream.base.errors import DataError, UnavailableError, UsageError
 from train.thesis import ablations, reproduce
 from train.thesis.ablations import VARIANTS
-from train.thesis.reproduce import Wanted
+from train.thesis.reproduce import ThesisRequest
 from train.training.session import Session
 
 # What needs no fetched model.
@@ -28,8 +28,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return prepared(tmp_path_factory.mktemp("reproduce"))
 
 
-def wanted(made: SimpleNamespace, out: Path, **changes: object) -> Wanted:
-    plain = Wanted(
+def wanted(made: SimpleNamespace, out: Path, **changes: object) -> ThesisRequest:
+    plain = ThesisRequest(
         corpus=made.release.parent,
         out=out,
         preset=made.preset,

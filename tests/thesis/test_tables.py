@@ -5,7 +5,7 @@ from test_paired import made
 from tiny_corpus import iemocap_rows
 
 from train.thesis import printed as thesis
-from train.thesis.tables import Scored, found_verdicts, spread, table_1, table_2, thesis_verdicts
+from train.thesis.tables import SystemPredictions, found_verdicts, spread, table_1, table_2, thesis_verdicts
 
 
 @pytest.mark.parametrize("system", thesis.TABLE_2)
@@ -38,8 +38,11 @@ def test_table_1_shows_both_counts() -> None:
     assert "| test (session 5) | 2,170 | 245 | 1,925 | 2,170 | 245 | 1,925 |" in text
 
 
-def scored() -> list[Scored]:
-    return [Scored("cnn", "Audio CNN", made(skill=1.0)), Scored("attention", "Attention (x, not BERT)", made())]
+def scored() -> list[SystemPredictions]:
+    return [
+        SystemPredictions("cnn", "Audio CNN", made(skill=1.0)),
+        SystemPredictions("attention", "Attention (x, not BERT)", made()),
+    ]
 
 
 def test_table_2_ends_with_never_sad_and_keeps_the_thesis_beside() -> None:
@@ -58,5 +61,5 @@ def test_verdicts_need_both_sides() -> None:
 
 
 def test_a_bootstrap_over_two_speakers_says_what_it_is_worth() -> None:
-    assert "lower bound of the uncertainty" in spread([Scored("cnn", "Audio CNN", made(speakers=2))])
+    assert "lower bound of the uncertainty" in spread([SystemPredictions("cnn", "Audio CNN", made(speakers=2))])
     assert "lower bound" not in spread(scored())

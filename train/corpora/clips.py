@@ -140,7 +140,7 @@ def read_speech(path: Path) -> NDArray[np.float32]:
     return above(read_audio(path))
 
 
-def segments_of(samples: NDArray[np.float32], seed: int, segmenter: Segmenter | None = None) -> list[Segment]:
+def daemon_segments(samples: NDArray[np.float32], seed: int, segmenter: Segmenter | None = None) -> list[Segment]:
     """What the daemon would score of this clip in a quiet room; the seed is that of the room's noise.
 
     The daemon's segmenter holds all that it does to sound: high-pass, subtraction of hum, level, detector, cut.

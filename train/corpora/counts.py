@@ -9,7 +9,7 @@ from train.corpora.manifest import Utterance
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class CountDifference:
     """A count that is not the corpus's."""
 
     what: str
@@ -99,20 +99,20 @@ def tally(rows: Sequence[Utterance]) -> Counter[str]:
     return counted
 
 
-def differences(corpus: str, rows: Sequence[Utterance]) -> tuple[Difference, ...]:
+def differences(corpus: str, rows: Sequence[Utterance]) -> tuple[CountDifference, ...]:
     """What does not count as the corpus must; labels that the corpus does not have are named as expected 0."""
     expected = EXPECTED.get(corpus)
     if expected is None:
         return ()
     found = tally(rows)
-    wrong = [Difference(what, count, found[what]) for what, count in expected.items() if found[what] != count]
+    wrong = [CountDifference(what, count, found[what]) for what, count in expected.items() if found[what] != count]
     if any(what.startswith("label ") for what in expected):
         unknown = sorted(what for what in found if what.startswith("label ") and what not in expected)
-        wrong += [Difference(f"{what} (unknown)", 0, found[what]) for what in unknown]
+        wrong += [CountDifference(f"{what} (unknown)", 0, found[what]) for what in unknown]
     return tuple(wrong)
 
 
-def table(wrong: Sequence[Difference]) -> str:
+def table(wrong: Sequence[CountDifference]) -> str:
     """The differences as lines of equal columns."""
     rows = [("count", "expected", "found"), *((d.what, f"{d.expected:,}", f"{d.found:,}") for d in wrong)]
     width = max(len(row[0]) for row in rows)

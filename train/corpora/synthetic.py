@@ -36,7 +36,7 @@ ENDINGS = ("", " you know", " I guess", " right now", " and that is all I have t
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ScriptLine:
     """One utterance to be spoken."""
 
     name: str
@@ -50,13 +50,13 @@ class Line:
     amplitude: int  # espeak-ng's 0..200
 
 
-Voice: TypeAlias = "Callable[[Line], NDArray[np.float32]]"
+Speak: TypeAlias = "Callable[[ScriptLine], NDArray[np.float32]]"
 
 
-def script(utterances: int, seed: int) -> list[Line]:
+def script(utterances: int, seed: int) -> list[ScriptLine]:
     """The lines of a corpus of about this many utterances in five sessions, dialogues of ten, two speakers each."""
     rng = np.random.default_rng(seed)
-    lines: list[Line] = []
+    lines: list[ScriptLine] = []
     for session in range(1, 6):
         wanted = utterances * session // 5 - utterances * (session - 1) // 5
         for first in range(0, wanted, PER_DIALOGUE):
@@ -68,14 +68,14 @@ def script(utterances: int, seed: int) -> list[Line]:
     return lines
 
 
-def _line(session: int, dialogue: str, turn: int, rng: np.random.Generator) -> Line:
+def _line(session: int, dialogue: str, turn: int, rng: np.random.Generator) -> ScriptLine:
     gender = "FM"[turn % 2]
     sad = turn in SAD_TURNS
     told = sad if rng.random() < 0.8 else not sad  # words and voice each agree with the label four times in five
     sounds = sad if rng.random() < 0.8 else not sad
     words = str(rng.choice(SAD_WORDS if told else OTHER_WORDS)) + str(rng.choice(ENDINGS))
     base = 55 if gender == "F" else 25
-    return Line(
+    return ScriptLine(
         name=f"{dialogue}_{gender}{turn // 2:03d}",
         dialogue=dialogue,
         session=session,
@@ -93,7 +93,7 @@ def _within(value: float, low: float, high: float) -> float:
     return max(low, min(high, value))
 
 
-def espeak(line: Line) -> NDArray[np.float32]:
+def espeak(line: ScriptLine) -> NDArray[np.float32]:
     """(n,) float32 at 16 kHz as espeak-ng says it; the session picks the voice's variant."""
     voice = f"en-us+{line.gender.lower()}{line.session if line.gender == 'F' else line.session + 1}"
     command = ["espeak-ng", "-v", voice, "-s", str(line.speed_wpm), "-p", str(line.pitch), "-a", str(line.amplitude)]
@@ -112,12 +112,12 @@ def require_espeak() -> None:
         raise UnavailableError("espeak-ng: not installed; get it with: sudo apt-get install espeak-ng")
 
 
-def write_corpus(folder: Path, lines: Sequence[Line], voice: Voice, workers: int = 2) -> Path:
+def write_corpus(folder: Path, lines: Sequence[ScriptLine], voice: Speak, workers: int = 2) -> Path:
     """The corpus in IEMOCAP's layout, oddities of real copies included; returns the release's folder."""
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder}: not empty: expected a new folder")
     release = folder / "IEMOCAP_full_release"
-    dialogues: dict[str, list[Line]] = {}
+    dialogues: dict[str, list[ScriptLine]] = {}
     for line in lines:
         dialogues.setdefault(line.dialogue, []).append(line)
     with ThreadPoolExecutor(workers) as pool:
@@ -126,7 +126,9 @@ def write_corpus(folder: Path, lines: Sequence[Line], voice: Voice, workers: int
     return release
 
 
-def _write_dialogue(session: Path, dialogue: str, lines: Sequence[Line], sounds: Sequence[NDArray[np.float32]]) -> None:
+def _write_dialogue(
+    session: Path, dialogue: str, lines: Sequence[ScriptLine], sounds: Sequence[NDArray[np.float32]]
+) -> None:
 
     labels, words, start_s = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n"], [], PAUSE_S
     for line, samples in zip(lines, sounds, strict=True):

@@ -15,7 +15,7 @@ from train.evaluation.alarms import METHODS, Point, at_rate, curve
 from train.evaluation.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
 from train.metrics.detection import Interval, auc, bootstrap, over_groups, true_positives_at
 from train.metrics.markdown import markdown
-from train.shipped.scorecard import Scored
+from train.shipped.scorecard import ScoredClips
 
 Scores = Callable[[Day], Sequence[Heard]]
 
@@ -40,7 +40,7 @@ class Doubt:
     rejected: tuple[tuple[str, float, int], ...]  # class, share, of how many
 
 
-def doubt(scored: Scored, coverage: float = COVERAGE, resamples: int = 500) -> Doubt:
+def doubt(scored: ScoredClips, coverage: float = COVERAGE, resamples: int = 500) -> Doubt:
     """The band of ratios without which the rest is ranked best, at this share of segments kept."""
     calm = scored.against_calm()
     ordered = np.sort(calm.ratios)
@@ -69,12 +69,12 @@ def doubt(scored: Scored, coverage: float = COVERAGE, resamples: int = 500) -> D
     return Doubt(low, high, _error(calm, resamples), _error(outside, resamples), tuple(rejected))
 
 
-def _rows(scored: Scored, mask: NDArray[np.bool_]) -> Scored:
+def _rows(scored: ScoredClips, mask: NDArray[np.bool_]) -> ScoredClips:
 
-    return Scored(tuple(scored.clips[i] for i in np.flatnonzero(mask)), scored.ratios[mask])
+    return ScoredClips(tuple(scored.clips[i] for i in np.flatnonzero(mask)), scored.ratios[mask])
 
 
-def _error(scored: Scored, resamples: int) -> Interval:
+def _error(scored: ScoredClips, resamples: int) -> Interval:
     groups = [clip.speaker for clip in scored.clips]
     return over_groups(lambda y, s: 1.0 - auc(y, s), scored.sad, scored.ratios, groups, resamples=resamples)
 
@@ -86,10 +86,12 @@ class OffsetGain:
     without: Interval  # true positives at 5 % false positives on neutral and calm
     with_offset: Interval
     gain: Interval  # paired
-    moved: Scored  # sad, neutral and calm segments of all draws, with the offset
+    moved: ScoredClips  # sad, neutral and calm segments of all draws, with the offset
 
 
-def offset_gain(scored: Scored, seconds: NDArray[np.float64], config: DaysConfig, resamples: int = 500) -> OffsetGain:
+def offset_gain(
+    scored: ScoredClips, seconds: NDArray[np.float64], config: DaysConfig, resamples: int = 500
+) -> OffsetGain:
     """True positives pooled over all speakers, the mean of DRAWS; one draw and the next differ by .01."""
     speakers = spoken_clips(scored, seconds)
     reference = reference_of(speakers)
@@ -101,8 +103,8 @@ def offset_gain(scored: Scored, seconds: NDArray[np.float64], config: DaysConfig
         parts.append(rest)
         shifts.append(np.array([voices[clip.speaker].offset for clip in rest.clips]))
         draws.append(np.full(rest.ratios.size, draw))
-    plain = Scored(tuple(clip for part in parts for clip in part.clips), np.concatenate([p.ratios for p in parts]))
-    moved = Scored(plain.clips, plain.ratios + np.concatenate(shifts))
+    plain = ScoredClips(tuple(clip for part in parts for clip in part.clips), np.concatenate([p.ratios for p in parts]))
+    moved = ScoredClips(plain.clips, plain.ratios + np.concatenate(shifts))
     draw_of, labels = np.concatenate(draws), plain.sad
 
     def caught(ratios: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
@@ -125,7 +127,7 @@ class DaysReport:
     days: tuple[Day, ...]
 
 
-def days_report(scored: Scored, seconds: NDArray[np.float64], model: str, config: DaysConfig) -> DaysReport:
+def days_report(scored: ScoredClips, seconds: NDArray[np.float64], model: str, config: DaysConfig) -> DaysReport:
     """Simulated days of out-of-fold scores, every method and offset on them, and the card of the shipped filter."""
     speakers = spoken_clips(scored, seconds)
     reference = reference_of(speakers)

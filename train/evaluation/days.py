@@ -16,7 +16,7 @@ from sadstream.scoring.fusion.header import Record
 from sadstream.scoring.mood.episodes import Heard
 from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.corpora.clips import CALM, Clip
-from train.shipped.scorecard import Scored
+from train.shipped.scorecard import ScoredClips
 
 
 class DaysConfig(Record):
@@ -44,7 +44,7 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SadSpan:
     """A sad episode, in seconds of the day."""
 
     t_start: float
@@ -58,7 +58,7 @@ class Day:
     speaker: str
     heard: tuple[Heard, ...]
     clips: tuple[Clip, ...]  # (len(heard),)
-    truth: tuple[Span, ...]
+    truth: tuple[SadSpan, ...]
     seconds: float
     offset: float  # from the clips that were kept for it and are not in the day
     calibration: frozenset[Clip]
@@ -77,7 +77,7 @@ class Day:
         )
 
 
-def spoken_clips(scored: Scored, seconds: NDArray[np.float64]) -> dict[str, list[Spoken]]:
+def spoken_clips(scored: ScoredClips, seconds: NDArray[np.float64]) -> dict[str, list[Spoken]]:
     """The clips of each speaker with the scores of their segments."""
     rows: dict[Clip, list[int]] = {}
     for row, clip in enumerate(scored.clips):
@@ -122,7 +122,7 @@ class _Hour:
         self._t = 0.0
         self._heard: list[Heard] = []
         self._clips: list[Clip] = []
-        self._truth: list[Span] = []
+        self._truth: list[SadSpan] = []
 
     def day(self, speaker: str, reference: float) -> Day:
         """Talk and episodes in turn, for an hour at most."""
@@ -154,7 +154,7 @@ class _Hour:
         while self._t - start < seconds and self._sad and self._calm:
             sad = self._rng.random() < self._config.sad_share
             self._say(self._sad.pop() if sad else self._not_sad())
-        self._truth.append(Span(start, self._t))
+        self._truth.append(SadSpan(start, self._t))
         self._pause()
 
     def _not_sad(self) -> Spoken:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sadstream.audio.segmenter import Segment
 from sadstream.scoring.speakers.encoder import SpeakerEncoder, typical
-from train.corpora.clips import Clip, by_speaker, read_audio, segments_of
+from train.corpora.clips import Clip, by_speaker, daemon_segments, read_audio
 from train.evaluation.gates import share
 from train.metrics.markdown import markdown
 
@@ -69,7 +69,9 @@ def _likenesses(room: Room, encoder: SpeakerEncoder, tick: Callable[[], None]) -
             continue
         people[speaker] = typical([encoder(segment.heard) for segment in enrolled])
         rest = [clip for clip in tests.get(speaker, []) if clip not in used]
-        segments = [s for number, clip in enumerate(rest[:TESTED]) for s in segments_of(read_audio(clip.path), number)]
+        segments = [
+            s for number, clip in enumerate(rest[:TESTED]) for s in daemon_segments(read_audio(clip.path), number)
+        ]
         heard[speaker] = [(s.t_end - s.t_start < SHORT_S, encoder(s.heard)) for s in segments[:TESTED]]
     return [
         Likeness(speaker == person, short, float(voice @ found))
@@ -87,5 +89,5 @@ def _take(clips: Sequence[Clip], seconds: float) -> tuple[list[Segment], list[Cl
         if sum(segment.t_end - segment.t_start for segment in segments) >= seconds:
             break
         used.append(clip)
-        segments += segments_of(read_audio(clip.path), len(used))
+        segments += daemon_segments(read_audio(clip.path), len(used))
     return segments, used

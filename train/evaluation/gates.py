@@ -16,7 +16,7 @@ from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.episodes import EpisodeFilter, Heard
 from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
-from train.corpora.clips import Clip, read_audio, segments_of
+from train.corpora.clips import Clip, daemon_segments, read_audio
 from train.features.noises import Noise, at_mean_level, frame_powers, loud_dbfs
 from train.metrics.detection import Interval
 from train.metrics.markdown import markdown
@@ -67,7 +67,7 @@ def heard_in_noise(noise: Noise, level_dbfs: float, analyzer: Analyzer, seed: in
     """One sound at one level through the daemon's objects."""
     samples = at_mean_level(noise.samples, level_dbfs)
     count = NoiseCount(seconds=samples.size / SAMPLE_RATE, raw_s=raw_speech_s(samples))
-    for segment in segments_of(samples, seed):
+    for segment in daemon_segments(samples, seed):
         length = segment.t_end - segment.t_start
         count.cut_s += length
         count.cut += 1
@@ -141,7 +141,7 @@ def loss_table(clips: Sequence[Clip], analyzer: Analyzer, tick: Callable[[], Non
         for level in SPEECH_DBFS:
             key = (clip.corpus, "sad" if clip.sad else "other", level)
             scaled = np.clip(samples * 10.0 ** ((level - loud_dbfs(samples)) / 20.0), -1.0, 1.0).astype(np.float32)
-            segments = [s for s in segments_of(scaled, number) if real_speech(s, level)]
+            segments = [s for s in daemon_segments(scaled, number) if real_speech(s, level)]
             deaf.setdefault(key, []).append(not segments)
             found.setdefault(key, []).extend(not analyzer.is_speech(s) for s in segments)
         tick()
@@ -272,7 +272,7 @@ def _analyzed(
     clips: Sequence[Clip], analyzer: Analyzer, tick: Callable[[], None], per_clip: int
 ) -> Iterator[tuple[Clip, Segment, Analysis]]:
     for number, clip in enumerate(clips):
-        for segment in segments_of(read_audio(clip.path), number)[:per_clip]:
+        for segment in daemon_segments(read_audio(clip.path), number)[:per_clip]:
             analysis = analyzer(segment)
             if not isinstance(analysis, Unscored):
                 yield clip, segment, analysis

@@ -13,7 +13,7 @@ from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import SpeechGate
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import ALONE, ASKED, Evidence, Weights, judge
-from train.corpora.clips import Clip, read_audio, segments_of
+from train.corpora.clips import Clip, daemon_segments, read_audio
 from train.evaluation.gates import NOISE_DBFS, SPOKEN, share
 from train.features.noises import Noise, at_mean_level
 from train.features.words import WHISPER_DBFS
@@ -63,7 +63,7 @@ def known_of_clips(
     """What is known of every segment of these recordings, as they are."""
     known = []
     for number, clip in enumerate(clips):
-        found = [witness(segment) for segment in segments_of(read_audio(clip.path), number)]
+        found = [witness(segment) for segment in daemon_segments(read_audio(clip.path), number)]
         known += [Known(group, clip.path.name, said, evidence) for evidence in found if evidence is not None]
         tick()
     return known
@@ -78,7 +78,9 @@ def known_of_noises(noises: Sequence[Noise], seed: int, witness: Witness, tick: 
             continue
         group = "babble" if noise.kind == "reversed babble" else "voice" if noise.human_voice else "sound"
         for level in rng.choice(NOISE_DBFS, 2):
-            found = [witness(segment) for segment in segments_of(at_mean_level(noise.samples, float(level)), number)]
+            found = [
+                witness(segment) for segment in daemon_segments(at_mean_level(noise.samples, float(level)), number)
+            ]
             known += [Known(group, str(number), False, evidence) for evidence in found if evidence is not None]
         tick()
     return known

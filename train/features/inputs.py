@@ -28,7 +28,7 @@ CHANGED_S = 0.05  # a recording whose length is so far from the manifest's is an
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sound:
+class RecordingPieces:
     """Pieces of all recordings: `features` (pieces, ...), and per piece its row and its frames that hold audio."""
 
     features: Tensor
@@ -61,7 +61,7 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class PieceBatch:
     """Some pieces on the device that computes."""
 
     audio: Tensor | None
@@ -76,7 +76,7 @@ class Loader:
     def __init__(self, cache: Cache, device: str) -> None:
         self._cache = cache
         self._device = device
-        self._sound: tuple[str, Sound] | None = None
+        self._sound: tuple[str, RecordingPieces] | None = None
         self._words: tuple[str, Embedded] | None = None
 
     def __call__(self, rows: Sequence[Utterance], config: RunConfig) -> Inputs:
@@ -100,7 +100,7 @@ class Loader:
             texts=words.texts if words else (),
         )
 
-    def _sounds(self, rows: Sequence[Utterance], config: RunConfig) -> Sound:
+    def _sounds(self, rows: Sequence[Utterance], config: RunConfig) -> RecordingPieces:
         silent = [row.utterance for row in rows if not row.path]
         if silent:
             raise DataError(f"{silent[0]}: no recording: expected a corpus of speech for {config.spec.title}")
@@ -113,12 +113,12 @@ class Loader:
             self._sound = (key, sound)
         return self._sound[1]
 
-    def _log_mels(self, rows: Sequence[Utterance], config: RunConfig) -> Sound:
+    def _log_mels(self, rows: Sequence[Utterance], config: RunConfig) -> RecordingPieces:
         done = log_mels(rows, config.features, config.audio, self._cache)
         arrays = stored(done, self._cache)
         return _sound(rows, done, arrays, arrays[0].shape[1], config.audio, config.features)
 
-    def _states(self, rows: Sequence[Utterance], audio: AudioSource) -> Sound:
+    def _states(self, rows: Sequence[Utterance], audio: AudioSource) -> RecordingPieces:
 
         if audio.view == "whole":
             raise DataError("view = 'whole': expected log-Mel features; encoder states are those of 3 s")
@@ -178,7 +178,7 @@ def _sound(
     n_frames: int,
     audio: AudioSource,
     exported: LogMelConfig | WhisperStatesConfig | None,
-) -> Sound:
+) -> RecordingPieces:
 
     heard, owner = [], []
     for i, (row, array) in enumerate(zip(rows, arrays, strict=True)):
@@ -191,7 +191,7 @@ def _sound(
         lengths = heard_samples(total, audio)[: array.shape[0]]
         owner += [i] * array.shape[0]
         heard += [_frames(n, n_frames, audio) for n in lengths]
-    return Sound(
+    return RecordingPieces(
         features=torch.from_numpy(np.concatenate(arrays)),
         owner=torch.tensor(owner),
         heard=torch.tensor(heard),
@@ -206,7 +206,7 @@ def _frames(samples: int, n_frames: int, audio: AudioSource) -> int:
     return heard_frames(samples, n_frames)
 
 
-def fusion_config(config: RunConfig, sound: Sound | None, words: Embedded | None) -> FusionConfig:
+def fusion_config(config: RunConfig, sound: RecordingPieces | None, words: Embedded | None) -> FusionConfig:
     """The model that fits these inputs."""
     return fusion_shape(config, sound.features if sound else None, words.encoder.dim if words else 0)
 
@@ -240,11 +240,11 @@ def resident(inputs: Inputs, device: str) -> Inputs:
     return replace(inputs, audio=audio, text=text)
 
 
-def batch_of(inputs: Inputs, index: Tensor, device: str) -> Batch:
+def batch_of(inputs: Inputs, index: Tensor, device: str) -> PieceBatch:
     """(audio, text, heard, labels) of these pieces on the device, float32."""
     heard = None if inputs.heard is None else inputs.heard[index].to(device)
     audio, text = (
         None if tensor is None else tensor[index.to(tensor.device)].to(device) for tensor in (inputs.audio, inputs.text)
     )
     audio = None if audio is None else audio.float()
-    return Batch(audio, text, heard, inputs.labels[index].to(device))
+    return PieceBatch(audio, text, heard, inputs.labels[index].to(device))

@@ -22,7 +22,7 @@ from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.fusion.features import heard_frames
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.whisper.recognizer import Whisper
-from train.corpora.clips import Clip, by_speaker, read_audio, segments_of
+from train.corpora.clips import Clip, by_speaker, daemon_segments, read_audio
 from train.features.augment import AugmentConfig, augmented
 from train.features.cache import Cache, key_of
 
@@ -32,7 +32,7 @@ CLEAN = 0  # the view without augmentation, on which everything is measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class SegmentStates:
     """Segments with their states: the row `i` of every array is one segment."""
 
     states: NDArray[np.float16]  # (n, layers, frames, width)
@@ -69,7 +69,7 @@ class StateCache:
         code = b"".join(Path(str(part.__file__)).read_bytes() for part in (segmenter, highpass, hum))
         self._segmenter = hashlib.sha256(code).hexdigest()
 
-    def __call__(self, clips: Sequence[Clip], views: int) -> Heard:
+    def __call__(self, clips: Sequence[Clip], views: int) -> SegmentStates:
         """All segments of all clips in views 0 (clean) to `views` - 1."""
         groups = by_speaker(clips)
         parts = []
@@ -78,7 +78,7 @@ class StateCache:
                 for group in groups.values():
                     parts.append((group, view, self._pooled(self._cached(group, view))))
                     advance()
-        return Heard(
+        return SegmentStates(
             states=np.concatenate([stored["states"] for _, _, stored in parts]),
             frames=np.concatenate([stored["frames"] for _, _, stored in parts]),
             clips=tuple(group[i] for group, _, stored in parts for i in stored["clip"]),
@@ -128,7 +128,7 @@ class StateCache:
         samples = read_audio(clip.path)
         if view != CLEAN:
             samples = augmented(samples, self._augment, self._noises, np.random.default_rng(seed))
-        return segments_of(samples, seed)
+        return daemon_segments(samples, seed)
 
     def _states(self, segments: Sequence[Segment]) -> NDArray[np.float16]:
 

@@ -14,8 +14,11 @@ Labels = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
 
-class Line(Record):
-    """Log-likelihood ratio = clip(scale * raw + shift, -cap, cap)."""
+class PlattScaling(Record):
+    """Log-likelihood ratio = clip(scale * raw + shift, -cap, cap).
+
+    Platt, "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers (1999).
+    """
 
     scale: float
     shift: float
@@ -27,7 +30,7 @@ class Line(Record):
         return ratios
 
 
-def fit_line(labels: Labels, raw: Scores, weights: Scores, cap: float) -> Line:
+def fit_scaling(labels: Labels, raw: Scores, weights: Scores, cap: float) -> PlattScaling:
     """The logistic regression of labels on raw scores, less the logit of the weighted share of sad segments.
 
     The weights say which mixture of segments the ratios shall hold for; without them it would be the corpora's.
@@ -40,7 +43,7 @@ def fit_line(labels: Labels, raw: Scores, weights: Scores, cap: float) -> Line:
     slope = float(model.coef_[0, 0]) / scale
     if slope <= 0.0:
         raise DataError(f"calibration: slope {slope:.3f}: these scores do not rise with sadness")
-    return Line(scale=slope, shift=float(model.intercept_[0]) - math.log(prior / (1.0 - prior)), cap=cap)
+    return PlattScaling(scale=slope, shift=float(model.intercept_[0]) - math.log(prior / (1.0 - prior)), cap=cap)
 
 
 def probability(ratios: Scores, prior: float) -> Scores:
@@ -49,11 +52,11 @@ def probability(ratios: Scores, prior: float) -> Scores:
     return posterior
 
 
-def centred(line: Line, raw: Scores) -> Line:
-    """The same line moved so that these raw scores have a mean part of 0 after the cap."""
+def centred(scaling: PlattScaling, raw: Scores) -> PlattScaling:
+    """The same scaling moved so that these raw scores have a mean part of 0 after the cap."""
 
     def mean_part(shift: float) -> float:
-        return float(line.model_copy(update={"shift": shift})(raw).mean())
+        return float(scaling.model_copy(update={"shift": shift})(raw).mean())
 
-    reach = line.cap + abs(line.scale) * float(abs(raw).max())
-    return line.model_copy(update={"shift": float(brentq(mean_part, -reach, reach))})
+    reach = scaling.cap + abs(scaling.scale) * float(abs(raw).max())
+    return scaling.model_copy(update={"shift": float(brentq(mean_part, -reach, reach))})

@@ -9,14 +9,14 @@ from torch import nn
 from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import FusionConfig, Record
 from sadstream.scoring.fusion.network import Fusion
-from train.features.states import Heard
+from train.features.states import SegmentStates
 from train.shipped.speaker_folds import balanced
 
 SCORE_BATCH = 256
 STANDARD_ROWS = 400  # segments from which the first scale of each state is taken
 
 
-class VoiceConfig(Record):
+class AudioPartConfig(Record):
     """How the audio part is built and fitted; a fit is a fixed number of steps, so nothing is chosen on a test fold."""
 
     hidden: int = Field(default=64, ge=1)
@@ -31,7 +31,7 @@ class VoiceConfig(Record):
     calm_share: float = Field(default=0.5, ge=0.0, le=1.0)  # of the segments that are not sad
 
 
-def fit_voice(heard: Heard, rows: NDArray[np.int64], config: VoiceConfig, seed: int) -> Fusion:
+def fit_audio(heard: SegmentStates, rows: NDArray[np.int64], config: AudioPartConfig, seed: int) -> Fusion:
     """The audio part fitted to these rows; the same seed and rows give the same weights on the same machine."""
     clips = [heard.clips[i] for i in rows]
     if len({clip.sad for clip in clips}) < 2:
@@ -65,7 +65,7 @@ def fit_voice(heard: Heard, rows: NDArray[np.int64], config: VoiceConfig, seed: 
     return fusion.eval()
 
 
-def score_voice(fusion: Fusion, heard: Heard, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def score_audio(fusion: Fusion, heard: SegmentStates, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """(len(rows),) raw audio parts, as the daemon computes them."""
     parts: list[NDArray[np.float32]] = []
     with torch.inference_mode():
@@ -76,7 +76,7 @@ def score_voice(fusion: Fusion, heard: Heard, rows: NDArray[np.int64]) -> NDArra
     return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
 
 
-def shape(heard: Heard, config: VoiceConfig) -> FusionConfig:
+def shape(heard: SegmentStates, config: AudioPartConfig) -> FusionConfig:
     """The audio part's architecture over these states."""
     _, layers, frames, width = heard.states.shape
     return FusionConfig(
@@ -91,7 +91,7 @@ def shape(heard: Heard, config: VoiceConfig) -> FusionConfig:
     )
 
 
-def _built(heard: Heard, rows: NDArray[np.int64], config: VoiceConfig, rng: np.random.Generator) -> Fusion:
+def _built(heard: SegmentStates, rows: NDArray[np.int64], config: AudioPartConfig, rng: np.random.Generator) -> Fusion:
     """A model whose layer norm starts by bringing every state to mean 0 and deviation 1; some are 100 times others."""
     fusion = Fusion(shape(heard, config))
     _, _, frames, width = heard.states.shape
@@ -106,7 +106,7 @@ def _built(heard: Heard, rows: NDArray[np.int64], config: VoiceConfig, rng: np.r
     return fusion
 
 
-def _optimiser(fusion: Fusion, config: VoiceConfig) -> torch.optim.Optimizer:
+def _optimiser(fusion: Fusion, config: AudioPartConfig) -> torch.optim.Optimizer:
     matrices = [p for p in fusion.parameters() if p.ndim > 1]
     vectors = [p for p in fusion.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -13,14 +13,14 @@ from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import load_tensors, locate
 from train.corpora.clips import read_clips
 from train.features.cache import Cache
-from train.metrics.calibration import centred, fit_line
+from train.metrics.calibration import centred, fit_scaling
 from train.metrics.detection import auc, over_groups
 from train.shipped.config import OpenConfig
 from train.shipped.cross_validation import read_speech, ship
-from train.shipped.export import Terms, TextPart, write
+from train.shipped.export import HeaderTerms, TextPart, write
 from train.shipped.scorecard import (
     Figure,
-    figures_table,
+    shipped_table,
 )
 from train.shipped.text_part import (
     CORPORA,
@@ -28,8 +28,8 @@ from train.shipped.text_part import (
     balanced_lines,
     embed,
     fit_phrases,
-    out_of_fold,
     read_lines,
+    text_out_of_fold,
 )
 
 TEXT_TARGETS = {"meld": ">= .78", "goemotions": ">= .87"}
@@ -52,9 +52,9 @@ def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, prov
     voice = ship(speech, speech.states(read_clips(data / "english"), 1))
     text = text_result(data / "text", config, kept)
     figures = [*voice.figures, *text.figures]
-    terms = Terms(config.prior, voice.threshold, tuple(f.metric for f in figures), provisional)
+    terms = HeaderTerms(config.prior, voice.threshold, tuple(f.metric for f in figures), provisional)
     sha256 = write(out, voice.part, text.part, terms)
-    report = "\n".join([f"checkpoint {sha256[:12]}\n", figures_table(figures), *voice.tables])
+    report = "\n".join([f"checkpoint {sha256[:12]}\n", shipped_table(figures), *voice.tables])
     save_whole(out.with_suffix(".md"), report.encode())
     return report
 
@@ -69,11 +69,11 @@ def text_result(folder: Path, config: OpenConfig, cache: Cache) -> TextResult:
     with progress("text embeddings", 2 * -(-len(lines) // 4096), "chunks") as advance:
         phrases = embed(lines, encoder, config.text, cache, advance)
     train = phrases.rows("train")
-    parts = out_of_fold(phrases, train, config.text.strength, folds=5)
+    parts = text_out_of_fold(phrases, train, config.text.strength, folds=5)
     kept = [phrases.lines[i] for i in train]
     labels, weights = np.array([line.sad for line in kept]), balanced_lines(kept)
-    line = fit_line(np.tile(labels, 2), parts.ravel(), np.tile(weights, 2), config.text.cap)
-    weighed = line.model_copy(update={"scale": line.scale * config.text.weight, "shift": 0.0})
+    scaling = fit_scaling(np.tile(labels, 2), parts.ravel(), np.tile(weights, 2), config.text.cap)
+    weighed = scaling.model_copy(update={"scale": scaling.scale * config.text.weight, "shift": 0.0})
     neutral = np.array([line.corpus == "meld" and line.emotion == "neutral" for line in kept])
     final = centred(weighed, parts[:, neutral].ravel())
     part = TextPart(
@@ -100,7 +100,7 @@ def _text_figures(phrases: Phrases, part: TextPart, resamples: int) -> list[Figu
             interval = over_groups(auc, labels, embedded[rows] @ part.weights, groups, resamples=resamples)
             figures.append(Figure(f"text AUC, {corpus} dev, {what}", interval, target, protocol))
     rows = np.array([i for i in dev if phrases.lines[i].corpus == "meld" and phrases.lines[i].emotion == "neutral"])
-    ratios = part.line(phrases.written[rows] @ part.weights)
+    ratios = part.scaling(phrases.written[rows] @ part.weights)
     groups = [phrases.lines[i].dialogue for i in rows]
     mean = over_groups(lambda _, values: float(values.mean()), np.zeros(rows.size, np.int64), ratios, groups)
     return [*figures, Figure("mean text part of neutral MELD dev lines", mean, "0 ± .1", protocol)]

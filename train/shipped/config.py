@@ -9,7 +9,7 @@ from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.config.loading import read_table
 from sadstream.scoring.fusion.header import Record
 from train.features.augment import AugmentConfig
-from train.shipped.audio_part import VoiceConfig
+from train.shipped.audio_part import AudioPartConfig
 from train.shipped.text_part import PhraseConfig
 
 
@@ -34,7 +34,7 @@ class OpenConfig(Record):
     cross_corpus: tuple[str, str] = ("nemo", "ravdess")
     front_end: FrontEnd = FrontEnd()
     augment: AugmentConfig = AugmentConfig()
-    voice: VoiceConfig = VoiceConfig()
+    voice: AudioPartConfig = AudioPartConfig()
     text: PhraseConfig = PhraseConfig()
 
 

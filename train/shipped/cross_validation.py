@@ -16,19 +16,19 @@ from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.corpora.clips import CALM, read_clips
 from train.features.cache import Array, Cache, key_of
-from train.features.states import CLEAN, Heard, StateCache, read_noises
-from train.metrics.calibration import Line, fit_line, probability
+from train.features.states import CLEAN, SegmentStates, StateCache, read_noises
+from train.metrics.calibration import PlattScaling, fit_scaling, probability
 from train.metrics.detection import auc, threshold_at
-from train.shipped.audio_part import fit_voice, score_voice, shape
+from train.shipped.audio_part import fit_audio, score_audio, shape
 from train.shipped.config import OpenConfig
-from train.shipped.export import VoicePart
+from train.shipped.export import AudioPart
 from train.shipped.scorecard import (
     Figure,
-    Scored,
+    ScoredClips,
     calibration_figures,
     corpus_figure,
     rates_table,
-    talk_table,
+    talk_rates_table,
     voice_figures,
 )
 from train.shipped.speaker_folds import apart, balanced, grouped_folds
@@ -43,7 +43,7 @@ Floats = NDArray[np.float64]
 class OpenSpeech:
     """The segments of all corpora with their states, and what models of them are made with."""
 
-    heard: Heard
+    heard: SegmentStates
     clean: Rows  # the segments without augmentation, on which everything is measured
     states: StateCache
     audio: WhisperStatesConfig
@@ -61,10 +61,10 @@ class OpenSpeech:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VoiceResult:
+class AudioResult:
     """The audio part as shipped, its threshold, and everything measured of it."""
 
-    part: VoicePart
+    part: AudioPart
     threshold: float
     figures: tuple[Figure, ...]
     tables: tuple[str, ...]
@@ -81,18 +81,18 @@ def read_speech(data: Path, config: OpenConfig, cache: Cache) -> OpenSpeech:
     return OpenSpeech(heard, np.flatnonzero(heard.view == CLEAN), states, audio, config, cache)
 
 
-def ship(speech: OpenSpeech, talk: Heard) -> VoiceResult:
+def ship(speech: OpenSpeech, talk: SegmentStates) -> AudioResult:
     """The part that ships and its figures; nothing measured can reach what is fitted. In `talk` nobody is sad."""
     config, clips = speech.config, speech.heard.clips
     raw = out_of_fold(speech)
     scored = cross_validated(speech, raw)
-    # Line and threshold, three numbers, come from every speaker's out-of-fold scores: those of 22 speakers alone
+    # Scaling and threshold, three numbers, come from every speaker's out-of-fold scores: those of 22 speakers alone
     # gave a threshold that 9 percent of all 27's neutral and calm segments reached. The weights are train's.
-    line = _line(speech, speech.clean, raw)
+    scaling = _scaling(speech, speech.clean, raw)
     calm = [i for i in speech.clean if clips[i].emotion in CALM]
-    threshold = threshold_at(probability(line(raw[calm]), config.prior), config.false_positives)
+    threshold = threshold_at(probability(scaling(raw[calm]), config.prior), config.false_positives)
     train = speech.rows([clip.split == "train" for clip in clips])
-    part = VoicePart(fitted(speech, train), speech.audio, line)
+    part = AudioPart(fitted(speech, train), speech.audio, scaling)
     protocol = f"{config.folds}-fold cross-validation over 27 speakers, pooled, bootstrap over speakers"
     figures = [
         *voice_figures(scored, TARGETS, protocol, config.resamples),
@@ -100,7 +100,7 @@ def ship(speech: OpenSpeech, talk: Heard) -> VoiceResult:
         corpus_figure(scored, "ravdess", protocol, config.resamples),
         *calibration_figures(scored, protocol, config.resamples),
     ]
-    return VoiceResult(part, threshold, tuple(figures), tuple(_tables(speech, talk, scored, part, threshold)))
+    return AudioResult(part, threshold, tuple(figures), tuple(_tables(speech, talk, scored, part, threshold)))
 
 
 def out_of_fold(speech: OpenSpeech) -> Floats:
@@ -112,12 +112,12 @@ def out_of_fold(speech: OpenSpeech) -> Floats:
             test = _spoken_by(speech, speakers)
             train = speech.rows([clip.speaker not in speakers for clip in clips])
             apart([clips[i] for i in train], [clips[i] for i in test])
-            raw[test] = score_voice(fitted(speech, train), speech.heard, test)
+            raw[test] = score_audio(fitted(speech, train), speech.heard, test)
             advance()
     return raw
 
 
-def cross_validated(speech: OpenSpeech, raw: Floats) -> Scored:
+def cross_validated(speech: OpenSpeech, raw: Floats) -> ScoredClips:
     """Every clean segment with the ratio of a model and a calibration that did not hear its speaker.
 
     `raw`: the scores of `out_of_fold`.
@@ -126,8 +126,8 @@ def cross_validated(speech: OpenSpeech, raw: Floats) -> Scored:
     for speakers in _folds(speech):
         test = _spoken_by(speech, speakers)
         rest = np.setdiff1d(speech.clean, test)
-        ratios[test] = _line(speech, rest, raw)(raw[test])
-    return Scored(tuple(speech.heard.clips[i] for i in speech.clean), ratios[speech.clean])
+        ratios[test] = _scaling(speech, rest, raw)(raw[test])
+    return ScoredClips(tuple(speech.heard.clips[i] for i in speech.clean), ratios[speech.clean])
 
 
 def fitted(speech: OpenSpeech, rows: Rows) -> Fusion:
@@ -135,7 +135,7 @@ def fitted(speech: OpenSpeech, rows: Rows) -> Fusion:
     config, heard = speech.config, speech.heard
 
     def weights() -> dict[str, Array]:
-        model = fit_voice(heard, rows, config.voice, config.seed)
+        model = fit_audio(heard, rows, config.voice, config.seed)
         return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
     clips = "\n".join(f"{heard.clips[i].speaker} {heard.clips[i].path.name} {heard.clips[i].sad}" for i in rows)
@@ -158,11 +158,11 @@ def _spoken_by(speech: OpenSpeech, speakers: frozenset[str]) -> Rows:
     return np.array([i for i in speech.clean if speech.heard.clips[i].speaker in speakers], dtype=np.int64)
 
 
-def _line(speech: OpenSpeech, rows: Rows, raw: Floats) -> Line:
+def _scaling(speech: OpenSpeech, rows: Rows, raw: Floats) -> PlattScaling:
     clips = [speech.heard.clips[i] for i in rows]
     labels = np.array([clip.sad for clip in clips])
     weights = balanced(clips, speech.config.voice.calm_share)
-    return fit_line(labels, raw[rows], weights, speech.config.audio_cap)
+    return fit_scaling(labels, raw[rows], weights, speech.config.audio_cap)
 
 
 def _cross_corpus(speech: OpenSpeech) -> Figure:
@@ -171,13 +171,15 @@ def _cross_corpus(speech: OpenSpeech) -> Figure:
     clips = speech.heard.clips
     train = speech.rows([clip.corpus == source for clip in clips])
     test = np.array([i for i in speech.clean if clips[i].corpus == target], dtype=np.int64)
-    scored = Scored(tuple(clips[i] for i in test), score_voice(fitted(speech, train), speech.heard, test))
+    scored = ScoredClips(tuple(clips[i] for i in test), score_audio(fitted(speech, train), speech.heard, test))
     protocol = f"trained on {source} alone, all speakers of {target}, bootstrap over speakers"
     interval = scored.over_speakers(auc, speech.config.resamples)
     return Figure(f"{target}: AUC, sad against everything, trained on {source} alone", interval, ">= .78", protocol)
 
 
-def _tables(speech: OpenSpeech, talk: Heard, scored: Scored, part: VoicePart, threshold: float) -> list[str]:
+def _tables(
+    speech: OpenSpeech, talk: SegmentStates, scored: ScoredClips, part: AudioPart, threshold: float
+) -> list[str]:
     """Per speaker, corpus and gender out of fold; dev speakers with the exported weights; ordinary talk."""
     prior = speech.config.prior
     dev = _scored(speech.heard, [i for i in speech.clean if speech.heard.clips[i].split == "dev"], part)
@@ -189,11 +191,11 @@ def _tables(speech: OpenSpeech, talk: Heard, scored: Scored, part: VoicePart, th
         "Dev speakers, exported weights, which never heard them (line and threshold know their scores):\n",
         rates_table(dev, threshold, prior, lambda clip: clip.speaker, "speaker"),
         "Ordinary talk, exported checkpoint, false positives:\n",
-        talk_table(_scored(talk, range(len(talk.clips)), part), threshold, prior),
+        talk_rates_table(_scored(talk, range(len(talk.clips)), part), threshold, prior),
     ]
 
 
-def _scored(heard: Heard, rows: Sequence[int], part: VoicePart) -> Scored:
+def _scored(heard: SegmentStates, rows: Sequence[int], part: AudioPart) -> ScoredClips:
     picked = np.asarray(rows, dtype=np.int64)
-    ratios = part.line(score_voice(part.fusion, heard, picked))
-    return Scored(tuple(heard.clips[i] for i in picked), ratios)
+    ratios = part.scaling(score_audio(part.fusion, heard, picked))
+    return ScoredClips(tuple(heard.clips[i] for i in picked), ratios)

@@ -19,7 +19,7 @@ from sadstream.scoring.fusion.header import (
     WhisperStatesConfig,
 )
 from sadstream.scoring.fusion.network import Fusion
-from train.metrics.calibration import Line
+from train.metrics.calibration import PlattScaling
 
 SYSTEM = "whisper-attention"
 LICENCE = "CC BY-NC-SA 4.0"  # of RAVDESS and nEMO, which ask the same of what is made from them
@@ -32,12 +32,12 @@ TRAINED_ON = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VoicePart:
+class AudioPart:
     """The trained audio part, whose states it reads, and its calibration."""
 
     fusion: Fusion
     audio: WhisperStatesConfig
-    line: Line
+    scaling: PlattScaling
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,11 +46,11 @@ class TextPart:
 
     weights: NDArray[np.float64]
     encoder: TextEncoderConfig
-    line: Line
+    scaling: PlattScaling
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class HeaderTerms:
     """What is decided and measured, not trained."""
 
     prior: float
@@ -60,7 +60,7 @@ class Terms:
     trained_on: Sequence[str] = TRAINED_ON
 
 
-def joined(voice: VoicePart, text: TextPart) -> Fusion:
+def joined(voice: AudioPart, text: TextPart) -> Fusion:
     """One fusion model that holds both parts; each part's logit is what it was alone."""
     config: FusionConfig = voice.fusion.config.model_copy(update={"text_dim": text.encoder.dim, "dropout": 0.0})
     fusion = Fusion(config)
@@ -70,7 +70,7 @@ def joined(voice: VoicePart, text: TextPart) -> Fusion:
     return fusion.eval()
 
 
-def header(voice: VoicePart, text: TextPart, terms: Terms) -> Header:
+def header(voice: AudioPart, text: TextPart, terms: HeaderTerms) -> Header:
     """What the file says of itself."""
     return Header(
         system=SYSTEM,
@@ -80,12 +80,12 @@ def header(voice: VoicePart, text: TextPart, terms: Terms) -> Header:
         audio=voice.audio,
         text=text.encoder,
         calibration=Calibration(
-            audio_scale=voice.line.scale,
-            audio_shift=voice.line.shift,
-            audio_cap=voice.line.cap,
-            text_scale=text.line.scale,
-            text_shift=text.line.shift,
-            text_cap=text.line.cap,
+            audio_scale=voice.scaling.scale,
+            audio_shift=voice.scaling.shift,
+            audio_cap=voice.scaling.cap,
+            text_scale=text.scaling.scale,
+            text_shift=text.scaling.shift,
+            text_cap=text.scaling.cap,
         ),
         prior=terms.prior,
         threshold=terms.threshold,
@@ -97,6 +97,6 @@ def header(voice: VoicePart, text: TextPart, terms: Terms) -> Header:
     )
 
 
-def write(path: Path, voice: VoicePart, text: TextPart, terms: Terms) -> str:
+def write(path: Path, voice: AudioPart, text: TextPart, terms: HeaderTerms) -> str:
     """Write the checkpoint whole or not at all; returns its SHA-256."""
     return checkpoint.save(path, joined(voice, text), header(voice, text, terms))

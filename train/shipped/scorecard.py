@@ -45,7 +45,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class ScoredClips:
     """Segments with their calibrated log-likelihood ratios."""
 
     clips: tuple[Clip, ...]
@@ -56,12 +56,12 @@ class Scored:
         """(n,) labels."""
         return np.array([clip.sad for clip in self.clips], dtype=np.int64)
 
-    def only(self, wanted: Callable[[Clip], bool]) -> "Scored":
+    def only(self, wanted: Callable[[Clip], bool]) -> "ScoredClips":
         """The segments of the clips that are wanted."""
         rows = np.flatnonzero([wanted(clip) for clip in self.clips])
-        return Scored(tuple(self.clips[i] for i in rows), self.ratios[rows])
+        return ScoredClips(tuple(self.clips[i] for i in rows), self.ratios[rows])
 
-    def against_calm(self) -> "Scored":
+    def against_calm(self) -> "ScoredClips":
         """Sad segments, and those of the others that are neutral or calm."""
         return self.only(lambda clip: bool(clip.sad) or clip.emotion in CALM)
 
@@ -71,7 +71,7 @@ class Scored:
 
 
 def voice_figures(
-    scored: Scored, corpora: dict[str, tuple[str, str, str]], protocol: str, resamples: int
+    scored: ScoredClips, corpora: dict[str, tuple[str, str, str]], protocol: str, resamples: int
 ) -> list[Figure]:
     """Ranking figures of each corpus; `corpora` names the targets against calm, against all, and of the rate."""
     figures = []
@@ -88,7 +88,7 @@ def voice_figures(
     return figures
 
 
-def corpus_figure(scored: Scored, first: str, protocol: str, resamples: int) -> Figure:
+def corpus_figure(scored: ScoredClips, first: str, protocol: str, resamples: int) -> Figure:
     """How well the score of segments that are not sad tells the corpus: it should not."""
     rest = scored.only(lambda clip: not clip.sad)
     labels = np.array([clip.corpus == first for clip in rest.clips], dtype=np.int64)
@@ -97,11 +97,11 @@ def corpus_figure(scored: Scored, first: str, protocol: str, resamples: int) -> 
     return Figure(name, interval, ".45 to .55", protocol)
 
 
-def calibration_figures(scored: Scored, protocol: str, resamples: int) -> list[Figure]:
+def calibration_figures(scored: ScoredClips, protocol: str, resamples: int) -> list[Figure]:
     """Calibration of the probabilities at the pooled share of sad segments: pooled, and the median speaker."""
     share = float(scored.sad.mean())
 
-    def of(figure: Callable[[Labels, Scores], float], part: Scored) -> float:
+    def of(figure: Callable[[Labels, Scores], float], part: ScoredClips) -> float:
         return figure(part.sad, probability(part.ratios, share))
 
     pooled = [
@@ -123,13 +123,13 @@ def calibration_figures(scored: Scored, protocol: str, resamples: int) -> list[F
     return [*pooled, Figure(name, median, "<= .10", protocol)]
 
 
-def figures_table(figures: Sequence[Figure]) -> str:
+def shipped_table(figures: Sequence[Figure]) -> str:
     """Markdown: figure, value with interval, n, target."""
     rows = [(f.name, str(f.interval), f"{f.interval.n:,}", f.target or "–") for f in figures]
     return markdown(("figure", "value [95 % interval]", "n", "target"), rows)
 
 
-def rates_table(scored: Scored, threshold: float, prior: float, key: Key, title: str) -> str:
+def rates_table(scored: ScoredClips, threshold: float, prior: float, key: Key, title: str) -> str:
     """Markdown: segments, AUC, and rates at the shipped threshold of each speaker, corpus or gender."""
     rows = []
     for name in sorted({key(clip) for clip in scored.clips}):
@@ -152,14 +152,14 @@ def rates_table(scored: Scored, threshold: float, prior: float, key: Key, title:
     return markdown(columns, rows)
 
 
-def rate(scored: Scored, threshold: float, prior: float) -> float:
+def rate(scored: ScoredClips, threshold: float, prior: float) -> float:
     """Share of segments at or above the threshold; NaN without any."""
     if not scored.clips:
         return float("nan")
     return float((probability(scored.ratios, prior) >= threshold).mean())
 
 
-def talk_table(scored: Scored, threshold: float, prior: float) -> str:
+def talk_rates_table(scored: ScoredClips, threshold: float, prior: float) -> str:
     """Markdown: false positives on ordinary talk, pooled and over speakers, of each corpus."""
     rows = []
     for corpus in sorted({clip.corpus for clip in scored.clips}):

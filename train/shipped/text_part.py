@@ -36,7 +36,7 @@ class PhraseConfig(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class WrittenLine:
     """One written line."""
 
     text: str
@@ -51,7 +51,7 @@ class Line:
 class Phrases:
     """Lines with two embeddings each: as written, and of a fragment as Whisper would hear it in three seconds."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[WrittenLine, ...]
     written: NDArray[np.float32]  # (n, dim)
     fragments: NDArray[np.float32]  # (n, dim)
 
@@ -60,10 +60,10 @@ class Phrases:
         return np.flatnonzero([line.split == split for line in self.lines])
 
 
-def read_lines(folder: Path, other_lines: int, seed: int) -> list[Line]:
+def read_lines(folder: Path, other_lines: int, seed: int) -> list[WrittenLine]:
     """The lines of both corpora; what stands in a train part is left out of dev, other train lines are thinned out."""
     rng = np.random.default_rng(seed)
-    kept: list[Line] = []
+    kept: list[WrittenLine] = []
     for corpus in CORPORA:
         lines = _read(folder / f"{corpus}.csv.gz", corpus)
         seen = {_same(line.text) for line in lines if line.split == "train"}
@@ -81,13 +81,13 @@ def _same(text: str) -> str:
     return text.strip().lower()
 
 
-def _read(path: Path, corpus: str) -> list[Line]:
+def _read(path: Path, corpus: str) -> list[WrittenLine]:
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file: expected lines of text with columns split, text, emotion, sad")
     try:
         with gzip.open(path, "rt", encoding="utf-8-sig", newline="") as file:
             lines = [
-                Line(row["text"], corpus, row["emotion"], int(row["sad"]), row["dialogue"], row["split"])
+                WrittenLine(row["text"], corpus, row["emotion"], int(row["sad"]), row["dialogue"], row["split"])
                 for row in csv.DictReader(file)
             ]
     except (KeyError, ValueError, OSError, EOFError) as error:
@@ -107,7 +107,11 @@ def fragment(text: str, words: tuple[int, int], seed: int) -> str:
 
 
 def embed(
-    lines: Sequence[Line], encoder: TextEncoder, config: PhraseConfig, cache: Cache, advance: Advance | None = None
+    lines: Sequence[WrittenLine],
+    encoder: TextEncoder,
+    config: PhraseConfig,
+    cache: Cache,
+    advance: Advance | None = None,
 ) -> Phrases:
     """Both embeddings of every line; a cache keeps what is done, numbers only."""
     written = [line.text for line in lines]
@@ -135,7 +139,7 @@ def _embedded(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float32]
     return embedded
 
 
-def balanced_lines(lines: Sequence[Line]) -> NDArray[np.float64]:
+def balanced_lines(lines: Sequence[WrittenLine]) -> NDArray[np.float64]:
     """(n,) weights, mean 1: both corpora the same, half of each sad."""
     cells: dict[tuple[str, int], list[int]] = {}
     for i, line in enumerate(lines):
@@ -161,7 +165,7 @@ def fit_phrases(phrases: Phrases, rows: NDArray[np.int64], strength: float) -> N
     return coefficients
 
 
-def out_of_fold(phrases: Phrases, rows: NDArray[np.int64], strength: float, folds: int) -> NDArray[np.float64]:
+def text_out_of_fold(phrases: Phrases, rows: NDArray[np.int64], strength: float, folds: int) -> NDArray[np.float64]:
     """(2, len(rows)) raw text parts, as written and as fragments, each by weights that did not see its dialogue."""
     _, group = np.unique([phrases.lines[i].dialogue for i in rows], return_inverse=True)
     parts = np.zeros((2, rows.size))

@@ -15,7 +15,7 @@ from train.corpora.manifest import Utterance
 from train.features.inputs import Inputs, fusion_shape
 from train.presets import Preset, RunConfig, run_config
 from train.thesis.tables import markdown
-from train.training.loop import Compute, Trainer, predict
+from train.training.loop import ComputeTarget, Trainer, predict
 from train.training.session import Session
 
 STATES_SHAPE = (5, 50, 384)  # tiny.en: layers, frames, width
@@ -28,7 +28,7 @@ MEDIAN_S, SIGMA = 3.58, 0.69
 FEATURE_SAMPLE = 64  # recordings timed for the features
 
 
-class Timing(Record):
+class SystemTiming(Record):
     """One system on one machine."""
 
     system: str
@@ -48,7 +48,7 @@ class Benchmark(Record):
     threads: int
     utterances: int
     features_per_s: float  # log-Mel matrices a second on one core, reading included
-    timings: tuple[Timing, ...]
+    timings: tuple[SystemTiming, ...]
 
     def table(self) -> str:
         """Lines for a person."""
@@ -132,7 +132,7 @@ def simulated_inputs(rows: Sequence[Utterance], config: RunConfig) -> Inputs:
     )
 
 
-def measure(preset: Preset, utterances: int, steps: int, compute: Compute) -> Benchmark:
+def measure(preset: Preset, utterances: int, steps: int, compute: ComputeTarget) -> Benchmark:
     """Time every system of a preset; the first two batches only warm up."""
     rows = simulated_rows(utterances)
     timings = []
@@ -149,7 +149,7 @@ def measure(preset: Preset, utterances: int, steps: int, compute: Compute) -> Be
     )
 
 
-def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: Compute) -> Timing:
+def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: ComputeTarget) -> SystemTiming:
 
     inputs = simulated_inputs(rows, config)
     trainer = Trainer(inputs, config, compute)
@@ -167,7 +167,7 @@ def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: Com
     batches = -(-drawn // config.spec.batch_size)
     epoch_s = step_s * batches + predict_s * parts["validation"]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Timing(
+    return SystemTiming(
         system=config.system,
         title=config.title,
         utterances_per_s=drawn / epoch_s,
@@ -190,7 +190,7 @@ def _features_per_s(features: LogMelConfig) -> float:
 
 def estimate(configs: Sequence[RunConfig], rows: Sequence[Utterance], session: Session) -> str:
     """How long these runs will take on this machine at most: all epochs, no early stopping."""
-    lines, total, timed = [], 0.0, dict[str, Timing]()
+    lines, total, timed = [], 0.0, dict[str, SystemTiming]()
     for config in configs:
         key = config.system + config.variant
         if key not in timed:

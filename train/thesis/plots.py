@@ -17,8 +17,8 @@ from train.corpora.manifest import Utterance
 from train.features.inputs import fusion_shape
 from train.features.log_mels import pieces
 from train.metrics.paired import confusion
-from train.thesis.tables import Scored
-from train.training.loop import Weights
+from train.thesis.tables import SystemPredictions
+from train.training.loop import EpochWeights
 from train.training.run import Run
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def learning_curves(runs: Sequence[Run]) -> bytes:
     return _png(figure)
 
 
-def confusion_matrices(scored: Sequence[Scored]) -> bytes:
+def confusion_matrices(scored: Sequence[SystemPredictions]) -> bytes:
     """The confusion matrix of each system."""
     columns = min(4, len(scored))
     figure, axes = _figure(columns, -(-len(scored) // columns), width=2.8, height=2.6)
@@ -81,7 +81,7 @@ def confusion_matrices(scored: Sequence[Scored]) -> bytes:
     return _png(figure)
 
 
-def curves(scored: Sequence[Scored]) -> bytes:
+def curves(scored: Sequence[SystemPredictions]) -> bytes:
     """Precision over recall, and frequency over confidence in bins of equal counts."""
     figure, (left, right) = _figure(2, width=5.5, height=4.5)
     for one in scored:
@@ -104,7 +104,7 @@ def attention(run: Run, row: Utterance) -> bytes:
     config = run.config
     cut = pieces(read_speech(Path(row.path)), config.audio)[:1]
     mel = log_mel(torch.from_numpy(at_level(cut[0], config.features.level_dbfs))[None], config.features)
-    weights = Weights(run.folder)
+    weights = EpochWeights(run.folder)
     epoch = run.selection("strict").epoch
     fusion = Fusion(fusion_shape(config, mel, weights.text_dim(epoch)))
     weights.load(epoch, fusion)

@@ -18,7 +18,7 @@ from train.metrics.predictions import read as read_predictions
 from train.thesis import plots as figures
 from train.thesis import printed as thesis
 from train.thesis import tables
-from train.thesis.tables import Scored, markdown, percent
+from train.thesis.tables import SystemPredictions, markdown, percent
 from train.training.run import PROTOCOLS, Run
 
 MARK = b"Sadness in "  # the title of each, near its start
@@ -46,10 +46,10 @@ class Ladder:
         found = [run for run in self.runs if (run.config.fold, run.config.seed) == (fold, seed)]
         return [run for run in found if bool(run.config.variant) == variant]
 
-    def scored(self, runs: Sequence[Run], protocol: Protocol) -> list[Scored]:
+    def scored(self, runs: Sequence[Run], protocol: Protocol) -> list[SystemPredictions]:
         """Test predictions of these runs, checked against the manifest."""
         return [
-            Scored(run.config.system, run.config.title, _test(run, protocol, self.manifest))
+            SystemPredictions(run.config.system, run.config.title, _test(run, protocol, self.manifest))
             for run in runs
             if run.evaluated(protocol)
         ]
@@ -148,7 +148,7 @@ def _origin(ladder: Ladder) -> str:
     )
 
 
-def _verdicts(scored: Sequence[Scored], ladder: Ladder) -> list[str]:
+def _verdicts(scored: Sequence[SystemPredictions], ladder: Ladder) -> list[str]:
     """On what the thesis claims, where it can be judged: on the corpus and the split that it speaks of."""
     if ladder.manifest.corpus != thesis.CORPUS:
         return [f"Not judged: the thesis's claim and hypothesis are about IEMOCAP, not about {ladder.manifest.corpus}."]
@@ -157,7 +157,7 @@ def _verdicts(scored: Sequence[Scored], ladder: Ladder) -> list[str]:
     return tables.found_verdicts(scored)
 
 
-def _protocol(protocol: Protocol, scored: Sequence[Scored], ladder: Ladder, note: str) -> str:
+def _protocol(protocol: Protocol, scored: Sequence[SystemPredictions], ladder: Ladder, note: str) -> str:
     what = thesis.WHY_OPTIMISTIC if protocol == "thesis" else thesis.WHAT_STRICT_IS
     label = "protocol thesis (optimistic)" if protocol == "thesis" else "protocol strict"
     beside = ladder.manifest.corpus == thesis.CORPUS
@@ -217,7 +217,7 @@ def _pooled(ladder: Ladder, folds: Sequence[str], head: str) -> str:
         same = [run for fold in folds for run in runs[fold] if run.config.title == title and run.evaluated("strict")]
         if len(same) == len(folds):
             parts = [_test(run, "strict", ladder.manifest) for run in same]
-            scored.append(Scored(same[0].config.system, title, pooled(parts)))
+            scored.append(SystemPredictions(same[0].config.system, title, pooled(parts)))
     if not scored:
         return ""
     text = f"{head}; threshold and calibration are each fold's own; predictions are pooled.\n\n"

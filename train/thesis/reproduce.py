@@ -16,7 +16,7 @@ from train.thesis.ablations import VARIANTS, varied
 from train.thesis.benchmark import estimate
 from train.thesis.report import expect_report, write_report
 from train.training.launch import Share
-from train.training.loop import Weights
+from train.training.loop import EpochWeights
 from train.training.run import PROTOCOLS, Run, evaluate_run, open_run
 from train.training.session import Session, require_encoders
 
@@ -24,7 +24,7 @@ CORPUS = "iemocap"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ThesisRequest:
     """What of the thesis is to be reproduced, and where."""
 
     corpus: Path
@@ -56,7 +56,7 @@ class Wanted:
         return runs
 
 
-def reproduce(wanted: Wanted, session: Session, dry_run: bool, say: Callable[[str], None]) -> str:
+def reproduce(wanted: ThesisRequest, session: Session, dry_run: bool, say: Callable[[str], None]) -> str:
     """Do it, or with `dry_run` say how long it will take; returns what to print."""
     configs = wanted.configs()
     for config in configs:
@@ -76,7 +76,7 @@ def reproduce(wanted: Wanted, session: Session, dry_run: bool, say: Callable[[st
     return f"{markdown.read_text(encoding='utf-8')}\n{markdown}\n{page}\n"
 
 
-def _manifest(wanted: Wanted, say: Callable[[str], None]) -> Manifest:
+def _manifest(wanted: ThesisRequest, say: Callable[[str], None]) -> Manifest:
     """The manifest of this corpus; one that stands there must be the same, or the runs beside it are another's."""
     path = wanted.out / NAME
     if not path.is_file():
@@ -99,10 +99,10 @@ def _one(folder: Path, config: RunConfig, manifest: Manifest, session: Session) 
     inputs = session.fit_run(run, manifest)
     chosen = [evaluate_run(run, inputs, protocol, session.compute.device).epoch for protocol in protocols]
 
-    Weights(run.folder).keep(chosen)
+    EpochWeights(run.folder).keep(chosen)
 
 
-def _estimate(wanted: Wanted, configs: Sequence[RunConfig], session: Session, say: Callable[[str], None]) -> str:
+def _estimate(wanted: ThesisRequest, configs: Sequence[RunConfig], session: Session, say: Callable[[str], None]) -> str:
     rows = read_corpus(CORPUS, wanted.corpus).rows
     require_whole(CORPUS, rows, wanted.allow_partial)
     say(partial_note(CORPUS, rows))

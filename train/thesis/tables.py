@@ -18,7 +18,7 @@ LEAST_OF_A_CLASS = 20  # test utterances; of fewer each one moves recall by more
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class SystemPredictions:
     """A system's test predictions under one protocol."""
 
     system: str
@@ -52,7 +52,7 @@ def table_1(rows: Sequence[Utterance]) -> str:
     return markdown(head, lines)
 
 
-def table_2(scored: Sequence[Scored], beside: bool = True) -> str:
+def table_2(scored: Sequence[SystemPredictions], beside: bool = True) -> str:
     """The ladder, `beside` the thesis's numbers, percent; intervals are 95 percent over speakers."""
     names = ("acc.", "F1", "P", "R")
     head = ("system", *(f"thesis {name}" for name in names if beside), *names, "F1 interval", "n")
@@ -74,7 +74,7 @@ def _line(title: str, printed: thesis.Row2 | None, found: Predictions, beside: b
     return [title, *there, *here, f"{percent(f1.low)} to {percent(f1.high)}", f"{f1.n:,}"]
 
 
-def more_figures(scored: Sequence[Scored]) -> str:
+def more_figures(scored: Sequence[SystemPredictions]) -> str:
     """Every figure with its interval."""
     lines = []
     for one in scored:
@@ -83,7 +83,7 @@ def more_figures(scored: Sequence[Scored]) -> str:
     return markdown(("system", *SHOWN), lines)
 
 
-def confusions(scored: Sequence[Scored], beside: bool = True) -> str:
+def confusions(scored: Sequence[SystemPredictions], beside: bool = True) -> str:
     """The confusion matrix of each system, `beside` the thesis's."""
     lines = [["thesis, Attention-based CNN-LSTM", *map(str, thesis.CONFUSION)]] if beside else []
     for one in scored:
@@ -92,7 +92,7 @@ def confusions(scored: Sequence[Scored], beside: bool = True) -> str:
     return markdown(("system", "TN", "FP", "FN", "TP"), lines)
 
 
-def spread(scored: Sequence[Scored], advice: str = "") -> str:
+def spread(scored: Sequence[SystemPredictions], advice: str = "") -> str:
     """How many speakers and dialogues the intervals rest on, and how to test more of them."""
     found = scored[0].found
     speakers, dialogues = len(set(found.speakers)), len(set(found.dialogues) - {""})
@@ -190,7 +190,7 @@ def thesis_verdicts() -> list[str]:
     return verdicts(accuracy, {name: row.f1 for name, row in thesis.TABLE_2.items()})
 
 
-def found_verdicts(scored: Sequence[Scored]) -> list[str]:
+def found_verdicts(scored: Sequence[SystemPredictions]) -> list[str]:
     """The verdicts on what was found."""
     figures = {one.system: sad_figures(one.found) for one in scored}
     accuracy = {name: 100 * figure["accuracy"].value for name, figure in figures.items()}
@@ -198,12 +198,12 @@ def found_verdicts(scored: Sequence[Scored]) -> list[str]:
     return verdicts(accuracy, {name: 100 * figure["F1"].value for name, figure in figures.items()})
 
 
-def figures_table(run: Run, protocols: Sequence[Protocol]) -> str:
+def run_table(run: Run, protocols: Sequence[Protocol]) -> str:
     """One run's test figures under these protocols."""
     config = run.config
     advice = folds.advice(manifests.read(Path(config.manifest)).rows)
     scored = [
-        Scored(config.system, f"{config.title}, {protocol}", read(run.predictions_path(protocol), "test"))
+        SystemPredictions(config.system, f"{config.title}, {protocol}", read(run.predictions_path(protocol), "test"))
         for protocol in protocols
     ]
     lines = [run.provenance.partial, more_figures(scored), spread(scored, advice)]

@@ -21,7 +21,7 @@ from train.features.words import words_fixed
 from train.metrics.paired import sad_figures
 from train.metrics.predictions import read
 from train.presets import RunConfig
-from train.training.loop import Weights
+from train.training.loop import EpochWeights
 from train.training.run import Run
 from train.training.selection import CAP, Selection
 
@@ -62,24 +62,24 @@ def _raw_shift(selection: Selection) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class LicenceTerms:
     """Under which licence the weights are, and whether a business may use them; None: nobody said."""
 
     licence: str
     commercial_use: bool | None
 
 
-def terms_of(corpus: str, licence: str | None, commercial_use: bool | None) -> Terms:
+def terms_of(corpus: str, licence: str | None, commercial_use: bool | None) -> LicenceTerms:
     """The terms of a known corpus, or those that the makers of an own one state; UsageError for the wrong one."""
     if corpus in LICENCES:
         if licence is not None or commercial_use is not None:
             raise UsageError(f"--licence, --commercial-use: {corpus} has its own licence: {LICENCES[corpus]}")
-        return Terms(LICENCES[corpus], corpus in COMMERCIAL)
+        return LicenceTerms(LICENCES[corpus], corpus in COMMERCIAL)
     if licence is not None and not licence.strip():
         raise UsageError("--licence: empty: expected a licence's name, such as 'CC BY 4.0'")
     if licence is None and commercial_use is not None:
         raise UsageError("--commercial-use: expected --licence too, which says so")
-    return Terms(licence or NOT_STATED, commercial_use)
+    return LicenceTerms(licence or NOT_STATED, commercial_use)
 
 
 def export(run: Run, inputs: Inputs, path: Path, licence: str | None = None, commercial: bool | None = None) -> str:
@@ -90,7 +90,7 @@ def export(run: Run, inputs: Inputs, path: Path, licence: str | None = None, com
     _require_words(run, inputs)
     selection = run.selection("strict")
     fusion = Fusion(inputs.fusion)
-    Weights(run.folder).load(selection.epoch, fusion)
+    EpochWeights(run.folder).load(selection.epoch, fusion)
     tuned = calibration(selection, float(fusion.bias.detach()))
     if not config.spec.text or config.spec.front_end == "none":
         tuned = _single(tuned, config)

@@ -35,7 +35,7 @@ PART = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Compute:
+class ComputeTarget:
     """Where and how it is computed; `amp` is bfloat16 where it pays, on a GPU."""
 
     device: str = "cpu"
@@ -43,7 +43,7 @@ class Compute:
     compiled: bool = False
 
 
-class Weights:
+class EpochWeights:
     """The weights of each epoch in a run's folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -131,7 +131,7 @@ def seeded(seed: int, device: str) -> None:
 class Trainer:
     """One model and its optimiser."""
 
-    def __init__(self, inputs: Inputs, config: RunConfig, compute: Compute) -> None:
+    def __init__(self, inputs: Inputs, config: RunConfig, compute: ComputeTarget) -> None:
 
         seeded(config.seed, compute.device)
         self.inputs, self.config, self.compute = resident(inputs, compute.device), config, compute
@@ -203,7 +203,7 @@ class Trainer:
 
 def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: None) -> History:
     """Train until the epochs or the patience are used up; what stands in the folder is gone on with."""
-    weights, state = Weights(folder), folder / STATE
+    weights, state = EpochWeights(folder), folder / STATE
     history = trainer.restore(state.read_bytes(), str(state)) if state.is_file() else History()
     training = trainer.config.training
     while not history.finished(training.epochs, training.patience):

@@ -22,7 +22,7 @@ from train.features.inputs import Inputs, Loader
 from train.metrics import predictions
 from train.presets import RunConfig
 from train.training.history import History
-from train.training.loop import STATE, Compute, Trainer, Weights, fit, predict, seeded
+from train.training.loop import STATE, ComputeTarget, EpochWeights, Trainer, fit, predict, seeded
 from train.training.provenance import Provenance, provenance
 from train.training.selection import Selection, best_threshold, calibration_of, macro_f1
 
@@ -127,7 +127,7 @@ def open_run(folder: Path, config: RunConfig) -> Run:
 
 
 def fit_run(
-    run: Run, manifest: Manifest, load: Loader, compute: Compute, advance: Callable[[], None] = lambda: None
+    run: Run, manifest: Manifest, load: Loader, compute: ComputeTarget, advance: Callable[[], None] = lambda: None
 ) -> Inputs:
     """Train a run to its end, or go on where it stopped; returns what it read."""
     rows = run.rows(manifest)
@@ -158,7 +158,7 @@ def evaluate_run(run: Run, inputs: Inputs, protocol: Protocol, device: str = "cp
         return run.selection(protocol)
     seeded(run.config.seed, device)
     fusion = Fusion(inputs.fusion).to(device)
-    weights = Weights(run.folder)
+    weights = EpochWeights(run.folder)
     epoch = _choose_epoch(run, inputs, protocol, fusion, weights, device)
     weights.load(epoch, fusion)
     found = {split: _logits(fusion, inputs, split, device) for split in ("validation", "test")}
@@ -191,7 +191,9 @@ def evaluate_run(run: Run, inputs: Inputs, protocol: Protocol, device: str = "cp
     return chosen
 
 
-def _choose_epoch(run: Run, inputs: Inputs, protocol: Protocol, fusion: Fusion, weights: Weights, device: str) -> int:
+def _choose_epoch(
+    run: Run, inputs: Inputs, protocol: Protocol, fusion: Fusion, weights: EpochWeights, device: str
+) -> int:
     """The epoch with the best macro F1 at 0.5, on validation or, as the thesis does it, on test."""
     epochs = run.history.epochs
     if protocol == "strict":

@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score
 from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import Record
 from train.corpora.guards import Fitted, Protocol
-from train.metrics.calibration import Line, fit_line, probability
+from train.metrics.calibration import PlattScaling, fit_scaling, probability
 
 Labels = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -26,7 +26,7 @@ class Selection(Record):
     protocol: Protocol
     epoch: int
     threshold: float
-    calibration: Line | None  # None: the sigmoid of the raw logit
+    calibration: PlattScaling | None  # None: the sigmoid of the raw logit
     prior: float  # share of sad utterances in validation, which the calibrated probability stands for
     text_mean: float  # mean raw text part over train
     fitted: tuple[Fitted, ...]
@@ -54,7 +54,7 @@ def best_threshold(labels: Labels, probabilities: Scores) -> float:
     return THRESHOLDS[int(np.argmax(scores))]
 
 
-def calibration_of(labels: Labels, logits: Scores) -> Line | None:
+def calibration_of(labels: Labels, logits: Scores) -> PlattScaling | None:
     """The logistic calibration of raw logits; None where they do not rise with sadness.
 
     Platt's targets, (n + 1) / (n + 2) instead of 1: a validation set that happens to be separable stays finite. Platt,
@@ -64,6 +64,6 @@ def calibration_of(labels: Labels, logits: Scores) -> Line | None:
     doubt = np.where(labels == 1, 1.0 / (sad + 2), 1.0 / (other + 2))
     try:
         twice = np.concatenate([labels, 1 - labels]), np.concatenate([logits, logits])
-        return fit_line(*twice, np.concatenate([1.0 - doubt, doubt]), CAP)
+        return fit_scaling(*twice, np.concatenate([1.0 - doubt, doubt]), CAP)
     except DataError:
         return None

@@ -20,14 +20,14 @@ from train.features.words import words_fixed, words_missing
 from train.presets import Preset, RunConfig, load_preset, run_config
 from train.training.export import export
 from train.training.launch import Share
-from train.training.loop import Compute
+from train.training.loop import ComputeTarget
 from train.training.run import Run, evaluate_run, fit_run, open_run
 
 
 class Session:
     """One process's device, cache and inputs."""
 
-    def __init__(self, cache: Cache, compute: Compute, load: Loader) -> None:
+    def __init__(self, cache: Cache, compute: ComputeTarget, load: Loader) -> None:
         self.cache, self.compute, self.load = cache, compute, load
 
     @classmethod
@@ -45,7 +45,7 @@ class Session:
         if where == "cuda":
             torch.cuda.set_device(Share.of_environment().local_rank % torch.cuda.device_count())
         kept = Cache(cache or default_folder())
-        return cls(kept, Compute(where, amp=amp and where == "cuda", compiled=compiled), Loader(kept, where))
+        return cls(kept, ComputeTarget(where, amp=amp and where == "cuda", compiled=compiled), Loader(kept, where))
 
     def preset(
         self,

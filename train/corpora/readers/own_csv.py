@@ -32,7 +32,7 @@ SHOWN = 40  # letters of a cell that is no good
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CsvTable:
     """The lines of a CSV file by column, columns in small letters; `notes` say how it was read."""
 
     path: Path
@@ -79,7 +79,7 @@ def read(path: Path) -> Reading:
     return Reading(tuple(rows), tuple(problems), (*table.notes, *_labels(rows, table.columns), *notes))
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> CsvTable:
     """A CSV file as people have it: commas, semicolons or tabs, any line ends, UTF-8, UTF-16 or Latin-1."""
     try:
         content, _ = contents(path, TABLE_BYTES)
@@ -105,7 +105,7 @@ def read_table(path: Path) -> Table:
     lines = tuple(_lines(path, columns, cells[1:]))
     if not lines:
         raise DataError(f"{path}: no utterances: expected one a line under the columns")
-    return Table(path, lines, frozenset(known), notes)
+    return CsvTable(path, lines, frozenset(known), notes)
 
 
 def _decoded(path: Path, content: bytes) -> tuple[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.analyzer import Analyzer
 from train.corpora.clips import FLOOR, Clip, read_audio
 from train.evaluation.gates import share
-from train.evaluation.sound.signal import Heard, counterpart, heard
+from train.evaluation.sound.signal import HeardSegment, counterpart, heard
 from train.features.noises import loud_dbfs
 from train.metrics.markdown import markdown
 
@@ -94,7 +94,7 @@ def beside(samples: Samples, kinds: Sequence[str], rng: Generator) -> tuple[Samp
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptShare:
     """What is left of a clip's scores in a mix."""
 
     within: tuple[bool, ...]  # of WITHIN
@@ -106,12 +106,12 @@ class Kept:
         return *self.within, self.decisions
 
 
-def kept(alone: Sequence[Heard], mixed: Sequence[Heard]) -> Kept:
+def kept(alone: Sequence[HeardSegment], mixed: Sequence[HeardSegment]) -> KeptShare:
     """All segments of the speech alone are there, none is added, and each score is as near as this."""
     pairs = [(one, counterpart(one, mixed)) for one in alone]
     whole = len(alone) == len(mixed) and all(other is not None for _, other in pairs)
     both = [(one, other) for one, other in pairs if other is not None]
-    return Kept(
+    return KeptShare(
         tuple(whole and all(abs(one.p_sad - other.p_sad) <= by for one, other in both) for by in WITHIN),
         whole and all(one.sad == other.sad for one, other in both),
     )
@@ -121,7 +121,7 @@ def channels_table(clips: Sequence[Clip], analyzer: Analyzer, seed: int, tick: C
     """Of how many clips a mix and the plain mean keep the scores and decisions, by what the other channels hold."""
     rng = np.random.default_rng(seed)
     names = list(others())
-    found: dict[str, list[tuple[Kept, Kept]]] = {name: [] for name in [*names, MANY]}
+    found: dict[str, list[tuple[KeptShare, KeptShare]]] = {name: [] for name in [*names, MANY]}
     for number, clip in enumerate(clips):
         name = [*names, MANY][number % (len(names) + 1)]
         many = rng.choice(names, int(rng.integers(CHANNELS[0], CHANNELS[1] + 1)) - 1)
@@ -141,7 +141,7 @@ def channels_table(clips: Sequence[Clip], analyzer: Analyzer, seed: int, tick: C
     return markdown(("beside the speech", "n", *columns), rows)
 
 
-def _row(name: str, pairs: Sequence[tuple[Kept, Kept]]) -> tuple[str, ...]:
+def _row(name: str, pairs: Sequence[tuple[KeptShare, KeptShare]]) -> tuple[str, ...]:
     counts = [sum(column) for which in (0, 1) for column in zip(*(pair[which].found for pair in pairs), strict=True)]
     if name == "ALL":
         return name, str(len(pairs)), *(f"{count}: {share(count, len(pairs))}" for count in counts)

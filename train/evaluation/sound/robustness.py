@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sadstream.audio.silero import Unscored
 from sadstream.scoring.analyzer import Analyzer
-from train.corpora.clips import Clip, read_audio, segments_of
+from train.corpora.clips import Clip, daemon_segments, read_audio
 from train.evaluation.gates import real_speech, share
 from train.features.augment import at_speed, compressed, noisy, phone, reverberant
 from train.features.noises import loud_dbfs
@@ -69,7 +69,7 @@ def robustness_table(
             noise = noises[int(rng.integers(len(noises)))]
             changed = np.asarray(condition.change(read_audio(clip.path), noise, rng), dtype=np.float32)
             level = loud_dbfs(changed)
-            for segment in segments_of(changed, number):
+            for segment in daemon_segments(changed, number):
                 analysis = analyzer(segment)
                 if real_speech(segment, level):
                     lost.append(isinstance(analysis, Unscored))

@@ -12,7 +12,7 @@ from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer import Analyzer
-from train.corpora.clips import TRAIL_S, Clip, read_audio, segments_of
+from train.corpora.clips import TRAIL_S, Clip, daemon_segments, read_audio
 from train.evaluation.gates import share
 from train.metrics.detection import RESAMPLES, Interval, auc, over_groups
 from train.metrics.markdown import markdown
@@ -75,7 +75,7 @@ def disturbed(samples: Samples, disturbance: Disturbance, rng: Generator) -> Sam
 
 
 @dataclass(slots=True, eq=False)
-class Parts:
+class AudioParts:
     """The audio parts of one row's segments."""
 
     labels: NDArray[np.int64]
@@ -97,22 +97,22 @@ def signal_table(clips: Sequence[Clip], analyzer: Analyzer, seed: int, tick: Cal
 
 def _parts(
     clips: Sequence[Clip], disturbance: Disturbance, analyzer: Analyzer, seed: int, tick: Callable[[], None]
-) -> Parts:
+) -> AudioParts:
 
     rng = np.random.default_rng(seed)
     found: list[tuple[int, float, str]] = []
     for number, clip in enumerate(clips):
-        for segment in segments_of(disturbed(read_audio(clip.path), disturbance, rng), number):
+        for segment in daemon_segments(disturbed(read_audio(clip.path), disturbance, rng), number):
             analysis = analyzer(segment)
             if isinstance(analysis, Analysis):
                 found.append((clip.sad, analysis.audio_logit, clip.speaker))
         tick()
     labels, parts, speakers = zip(*found, strict=True)
-    return Parts(np.array(labels), np.array(parts), np.array(speakers))
+    return AudioParts(np.array(labels), np.array(parts), np.array(speakers))
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class AucDifference:
     """How far a figure moved, with the interval of a bootstrap over speakers."""
 
     interval: Interval
@@ -122,7 +122,7 @@ class Difference:
         return f"{self.interval.value:+.4f} [{self.interval.low:+.4f}, {self.interval.high:+.4f}]"
 
 
-def difference(first: Parts, second: Parts, seed: int = 0, resamples: int = RESAMPLES) -> Difference:
+def difference(first: AudioParts, second: AudioParts, seed: int = 0, resamples: int = RESAMPLES) -> AucDifference:
     """AUC of the second minus that of the first, paired: the same speakers are drawn for both."""
     names = np.unique(first.speakers)
     members = [[np.flatnonzero(some.speakers == name) for name in names] for some in (first, second)]
@@ -135,7 +135,7 @@ def difference(first: Parts, second: Parts, seed: int = 0, resamples: int = RESA
     rng = np.random.default_rng(seed)
     drawn = [moved(rng.integers(names.size, size=names.size)) for _ in range(resamples)]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return Difference(Interval(moved(np.arange(names.size)), float(low), float(high), int(second.labels.size)))
+    return AucDifference(Interval(moved(np.arange(names.size)), float(low), float(high), int(second.labels.size)))
 
 
 class Untouched:
@@ -156,7 +156,7 @@ def without_stages() -> Segmenter:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class HeardSegment:
     """What of a segment can move."""
 
     t_start: float
@@ -166,17 +166,17 @@ class Heard:
     words: str
 
 
-def heard(samples: Samples, seed: int, analyzer: Analyzer, segmenter: Segmenter | None = None) -> list[Heard]:
+def heard(samples: Samples, seed: int, analyzer: Analyzer, segmenter: Segmenter | None = None) -> list[HeardSegment]:
     """The scored segments of a clip."""
-    found = ((segment, analyzer(segment)) for segment in segments_of(samples, seed, segmenter))
+    found = ((segment, analyzer(segment)) for segment in daemon_segments(samples, seed, segmenter))
     return [
-        Heard(s.t_start, s.t_end, a.p_sad, a.sad, a.transcript.text if a.transcript.kept else "")
+        HeardSegment(s.t_start, s.t_end, a.p_sad, a.sad, a.transcript.text if a.transcript.kept else "")
         for s, a in found
         if isinstance(a, Analysis)
     ]
 
 
-def counterpart(one: Heard, others: Sequence[Heard]) -> Heard | None:
+def counterpart(one: HeardSegment, others: Sequence[HeardSegment]) -> HeardSegment | None:
     """That of the others which shares most time with it, and at least half of it."""
     shared = [(min(one.t_end, other.t_end) - max(one.t_start, other.t_start), other) for other in others]
     most, other = max(shared, key=lambda each: each[0], default=(0.0, None))
@@ -185,7 +185,7 @@ def counterpart(one: Heard, others: Sequence[Heard]) -> Heard | None:
 
 def clean_table(clips: Sequence[Clip], analyzer: Analyzer, tick: Callable[[], None]) -> str:
     """How far scores of recordings as they are lie from those that they would have without the two stages."""
-    pairs: list[tuple[Heard, Heard]] = []
+    pairs: list[tuple[HeardSegment, HeardSegment]] = []
     lost = added = 0
     for number, clip in enumerate(clips):
         samples = read_audio(clip.path)
