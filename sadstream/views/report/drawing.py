@@ -15,6 +15,10 @@ RULER, WAVE, SPECTRUM, ATTENTION, SCORE, PARTS, MOOD = (
     (0, 16), (18, 44), (64, 80), (148, 30), (190, 60), (258, 44), (308, 34)
 )  # fmt: skip
 EPISODE_HEIGHT = 10
+# The same of the overview, and the heights at which its labels stand.
+STRIP_HEIGHT, STRIP_SCORE, STRIP_EPISODES = 96, (4, 68), 78
+STRIP_SCORE_END = sum(STRIP_SCORE)
+STRIP_SCORE_LABEL, STRIP_EPISODES_LABEL = 40, 84
 WORDS_TOP, LINE_HEIGHT, LETTER = 366, 12, 4.9  # units: where words begin, a line of them, a letter's width
 FULL_PART = 3.0  # log-likelihood ratio that reaches the edge of its track
 
@@ -23,26 +27,40 @@ def overview(story: Story) -> Tree:
     """The whole recording in one strip: a bar a segment, episodes below; each row of the page is a link."""
     span = max(story.duration_s, 1.0)
     scale = WIDTH / span
-    svg = tree("svg", class_="overview", viewBox=f"0 0 {GUTTER + WIDTH} 96", role="group", aria_label=summary(story))
-    _label(svg, "p sad", 40)
-    _label(svg, "episodes", 84)
-    inner = add(svg, "svg", x=GUTTER, width=WIDTH, height=96, viewBox=f"0 0 {WIDTH} 96")
+    svg = tree(
+        "svg",
+        class_="overview",
+        viewBox=f"0 0 {GUTTER + WIDTH} {STRIP_HEIGHT}",
+        role="group",
+        aria_label=summary(story),
+    )
+    _label(svg, "p sad", STRIP_SCORE_LABEL)
+    _label(svg, "episodes", STRIP_EPISODES_LABEL)
+    inner = add(svg, "svg", x=GUTTER, width=WIDTH, height=STRIP_HEIGHT, viewBox=f"0 0 {WIDTH} {STRIP_HEIGHT}")
     for told in story.segments:
         score = told.score
-        height = max(1.0, 68 * score.p_sad)
+        height = max(1.0, STRIP_SCORE[1] * score.p_sad)
         x, width = score.t_start * scale, max(1.0, (score.t_end - score.t_start) * scale - 0.5)
-        bar = add(inner, "rect", class_=_kind(told), x=x, y=72 - height, width=width, height=height)
+        bar = add(inner, "rect", class_=_kind(told), x=x, y=STRIP_SCORE_END - height, width=width, height=height)
         add(bar, "title", _sentence(told))
     if story.segments:
-        y = 72 - 68 * story.segments[-1].score.threshold
+        y = STRIP_SCORE_END - STRIP_SCORE[1] * story.segments[-1].score.threshold
         add(inner, "line", class_="limit", x1=0, x2=WIDTH, y1=y, y2=y)
-    add(inner, "line", class_="axis", x1=0, x2=WIDTH, y1=72, y2=72)
+    add(inner, "line", class_="axis", x1=0, x2=WIDTH, y1=STRIP_SCORE_END, y2=STRIP_SCORE_END)
     for turn in story.episodes:
         width = max(2.0, (turn.t_end - turn.t_start) * scale)
-        add(inner, "rect", class_="episode", x=turn.t_start * scale, y=78, width=width, height=EPISODE_HEIGHT)
+        add(
+            inner,
+            "rect",
+            class_="episode",
+            x=turn.t_start * scale,
+            y=STRIP_EPISODES,
+            width=width,
+            height=EPISODE_HEIGHT,
+        )
     for at in range(0, max(1, int(span)), ROW_S):
         link = add(inner, "a", href=f"#at-{at}", aria_label=f"row from {clock(at)}")
-        add(link, "rect", class_="door", x=at * scale, y=0, width=ROW_S * scale, height=96)
+        add(link, "rect", class_="door", x=at * scale, y=0, width=ROW_S * scale, height=STRIP_HEIGHT)
     return svg
 
 
