@@ -106,9 +106,9 @@ class TestLife:
     def test_overload_is_said_counted_and_over_when_the_queue_is_empty(self, tmp_path: Path) -> None:
         def items() -> Iterator[Item]:
             yield from spoken(TALK)()
-            time.sleep(1.5)
+            time.sleep(4.0)
 
-        daemon, said = service(tmp_path, [FakeSource(items)], fake_load(slow(0.2)))
+        daemon, said = service(tmp_path, [FakeSource(items)], fake_load(slow(0.8)))
         daemon.run()
 
         assert ("overloaded", "slow") in states(said)

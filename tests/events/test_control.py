@@ -5,6 +5,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -63,16 +64,15 @@ class TestControlSocket:
         assert control_path("ipc:///run/sadstream/pub") == Path("/run/sadstream/pub.control")
         assert control_path("tcp://127.0.0.1:5556").name == "tcp-5556.control"
 
-    def test_without_a_session_its_folder_is_made_for_its_user_alone(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-        path = control_path("tcp://127.0.0.1:5556")
-        with ControlSocket(path, lambda _: REPORT):
-            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    def test_without_a_session_its_folder_is_made_for_its_user_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with tempfile.TemporaryDirectory() as folder:  # a socket's path is short
+            monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
+            monkeypatch.setattr("tempfile.tempdir", folder)
+            path = control_path("tcp://127.0.0.1:5556")
+            with ControlSocket(path, lambda _: REPORT):
+                assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
-        assert path.is_relative_to(tmp_path)
+            assert path.is_relative_to(folder)
 
     def test_what_it_does_not_know_changes_nothing(self, endpoint: str) -> None:
         with served(endpoint) as asked, socket.socket(socket.AF_UNIX) as client:
