@@ -15,6 +15,7 @@ PARTS_TOLERANCE = 1e-4
 # Six decimals are below every tolerance, and half the bytes of a double. Of a probability near 0 or 1 they would lose
 # the logit, and beside the threshold the decision.
 _IN_FULL = frozenset({"p_sad", "threshold"})
+_DECIMALS = 6
 _CERTAIN_LOGIT = 30.0  # beyond it 1 - p is lost in a double
 
 
@@ -60,7 +61,7 @@ def from_json(line: bytes | str) -> Event | None:
 def parts_agree(score: Score) -> bool:
     """The logit parts sum to the logit of p_sad, or the model has none."""
     parts = (score.bias_logit, score.audio_logit, score.text_logit, score.offset_logit)
-    known = [part for part in parts if part is not None]
+    known = [round(part, _DECIMALS) for part in parts if part is not None]
     if len(known) < len(parts):
         return not known
     total = math.fsum(known)
@@ -70,13 +71,14 @@ def parts_agree(score: Score) -> bool:
 
 
 def _agree(event: Event) -> None:
+    """WireError for what contradicts itself, as it would be written again."""
     try:
         datetime.fromisoformat(event.time)
     except ValueError:
         raise WireError(f"{event.type}.time: no such day or hour") from None
     match event:
         case Score():
-            if event.t_end <= event.t_start:
+            if round(event.t_end, _DECIMALS) <= round(event.t_start, _DECIMALS):
                 raise WireError("score: t_end is not after t_start")
             if event.sad != (event.p_sad >= event.threshold):
                 raise WireError("score: p_sad, threshold and sad differ")
@@ -101,7 +103,7 @@ def _body(event: Any) -> dict[str, Any]:
         if value is None and left_out:
             continue
         if type(value) is float and name not in _IN_FULL:
-            body[name] = round(value, 6)
+            body[name] = round(value, _DECIMALS)
         elif type(value) is Latency:
             body[name] = {stage: round(getattr(value, stage), 3) for stage in Latency.__slots__}
         else:

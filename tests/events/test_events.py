@@ -134,6 +134,25 @@ def test_a_damaged_event_is_an_event_or_a_wire_error(data: st.DataObject) -> Non
         from_wire(bytes(frame))
 
 
+@pytest.mark.parametrize("t_end", [1e-320, 1e-7])
+def test_a_segment_that_lasts_no_time_as_written_is_refused(t_end: float) -> None:
+    with pytest.raises(WireError, match="t_end"):
+        from_wire(altered(EVENTS[0], t_start=0.0, t_end=t_end))
+
+
+@given(st.floats(-2e-4, 2e-4), st.floats(-5e-7, 5e-7))
+def test_what_can_be_read_can_be_written_and_read_again(off: float, less: float) -> None:
+    """Also where rounding moves a part of the logit over the tolerance."""
+    with suppress(WireError):
+        event = from_wire(altered(EVENTS[0], audio_logit=0.5 + off, bias_logit=-1.0 + less))
+        assert event is not None
+        again = to_json(event)
+        try:
+            assert from_json(again) is not None
+        except WireError as error:
+            raise AssertionError(again) from error
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
