@@ -89,11 +89,12 @@ def segmented(path: Path) -> list[Any]:
     from sadstream.audio.sources.recording import Recording
     from sadstream.base.samples import AudioFrame
     from sadstream.config.tables import SegmentConfig, VadConfig
+    from sadstream.scoring.fusion.header import WHISPER_DBFS
 
     segmenter = Segmenter(VadConfig(), SegmentConfig())
     items = Recording(path).listen(lambda: False)
     cut = [segment for item in items if isinstance(item, AudioFrame) for segment in segmenter.feed(item)]
-    return [at_level(segment.samples, -20.0) for segment in cut + segmenter.flush()]
+    return [at_level(segment.samples, WHISPER_DBFS) for segment in cut + segmenter.flush()]
 
 
 def repeated() -> list[Utterance]:

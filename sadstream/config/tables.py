@@ -6,12 +6,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from sadstream.base.boundary import at_home
 from sadstream.base.samples import FRAME_MS, SEGMENT_FRAMES
-from sadstream.events import DEFAULT_ENDPOINT
+from sadstream.events import DEFAULT_ENDPOINT, STREAM_NAME
 from sadstream.events import endpoint as address
 from sadstream.events.keys import NEEDS_KEYS, has_credentials
 
 Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
-Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+Name = Annotated[str, Field(pattern=f"^{STREAM_NAME.pattern}$")]
 Dbfs = Annotated[float, Field(ge=-80.0, le=0.0)]
 
 

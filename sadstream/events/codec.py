@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from sadstream.base.odds import logit
 from sadstream.events.types import EVENT_KINDS, VERSION, Episode, Event, Latency, Score, Status, topic
 from sadstream.events.validation import WireError, record
 
@@ -67,7 +68,7 @@ def parts_agree(score: Score) -> bool:
     total = math.fsum(known)
     if score.p_sad in (0.0, 1.0):
         return abs(total) > _CERTAIN_LOGIT and (total > 0) == (score.p_sad == 1.0)
-    return abs(total - math.log(score.p_sad / (1.0 - score.p_sad))) <= PARTS_TOLERANCE
+    return abs(total - logit(score.p_sad)) <= PARTS_TOLERANCE
 
 
 def _agree(event: Event) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sadstream.base.odds import logit, sigmoid
 from sadstream.config import Config
 from sadstream.events import Latency, Score
 from sadstream.scoring.fusion.header import Calibration, Header
@@ -81,12 +82,8 @@ def _threshold(config: Config, header: Header) -> float:
         return config.model.threshold
     if config.model.prior is None:
         return header.threshold
-    moved = _logit(header.threshold) - _logit(header.prior) + _logit(config.model.prior)
-    return 1.0 / (1.0 + math.exp(-moved))
-
-
-def _logit(p: float) -> float:
-    return math.log(p / (1.0 - p))
+    moved = logit(header.threshold) - logit(header.prior) + logit(config.model.prior)
+    return sigmoid(moved)
 
 
 @dataclass(frozen=True, slots=True)

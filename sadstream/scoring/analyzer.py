@@ -1,22 +1,21 @@
 """A segment in, its sad score and where it came from out. One thread owns the models."""
 
 import logging
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import SpeechGate, Unscored
 from sadstream.base.errors import UnavailableError
+from sadstream.base.odds import logit, sigmoid
 from sadstream.config import Config
-from sadstream.scoring.analysis import UNHEARD, Analysis, Early, _logit, _sure_speech, _threshold, audio_part, text_part
+from sadstream.scoring.analysis import UNHEARD, Analysis, Early, _sure_speech, _threshold, audio_part, text_part
 from sadstream.scoring.fusion import checkpoint as checkpoints
 from sadstream.scoring.fusion.features import heard_frames, log_mel
-from sadstream.scoring.fusion.header import Header, WhisperStatesConfig
+from sadstream.scoring.fusion.header import WHISPER_DBFS, Header, WhisperStatesConfig
 from sadstream.scoring.speakers.gate import People
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import locate
@@ -39,7 +38,6 @@ ORDINARY = (
 )
 NOTHING_LOGIT = 0.02  # half precision moves the part of no words by less
 ABSURD_LOGIT = 8.0  # odds of 3,000 to 1
-LEVEL_DBFS = -20.0  # what Whisper is given; its own log-Mel keeps absolute level
 
 
 def compute_device(wanted: str) -> str:
@@ -65,13 +63,10 @@ class Analyzer:
         if config.compute.threads:
             torch.set_num_threads(config.compute.threads)
         self.device = compute_device(config.compute.device)
-        path = checkpoints.default_path()
-        if config.model.checkpoint != "default":
-            path = Path(config.model.checkpoint).expanduser()
-        loaded = checkpoints.load(path)
+        loaded = checkpoints.load(checkpoints.named(config.model.checkpoint))
         self.header: Header = loaded.header
         self.model_id = loaded.sha256[:12]
-        self._prior_logit = _logit(config.model.prior or self.header.prior)
+        self._prior_logit = logit(config.model.prior or self.header.prior)
         self._threshold = _threshold(config, self.header)
         self._fusion = loaded.fusion.to(self.device)
         self._gate = SpeechGate()
@@ -141,13 +136,12 @@ class Analyzer:
         if not _sure_speech(speech, transcript):
             audio = min(audio, 0.0)  # what may be a dog, or babble that nobody says, is no evidence of sadness
         text = 0.0 if raw.text is None else text_part(calibration, raw.text)
-        logit = self._prior_logit + audio + text
         whisper_ms, text_ms, fusion_ms = spent_ms
         return Analysis(
             bias_logit=self._prior_logit,
             audio_logit=audio,
             text_logit=text,
-            p_sad=1.0 / (1.0 + math.exp(-logit)),
+            p_sad=sigmoid(self._prior_logit + audio + text),
             threshold=self._threshold,
             transcript=transcript,
             model=self.model_id,
@@ -227,7 +221,7 @@ class Analyzer:
 
         if self._whisper is None:
             return [UNHEARD] * len(batch.segments)
-        samples = torch.stack([torch.from_numpy(at_level(one.samples, LEVEL_DBFS)) for one in batch.segments])
+        samples = torch.stack([torch.from_numpy(at_level(one.samples, WHISPER_DBFS)) for one in batch.segments])
         seconds = [one.t_end - one.t_start for one in batch.segments]
         return self._whisper.transcribe(samples, batch.speech, seconds, self._linguist)
 

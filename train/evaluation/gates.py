@@ -1,6 +1,5 @@
 """What the gates let through and what they lose, measured through the daemon's own segmenter and analyser."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from scipy.stats import binomtest
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.audio.vad import webrtc_detector
+from sadstream.base.odds import logit
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, to_pcm
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer import Analyzer
@@ -207,7 +207,7 @@ def talk_table(
     """
     corpora: dict[str, dict[str, list[_Said]]] = {}
     for clip, segment, analysis in _analyzed(clips, analyzer, tick, per_clip=100):
-        threshold_logit = math.log(analysis.threshold / (1.0 - analysis.threshold))
+        threshold_logit = logit(analysis.threshold)
         ratio = analysis.audio_logit + analysis.text_logit
         said = _Said(
             segment.t_end - segment.t_start,

@@ -11,12 +11,12 @@ from sklearn.linear_model import LogisticRegression
 from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import SpeechGate
+from sadstream.scoring.fusion.header import WHISPER_DBFS
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import ALONE, ASKED, Evidence, Weights, judge
 from train.corpora.clips import Clip, daemon_segments, read_audio
 from train.evaluation.gates import NOISE_DBFS, SPOKEN, share
 from train.features.noises import Noise, at_mean_level
-from train.features.words import WHISPER_DBFS
 from train.metrics.markdown import markdown
 
 LOST_ASKED, LOST_ALONE = 0.02, 0.05  # of English segments

@@ -15,7 +15,13 @@ from sadstream.base.errors import DataError
 from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.fusion.features import heard_frames
-from sadstream.scoring.fusion.header import FusionConfig, LogMelConfig, TextEncoderConfig, WhisperStatesConfig
+from sadstream.scoring.fusion.header import (
+    WHISPER_DBFS,
+    FusionConfig,
+    LogMelConfig,
+    TextEncoderConfig,
+    WhisperStatesConfig,
+)
 from train.corpora.clips import read_speech
 from train.corpora.manifest import Utterance
 from train.features import encoders
@@ -160,7 +166,7 @@ def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: Audio
         content = Path(row.path).read_bytes()
         key = key_of(content, f"states {encoder.settings} {audio.view} {IDENTITY}")
         if cache.get(key) is None:
-            level = encoder.exported.level_dbfs if encoder.exported else -20.0
+            level = encoder.exported.level_dbfs if encoder.exported else WHISPER_DBFS
             cut = [at_level(piece, level) for piece in pieces(read_speech(Path(row.path)), audio)]
             states = encoder(torch.stack([torch.from_numpy(piece) for piece in cut]))
             cache.put(key, states.half().cpu().numpy())

@@ -13,7 +13,7 @@ from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.audio.filters.level import at_level
 from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S
-from sadstream.scoring.fusion.header import TextEncoderConfig
+from sadstream.scoring.fusion.header import WHISPER_DBFS, TextEncoderConfig
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.recognizer import Whisper
@@ -27,7 +27,6 @@ from train.presets import AudioSource, TextSource
 LEAST_SHARE = 0.5  # of the utterances of a class that must have words
 # RAVDESS has 2 sentences, CREMA-D 12, nEMO 90 for 4,481 recordings; of what people say freely nearly all is different.
 LEAST_SENTENCES, MOST_TIMES = 20, 3
-WHISPER_DBFS = -20.0  # the level at which the daemon gives a segment to Whisper
 
 
 @dataclass(frozen=True, slots=True, eq=False)

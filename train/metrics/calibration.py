@@ -1,13 +1,12 @@
 """Raw parts turned into log-likelihood ratios: one scale and one shift, the training prior taken out."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
 from sadstream.base.errors import DataError
+from sadstream.base.odds import logit
 from sadstream.scoring.fusion.header import Record
 
 Labels = NDArray[np.int64]
@@ -43,12 +42,12 @@ def fit_scaling(labels: Labels, raw: Scores, weights: Scores, cap: float) -> Pla
     slope = float(model.coef_[0, 0]) / scale
     if slope <= 0.0:
         raise DataError(f"calibration: slope {slope:.3f}: these scores do not rise with sadness")
-    return PlattScaling(scale=slope, shift=float(model.intercept_[0]) - math.log(prior / (1.0 - prior)), cap=cap)
+    return PlattScaling(scale=slope, shift=float(model.intercept_[0]) - logit(prior), cap=cap)
 
 
 def probability(ratios: Scores, prior: float) -> Scores:
     """(n,) posterior probabilities at this share of sad segments."""
-    posterior: Scores = 1.0 / (1.0 + np.exp(-(ratios + math.log(prior / (1.0 - prior)))))
+    posterior: Scores = 1.0 / (1.0 + np.exp(-(ratios + logit(prior))))
     return posterior
 
 

@@ -1,11 +1,11 @@
 """A run of the strict protocol as the daemon's checkpoint."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from sadstream import __version__
 from sadstream.base.errors import DataError, UnavailableError, UsageError
+from sadstream.base.odds import logit
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.fusion.header import (
     Calibration,
@@ -58,7 +58,7 @@ def calibration(selection: Selection, bias: float) -> Calibration:
 
 def _raw_shift(selection: Selection) -> float:
 
-    return -math.log(selection.prior / (1.0 - selection.prior))
+    return -logit(selection.prior)
 
 
 @dataclass(frozen=True, slots=True)

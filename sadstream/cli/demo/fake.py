@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sadstream.base.odds import sigmoid
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import HEARTBEAT_S, Episode, Latency, Phase, Reason, Score, State, Status
 
@@ -98,7 +99,7 @@ def _talk(rng: random.Random) -> Iterator[Step]:
         text_used = rng.random() < 0.8
         text = rng.gauss(0.8 if low else -0.3, 0.7) if text_used else 0.0
         total = BIAS + audio + text
-        mood += 0.25 * (_p(total) - mood)
+        mood += 0.25 * (sigmoid(total) - mood)
         lost = ROUND_SEGMENTS * 3 // 4 <= number < ROUND_SEGMENTS * 3 // 4 + LOST
         yield Segment(begin, t, audio, text, text_used, rng.uniform(0.6, 1.0), mood, lost)
         evidence = min(8.0, max(0.0, evidence + total))
@@ -192,7 +193,7 @@ class Fake:
 
 
 def _score(opening: dict[str, Any], segment: Segment, number: int) -> Score:
-    p_sad = _p(BIAS + segment.audio_logit + segment.text_logit)
+    p_sad = sigmoid(BIAS + segment.audio_logit + segment.text_logit)
     stages = {"queue": 0.4, "vad": 0.2, "whisper": 210.0, "text": 9.0, "fusion": 6.0, "publish": 0.2}
     return Score(
         **opening,
@@ -215,7 +216,3 @@ def _score(opening: dict[str, Any], segment: Segment, number: int) -> Score:
         mood=segment.mood,
         uncertain=abs(p_sad - THRESHOLD) < 0.1,
     )
-
-
-def _p(logit: float) -> float:
-    return 1.0 / (1.0 + math.exp(-logit))

@@ -34,6 +34,11 @@ def default_path() -> Path:
     return Path(str(files("sadstream.scoring.fusion") / "default.safetensors"))
 
 
+def named(checkpoint: str) -> Path:
+    """The file that the configuration's `model.checkpoint` names."""
+    return default_path() if checkpoint == "default" else Path(checkpoint).expanduser()
+
+
 def save(path: Path, fusion: "Fusion", header: Header) -> str:
     """Write a checkpoint whole or not at all; returns the SHA-256 of the file."""
     from safetensors.torch import save as to_bytes

@@ -1,13 +1,14 @@
 """What a checkpoint says of itself: features, architecture, encoders, calibration, licence (no torch)."""
 
-import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from sadstream.base.odds import logit
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S, SEGMENT_SAMPLES
 
 POOLED_FRAMES = 4  # log-Mel frames that the CNN's two poolings make one of
+WHISPER_DBFS = -20.0  # level at which Whisper is given a segment; its own log-Mel keeps absolute level
 FORMAT: Literal["sadstream-checkpoint"] = "sadstream-checkpoint"
 
 
@@ -58,7 +59,7 @@ class WhisperStatesConfig(Record):
     positions: Literal[150] = 150  # 3 s at 20 ms, in a pass of their own without padding to 30 s
     pool: int = Field(default=3, ge=1, le=10)  # positions averaged into one
     precision: Literal["float32"] = "float32"
-    level_dbfs: Level = -20.0
+    level_dbfs: Level = WHISPER_DBFS
 
     @field_validator("pool")
     @classmethod
@@ -188,4 +189,4 @@ class Header(Record):
     @property
     def bias_logit(self) -> float:
         """The logit of the prior."""
-        return math.log(self.prior / (1.0 - self.prior))
+        return logit(self.prior)

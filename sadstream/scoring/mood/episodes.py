@@ -8,6 +8,7 @@ and time takes it away.
 import math
 from dataclasses import dataclass
 
+from sadstream.base.odds import logit, sigmoid
 from sadstream.events import Phase
 
 # What a day is held to be like. Chosen before anything was measured; the threshold is what the measurement sets.
@@ -77,7 +78,7 @@ class EpisodeFilter:
     @property
     def mood(self) -> float:
         """Probability that the speaker is in a sad stretch now."""
-        return 1.0 / (1.0 + math.exp(-self.evidence))
+        return sigmoid(self.evidence)
 
     def feed(self, heard: Heard) -> list[Turn]:
         """What this score changes: an end in the silence before it, and a start, an update or an end with it."""
@@ -149,7 +150,7 @@ def stretch_ratio(ratio: float) -> float:
 
 def elapsed(evidence: float, seconds: float) -> float:
     """Log-odds after this long without a score: they go to REST, as stretches begin and end."""
-    rest = 1.0 / (1.0 + math.exp(-REST))
+    rest = sigmoid(REST)
     kept = math.exp(-seconds * (1.0 / EPISODE_S + 1.0 / BETWEEN_S))
-    p = rest + (1.0 / (1.0 + math.exp(-evidence)) - rest) * kept
-    return math.log(p / (1.0 - p))
+    p = rest + (sigmoid(evidence) - rest) * kept
+    return logit(p)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from sadstream.base.errors import ConfigError
+from sadstream.base.odds import sigmoid
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Card, Offset
 from sadstream.scoring.mood.episodes import EpisodeFilter, Heard, Turn
@@ -67,7 +68,7 @@ class Mood:
         """The analysis with offset, mood and doubt, and what it makes of the episodes."""
         offset = self._offset(analysis.audio_logit, t_end - t_start)
         ratio = analysis.audio_logit + analysis.text_logit + offset
-        p_sad = 1.0 / (1.0 + math.exp(-(analysis.bias_logit + ratio)))
+        p_sad = sigmoid(analysis.bias_logit + ratio)
         sad = p_sad >= analysis.threshold
         turns = self._filter.feed(Heard(t_start, t_end, self._seq, sad, ratio))
         self._seq += 1
@@ -81,7 +82,7 @@ class Mood:
         offset = self._offset_now()
         self._seq += 1
         ratio = analysis.bias_logit + analysis.audio_logit + analysis.text_logit + offset
-        return replace(analysis, offset_logit=offset, p_sad=1.0 / (1.0 + math.exp(-ratio)))
+        return replace(analysis, offset_logit=offset, p_sad=sigmoid(ratio))
 
     def elapse(self, t: float) -> list[Turn]:
         """Nobody spoke up to this second of audio."""

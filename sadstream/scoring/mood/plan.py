@@ -19,8 +19,7 @@ NO_CARD = "{} has no card of its own that says how seldom they are wrong; `sadst
 
 def checkpoint_path(config: Config) -> Path:
     """The file of the checkpoint that a configuration names."""
-    named = config.model.checkpoint
-    return checkpoint.default_path() if named == "default" else Path(named).expanduser()
+    return checkpoint.named(config.model.checkpoint)
 
 
 def read_plan(config: Config) -> MoodPlan:

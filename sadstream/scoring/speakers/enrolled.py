@@ -9,13 +9,14 @@ from pydantic import Field, ValidationError, field_validator
 
 from sadstream.base import files as whole
 from sadstream.base.errors import ConfigError, UnavailableError, UsageError
+from sadstream.events import STREAM_NAME
 from sadstream.scoring.fusion.header import Record
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NAME = r"^[a-z0-9-]{1,32}$"
+NAME = f"^{STREAM_NAME.pattern}$"
 LENGTH_TOLERANCE = 1e-3
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sadstream.base.odds import logit
 from sadstream.events import TextReason
 
 COMPRESSION_RATIO = 2.4
@@ -102,8 +103,7 @@ def judge(evidence: Evidence) -> TextReason:
 def _log_odds(p: float) -> float:
     if not math.isfinite(p):
         return math.nan
-    clipped = min(max(p, P_LEAST), 1.0 - P_LEAST)
-    return math.log(clipped / (1.0 - clipped))
+    return logit(min(max(p, P_LEAST), 1.0 - P_LEAST))
 
 
 def compression_ratio(text: str) -> float:
