@@ -1,6 +1,6 @@
 """Who may connect: CURVE on every socket, and an allow-list asked at each handshake (ZAP)."""
 
-from typing import Any
+import zmq
 
 from sadstream.events.keys import Allowed, ServerKeys, zap_answer
 
@@ -11,18 +11,16 @@ ZAP_DOMAIN = b"sadstream"  # without a domain libzmq would not ask
 class Door:
     """Open without keys; with keys it answers each handshake in its owner's thread."""
 
-    def __init__(self, context: Any, keys: ServerKeys | None) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys | None) -> None:
         self._keys = keys
-        self.socket: Any = None
+        self.socket: zmq.Socket[bytes] | None = None
         if keys is not None:
-            import zmq
-
             self._allowed = Allowed(keys.allowed)
             self.socket = context.socket(zmq.REP)
             self.socket.setsockopt(zmq.LINGER, 0)
             self.socket.bind(ZAP_ENDPOINT)
 
-    def guard(self, socket: Any) -> None:
+    def guard(self, socket: zmq.Socket[bytes]) -> None:
         """Make a socket, before it is bound, let in only whom the list names."""
         if self._keys is not None:
             socket.curve_server = True
@@ -31,7 +29,9 @@ class Door:
 
     def answer(self, most: int) -> None:
         """Answer the handshakes that wait, at most so many."""
-        for _ in range(most if self.socket is not None else 0):
+        if self.socket is None:
+            return
+        for _ in range(most):
             if not self.socket.poll(0):
                 return
             reply = zap_answer(self.socket.recv_multipart(), self._allowed)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import zmq
+
 from sadstream.base.claim import claim
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError
 from sadstream.daemon.publishing.authenticator import Door
@@ -83,9 +85,6 @@ class Publisher:
         return any(t.startswith(b"sad.score.") or b"sad.score.".startswith(t) for t in self._topics)
 
     def __enter__(self) -> "Publisher":
-        import zmq
-
-        self._zmq: Any = zmq
         for endpoint in (self.endpoint, self._replay_wanted):
             if endpoint.startswith("ipc://"):
                 try:
@@ -93,12 +92,12 @@ class Publisher:
                 except SadstreamError:
                     self._let_go()
                     raise
-        self._context: Any = zmq.Context()
-        self._poller: Any = zmq.Poller()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._poller = zmq.Poller()
         try:
             self._door = Door(self._context, self._keys)
-            self._socket: Any = self._bound(zmq.XPUB, self.endpoint)
-            self._replay_socket: Any = self._bound_replay()
+            self._socket = self._bound(zmq.XPUB, self.endpoint)
+            self._replay_socket = self._bound_replay()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -118,7 +117,7 @@ class Publisher:
     def wait(self, timeout_ms: int, *wake_fds: int) -> None:
         """Sleep until the time is up or a `wake_fd` is readable, answering whoever joins or asks meanwhile."""
         for wake_fd in wake_fds:
-            self._poller.register(wake_fd, self._zmq.POLLIN)
+            self._poller.register(wake_fd, zmq.POLLIN)
         self._poller.poll(timeout_ms)
         self._door.answer(ANSWERS)
         self.answer_joins()
@@ -146,7 +145,9 @@ class Publisher:
 
     def answer_queries(self) -> None:
         """Give those who ask what they missed, as far as it is remembered; at most QUERIES at a time."""
-        for _ in range(QUERIES if self._replay_socket is not None else 0):
+        if self._replay_socket is None:
+            return
+        for _ in range(QUERIES):
             message = _received(self._replay_socket)
             if message is None:
                 return
@@ -199,8 +200,7 @@ class Publisher:
     def _last(self, stream: str) -> _Last:
         return self._streams.setdefault(stream, _Last())
 
-    def _bound(self, kind: int, endpoint: str) -> Any:
-        zmq = self._zmq
+    def _bound(self, kind: int, endpoint: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, LINGER_MS)
         socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST)
@@ -225,18 +225,18 @@ class Publisher:
             raise UnavailableError(f"{endpoint}: cannot be bound: {error.strerror}; choose --publish") from None
         return socket
 
-    def _bound_replay(self) -> Any:
+    def _bound_replay(self) -> zmq.Socket[bytes] | None:
         if self._replay_wanted == "off":
             return None
         automatic = self._replay_wanted == "auto"
         try:
-            socket = self._bound(self._zmq.ROUTER, beside(self.endpoint) if automatic else self._replay_wanted)
+            socket = self._bound(zmq.ROUTER, beside(self.endpoint) if automatic else self._replay_wanted)
         except (BusyError, UnavailableError) as error:
             if not automatic:
                 raise
             log.warning("no replay: %s", error)
             return None
-        self.replay = socket.getsockopt(self._zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        self.replay = socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
         return socket
 
 
@@ -250,9 +250,8 @@ def _bindable(endpoint: str, keys: ServerKeys | None) -> str:
     return found
 
 
-def _received(socket: Any) -> list[bytes] | None:
+def _received(socket: zmq.Socket[bytes]) -> list[bytes] | None:
     """The next message's frames, None if none waits."""
     if not socket.poll(0):
         return None
-    frames: list[bytes] = socket.recv_multipart()
-    return frames
+    return socket.recv_multipart()
