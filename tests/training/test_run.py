@@ -96,7 +96,7 @@ def test_training_never_reads_a_test_row(made: SimpleNamespace, tmp_path: Path) 
     poisoned[inputs.pieces_of("test")] = float("nan")
     from dataclasses import replace
 
-    trainer = loop.Trainer(replace(inputs, audio=poisoned), config, loop.Compute())
+    trainer = loop.Trainer(replace(inputs, audio=poisoned), config, loop.ComputeTarget())
     loop.fit(trainer, tmp_path / "poisoned")
 
     for epoch in (1, 2, 3):
@@ -122,7 +122,7 @@ def test_strict_choices_do_not_depend_on_the_test_set(made: SimpleNamespace, tmp
 def test_oversampling_makes_both_classes_equally_many(made: SimpleNamespace, tmp_path: Path) -> None:
     run, config = begun(tmp_path, made.preset, "cnn", made.path)
     inputs = made.session.load(run.rows(made.manifest), config)
-    trainer = loop.Trainer(inputs, config, loop.Compute())
+    trainer = loop.Trainer(inputs, config, loop.ComputeTarget())
 
     assert inputs.labels[torch.from_numpy(trainer.drawn)].mean() == 0.5
     assert set(trainer.drawn.tolist()) == set(inputs.pieces_of("train").tolist())
@@ -229,4 +229,4 @@ def test_a_damaged_state_is_named(made: SimpleNamespace, tmp_path: Path) -> None
     (run.folder / "state.pt").write_bytes(b"half of it")
 
     with pytest.raises(DataError, match=r"state\.pt: damaged .* delete it and fit again"):
-        loop.fit(loop.Trainer(inputs, config, loop.Compute()), run.folder)
+        loop.fit(loop.Trainer(inputs, config, loop.ComputeTarget()), run.folder)
