@@ -218,6 +218,10 @@ def _bad_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
+def _deep_config(folder: Path) -> None:
+    (folder / "config.json").write_text("[" * 100_000)
+
+
 def _list_config(folder: Path) -> None:
     (folder / "config.json").write_text("[]")
 
@@ -235,7 +239,9 @@ def _text_weights(folder: Path) -> None:
     (folder / "model.safetensors").write_text("not weights at all")
 
 
-@pytest.mark.parametrize("damage", [_no_config, _bad_config, _list_config, _cut_weights, _no_weights, _text_weights])
+@pytest.mark.parametrize(
+    "damage", [_no_config, _bad_config, _deep_config, _list_config, _cut_weights, _no_weights, _text_weights]
+)
 def test_an_own_folder_that_is_no_model_is_refused(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     folder = transformers_folder(tmp_path / "mine")
     damage(folder)

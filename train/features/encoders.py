@@ -93,10 +93,9 @@ def load(audio: AudioSource, device: str) -> SpeechEncoder:
 
 
 def _is_whisper(folder: Path) -> bool:
-
     try:
         return "n_audio_state" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

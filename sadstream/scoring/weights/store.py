@@ -214,7 +214,7 @@ def _tensors(path: Path, content: bytes) -> "dict[str, Array]":
 def _json(path: Path, content: bytes) -> Mapping[str, Any]:
     try:
         value = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnavailableError(f"{path}: not JSON: {error}; {again(path.parent)}") from None
     if not isinstance(value, dict):
         raise UnavailableError(f"{path}: expected a JSON object; {again(path.parent)}")

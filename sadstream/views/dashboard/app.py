@@ -72,6 +72,7 @@ def application(options: Options, who: Owner = owner, ask_daemon: Ask = ask, fol
             Route("/api/resume", _control, methods=["POST"]),
         ],
     )
+    inner.router.redirect_slashes = False  # a page has one address
     inner.state.desk = desk
     inner.state.files = files
     return Guard(inner, options, desk.csrf, who)

@@ -30,6 +30,8 @@ def _utterance(line: dict[str, str], split: str, where: str) -> Utterance:
         dialogue, turn, label, words = (line[k] for k in ("Dialogue_ID", "Utterance_ID", "Emotion", "Utterance"))
     except KeyError as error:
         raise DataError(f"{where}: no column {error}: expected MELD's") from None
+    if None in (dialogue, turn, label, words):
+        raise DataError(f"{where}: fewer columns than the first line names: expected MELD's")
     return Utterance(
         utterance=f"meld_{split}_{dialogue}_{turn}",
         corpus="meld-text",

@@ -23,6 +23,9 @@ def read(root: Path) -> Reading:
             gender = (line.get("gender") or line.get("sex") or " ")[0].upper()
         except KeyError as error:
             raise DataError(f"{root / 'data.tsv'}: line {number}: no column {error}") from None
+        if None in (name, label, speaker, gender):
+            problems.append(f"line {number}: fewer columns than the first line names; left out")
+            continue
         path = root / "samples" / name
         path = path if path.suffix else path.with_suffix(".wav")
         trouble = sound_problem(path) if label in LABELS else f"emotion {label!r}: expected {', '.join(sorted(LABELS))}"
