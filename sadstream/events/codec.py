@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from sadstream.base.json_text import parsed
 from sadstream.base.odds import logit
 from sadstream.events.types import EVENT_KINDS, VERSION, Episode, Event, Latency, Score, Status, topic
 from sadstream.events.validation import WireError, record
@@ -46,8 +47,8 @@ def from_wire(frame: bytes) -> Event | None:
 def from_json(line: bytes | str) -> Event | None:
     """The event in a line of JSON, without its topic; else as from_wire."""
     try:
-        body = json.loads(line)
-    except (ValueError, RecursionError):
+        body = parsed(line)
+    except ValueError:
         raise WireError("not JSON") from None  # what was found may be anything, so it is not repeated
     if not isinstance(body, dict) or not isinstance(body.get("type"), str):
         raise WireError("not an object with a type")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from sadstream.base.errors import UnavailableError
+from sadstream.base.json_text import parsed
 from sadstream.events.types import Reason, State
 from sadstream.events.validation import WireError, record
 
@@ -55,8 +56,8 @@ class DaemonReport:
 def from_json(answer: bytes) -> DaemonReport:
     """The report in an answer; WireError if it is none."""
     try:
-        body = json.loads(answer)
-    except (ValueError, RecursionError):
+        body = parsed(answer)
+    except ValueError:
         raise WireError("not JSON") from None
     if not isinstance(body, dict):
         raise WireError("not an object")

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, fields
 
+from sadstream.base.json_text import parsed
 from sadstream.events.types import Count, EventName, Name
 from sadstream.events.validation import WireError, record
 
@@ -31,8 +32,8 @@ class Query:
 def from_json(request: bytes) -> Query:
     """The query in a request; WireError if it is none."""
     try:
-        body = json.loads(request)
-    except (ValueError, RecursionError):
+        body = parsed(request)
+    except ValueError:
         raise WireError("not JSON") from None
     if not isinstance(body, dict) or body.get("v") != VERSION:
         raise WireError(f"expected an object with v = {VERSION}")

@@ -44,7 +44,7 @@ class Analysis:
     @property
     def sure_speech(self) -> bool:
         """More likely than not that somebody speaks, by the speech gate and by Whisper."""
-        return _sure_speech(self.speech, self.transcript)
+        return is_sure_speech(self.speech, self.transcript)
 
     @property
     def sad(self) -> bool:
@@ -66,7 +66,8 @@ def text_part(calibration: Calibration, raw: float) -> float:
     return _clip(calibration.text_scale * raw + calibration.text_shift, calibration.text_cap)
 
 
-def _sure_speech(speech: float, transcript: Transcript) -> bool:
+def is_sure_speech(speech: float, transcript: Transcript) -> bool:
+    """More likely than not that somebody speaks, by the speech gate's probability and by Whisper."""
     return speech >= SURE_SPEECH and transcript.reason != "silence"
 
 
@@ -76,7 +77,7 @@ def _clip(value: float, cap: float) -> float:
     return max(-cap, min(cap, value))
 
 
-def _threshold(config: Config, header: Header) -> float:
+def threshold_in_force(config: Config, header: Header) -> float:
     """The threshold in force; the header's moves with a changed prior, so that it means the same evidence."""
     if config.model.threshold is not None:
         return config.model.threshold

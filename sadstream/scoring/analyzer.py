@@ -12,7 +12,15 @@ from sadstream.audio.silero import SpeechGate, Unscored
 from sadstream.base.errors import UnavailableError
 from sadstream.base.odds import logit, sigmoid
 from sadstream.config import Config
-from sadstream.scoring.analysis import UNHEARD, Analysis, Early, _sure_speech, _threshold, audio_part, text_part
+from sadstream.scoring.analysis import (
+    UNHEARD,
+    Analysis,
+    Early,
+    audio_part,
+    is_sure_speech,
+    text_part,
+    threshold_in_force,
+)
 from sadstream.scoring.fusion import checkpoint as checkpoints
 from sadstream.scoring.fusion.features import heard_frames, log_mel
 from sadstream.scoring.fusion.header import WHISPER_DBFS, Header, WhisperStatesConfig
@@ -67,7 +75,7 @@ class Analyzer:
         self.header: Header = loaded.header
         self.model_id = loaded.sha256[:12]
         self._prior_logit = logit(config.model.prior or self.header.prior)
-        self._threshold = _threshold(config, self.header)
+        self._threshold = threshold_in_force(config, self.header)
         self._fusion = loaded.fusion.to(self.device)
         self._gate = SpeechGate()
         self._least_speech = config.gate.speech
@@ -133,7 +141,7 @@ class Analyzer:
     ) -> Analysis:
         calibration = self.header.calibration
         audio = audio_part(calibration, raw.audio) if self.header.audio else 0.0
-        if not _sure_speech(speech, transcript):
+        if not is_sure_speech(speech, transcript):
             audio = min(audio, 0.0)  # what may be a dog, or babble that nobody says, is no evidence of sadness
         text = 0.0 if raw.text is None else text_part(calibration, raw.text)
         whisper_ms, text_ms, fusion_ms = spent_ms

@@ -1,6 +1,5 @@
 """Speech encoders that the seventh system reads: Whisper as the daemon runs it, or any other by its folder."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sadstream.base.errors import UnavailableError
+from sadstream.base.json_text import parsed
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.weights.store import load_tensors, locate
 from sadstream.scoring.whisper.recognizer import Whisper
@@ -94,8 +94,8 @@ def load(audio: AudioSource, device: str) -> SpeechEncoder:
 
 def _is_whisper(folder: Path) -> bool:
     try:
-        return "n_audio_state" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return "n_audio_state" in parsed((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return False
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 from sadstream.audio.decoding import container, ffmpeg
 from sadstream.audio.decoding.container import BrokenError, Container, Layout, Read, UnreadableError
 from sadstream.base.errors import DataError
-from sadstream.base.samples import SAMPLE_RATE
+from sadstream.base.samples import SAMPLE_RATE, Channel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -314,6 +314,12 @@ def check_format(name: str, rate: int, channels: int) -> None:
         raise DataError(f"{name}: {rate} Hz: expected {LOWEST_HZ} to {HIGHEST_HZ}; its header is wrong")
     if not 1 <= channels <= CHANNELS:
         raise DataError(f"{name}: {channels} channels: expected 1 to {CHANNELS}; its header is wrong")
+
+
+def check_channel(name: str, channel: Channel, channels: int) -> None:
+    """DataError for a channel that the sound does not have."""
+    if channel != "mix" and channel > channels:
+        raise DataError(f"{name}: channel = {channel}: expected mix or 1 to {channels}, as it has")
 
 
 def block_frames(rate: int, channels: int) -> int:

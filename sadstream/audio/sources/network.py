@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sadstream.audio.decoding import ffmpeg
+from sadstream.audio.decoding.decoder import check_channel
 from sadstream.audio.filters.framing import Framer, Resampler
 from sadstream.audio.sources.source import Item, SourceChange, Stopped, left_out, sleep
-from sadstream.base.errors import DataError, UnavailableError
+from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SAMPLE_RATE, Channel
 from sadstream.config.tables import ServiceConfig
 from sadstream.events import Reason
@@ -82,10 +83,7 @@ class Remote:
             sleep(self._retry_s, stopped)
 
     def _resampler(self, sound: ffmpeg.Decoder) -> Resampler:
-        if self._channel != "mix" and self._channel > sound.channels:
-            raise DataError(
-                f"{shown(self._address)}: channel = {self._channel}: expected mix or 1 to {sound.channels}, as it has"
-            )
+        check_channel(shown(self._address), self._channel, sound.channels)
         self._without = frozenset()
         return Resampler(sound.rate, sound.channels, self._channel)
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sadstream.audio.decoding.decoder import LOUDEST, Sound
+from sadstream.audio.decoding.decoder import LOUDEST, Sound, check_channel
 from sadstream.audio.filters.framing import Framer, Resampler
 from sadstream.audio.sources.source import Item, SourceChange, Stopped, left_out
 from sadstream.base.errors import DataError, MissingFileError
@@ -32,8 +32,7 @@ class Recording:
         self._channel = channel
         self.without_s: Counter[int] = Counter()  # seconds that each channel, from 1, was left out of the mix
         with _open(self._content, str(path)) as sound:
-            if channel != "mix" and channel > sound.channels:
-                raise DataError(f"{path}: channel = {channel}: expected mix or 1 to {sound.channels}, as it has")
+            check_channel(str(path), channel, sound.channels)
             # What its header says that is not so, where no sound is missing; as late as it is known.
             self.remark = sound.remark()
             self._bits = _integer_bits(sound, path) if sound.is_float else 0

@@ -1,6 +1,5 @@
 """The pretrained models on this machine: where they lie, and proof that they are what they claim."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from sadstream.base.errors import UnavailableError, UsageError
+from sadstream.base.json_text import parsed
 from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights.catalogue import KNOWN, LICENCE_UNKNOWN, Kind, ModelSpec, models_dir, noun, spec
 from sadstream.scoring.weights.manifest import MANIFEST, Manifest, again
@@ -213,8 +213,8 @@ def _tensors(path: Path, content: bytes) -> "dict[str, Array]":
 
 def _json(path: Path, content: bytes) -> Mapping[str, Any]:
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        value = parsed(content)
+    except ValueError as error:
         raise UnavailableError(f"{path}: not JSON: {error}; {again(path.parent)}") from None
     if not isinstance(value, dict):
         raise UnavailableError(f"{path}: expected a JSON object; {again(path.parent)}")
