@@ -73,7 +73,14 @@ class Terminal:
         while not shows(self.text):
             assert time.monotonic() < until, f"not in {seconds} s:\n{self.text}"
             self.read()
+        self.settle()
         return self.text
+
+    def settle(self, seconds: float = 1.0) -> None:
+        """Take the rest of what is being drawn: a screen that was read half is of no moment."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and select.select([self._ours], [], [], READ_S)[0]:
+            self.read(0.01)
 
     def type(self, keys: str) -> None:
         """Press keys."""
