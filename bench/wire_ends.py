@@ -19,7 +19,7 @@ import zmq
 
 from sadstream.client import subscribe
 from sadstream.daemon.publishing.publisher import Publisher
-from sadstream.events import Latency, Score, to_wire
+from sadstream.events import Latency, Score, Status, to_wire
 
 RATE_HZ = 200
 IDLERS = 10
@@ -46,7 +46,8 @@ class Ours:
 
     def __enter__(self) -> "Ours":
         self._publisher.__enter__()
-        self._publisher.send_status("mic", "listening", "none", 0, 0.1)
+        opening = self._publisher.opening("mic", "status")
+        self._publisher.send(Status(**opening, state="listening", reason="none", dropped=0, rtf=0.1))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -24,6 +24,7 @@ from sadstream.config import Config, parse
 from sadstream.daemon import run
 from sadstream.daemon.messages import Analyze, Load, Loaded, Ready, Say
 from sadstream.daemon.publishing.publisher import Publisher
+from sadstream.events import E, Score
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.whisper.recognizer import Transcript
 
@@ -207,14 +208,14 @@ def run_main(arguments: list[str]) -> None:
             Microphone, command=[sys.executable, __file__, "capture", options["capture"]]
         )
     if "publish-hang-at" in options:
-        send_score = Publisher.send_score
+        send = Publisher.send
 
-        def hang(*positional: object, **named: object) -> object:
-            if positional[2].number == int(options["publish-hang-at"]):  # type: ignore[attr-defined]
+        def hang(publisher: Publisher, event: E) -> E:
+            if isinstance(event, Score) and event.segment == int(options["publish-hang-at"]):
                 time.sleep(3600)
-            return send_score(*positional, **named)  # type: ignore[arg-type]
+            return send(publisher, event)
 
-        Publisher.send_score = hang  # type: ignore[method-assign, assignment]
+        Publisher.send = hang  # type: ignore[method-assign, assignment]
     sys.argv = ["sadstream", "run", *arguments[1:]]
     cli.main()
 

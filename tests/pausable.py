@@ -4,6 +4,8 @@ import select
 import sys
 import time
 
+from wire import say_status
+
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.events import Reason, State
@@ -28,7 +30,7 @@ def main(endpoint: str) -> None:
         due_s = 0.0
         while True:
             if known < len(said) or time.monotonic() > due_s:
-                publisher.send_status("mic", *said[-1], dropped=0, rtf=0.1)
+                say_status(publisher, "mic", *said[-1])
                 known, due_s = len(said), time.monotonic() + 1.0
             publisher.wait(20)
             if select.select([control], [], [], 0)[0]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sadstream.audio.segmenter import Segment
 from sadstream.events.types import envelope
-from sadstream.scoring.analysis import Timing, make_score
+from sadstream.scoring.analysis import Timing, latency, make_score
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.recording import Scored
 from sadstream.scoring.whisper.recognizer import Transcript
@@ -29,10 +29,8 @@ def scored(number: int, text: str = "", **changes: Any) -> Scored:
     analysis = replace(fakes.analysis(segment), attention=attention, mood=0.4, **changes)
     if text:
         analysis = replace(analysis, transcript=Transcript(text, 0.0, 0.0, "none"))
-    opening = envelope("talk", "a" * 16, number)
-    return Scored(
-        segment, analysis, make_score(opening, segment, analysis, Timing(0.0, 0.0, 0.0, 0.0), 0, with_text=True)
-    )
+    opening, spent = envelope("talk", "a" * 16, number), latency(Timing(0.0, 0.0, 0.0, 0.0), analysis)
+    return Scored(segment, analysis, make_score(opening, segment, analysis, spent, 0, with_text=True))
 
 
 def a_turn(**changes: Any) -> Turn:

@@ -20,7 +20,7 @@ from typing import Any
 from sadstream.client import subscribe
 from sadstream.client.follower import Gap, Restart
 from sadstream.daemon.publishing.publisher import Publisher
-from sadstream.events import Episode, Latency, Score, Status, from_json, parts_agree
+from sadstream.events import Episode, Latency, Reason, Score, State, Status, from_json, parts_agree
 from sadstream.events.keys import ServerKeys, read_secret
 
 START_S = 20.0
@@ -69,6 +69,14 @@ def say_score(publisher: Publisher, number: int, lost: bool = False) -> Score:
     """Send a score."""
     event = Score(**publisher.opening("mic", "score"), **score_fields(number, audio_logit=(number % 9 - 4) / 2))
     return publisher.send(event, lost=lost)
+
+
+def say_status(
+    publisher: Publisher, stream: str = "mic", state: State = "listening", reason: Reason = "none"
+) -> Status:
+    """Send a status."""
+    opening = publisher.opening(stream, "status")
+    return publisher.send(Status(**opening, state=state, reason=reason, dropped=0, rtf=0.1))
 
 
 @cache
@@ -123,7 +131,7 @@ def publish(arguments: argparse.Namespace) -> None:
     if arguments.secret:
         keys = ServerKeys(read_secret(Path(arguments.secret)), Path(arguments.allow))
     with Publisher(arguments.endpoint, keys) as publisher:
-        publisher.send_status("mic", "listening", "none", 0, 0.1)
+        say_status(publisher)
         print("ready", flush=True)
         due = said = time.monotonic()
         number = 0
@@ -138,8 +146,8 @@ def publish(arguments: argparse.Namespace) -> None:
             if rss is None and time.monotonic() - said > 1.0:
                 rss = resident_kib()
             if number % 200 == 0:
-                publisher.send_status("mic", "listening", "none", 0, 0.1)
-        publisher.send_status("mic", "stopping", "none", 0, 0.1)
+                say_status(publisher)
+        say_status(publisher, state="stopping")
         print(json.dumps({"sent": number, "grown_kib": resident_kib() - (rss or resident_kib())}), flush=True)
         until = time.monotonic() + START_S
         while time.monotonic() < until and not readable(sys.stdin):

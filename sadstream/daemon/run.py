@@ -18,7 +18,7 @@ from sadstream.base import logs
 from sadstream.base.errors import SadstreamError
 from sadstream.config import Config, with_changes
 from sadstream.config.loading import configured
-from sadstream.config.tables import JournalConfig, MetricsConfig
+from sadstream.config.tables import JournalConfig, MetricsConfig, PublishConfig
 from sadstream.daemon.messages import Gap, Load, Loaded, Ready, Say
 from sadstream.daemon.pipeline.fallback import Fallback, FallbackStage
 from sadstream.daemon.pipeline.pipeline import Aside
@@ -29,6 +29,7 @@ from sadstream.daemon.supervision.hold import Hold
 from sadstream.daemon.supervision.tether import Tether
 from sadstream.events import Score, Status
 from sadstream.events.journal import Journal, check_path
+from sadstream.events.keys import server_keys
 from sadstream.scoring.analyzer import Analyzer
 from sadstream.scoring.mood.plan import read_plan, without_episodes
 
@@ -70,7 +71,7 @@ def run_daemon(
         read_again=None if path is None else lambda: configured(path, changes),
         observers=(*journaling(config.journal, beside), *measuring(config.metrics)),
     )
-    service = Service(config, sources, loader(config), options, Publisher.configured(config.publish))
+    service = Service(config, sources, loader(config), options, publisher_of(config.publish))
     code = 0
     try:
         service.run()
@@ -97,12 +98,18 @@ def check(config: Config) -> None:
         if stream.source not in STANDARD_INPUT:  # ours is not the daemon's
             open_source(stream, config)
     read_plan(config)
-    Publisher.configured(config.publish)
+    publisher_of(config.publish)
     if config.journal.path is not None:
         check_path(Path(config.journal.path))
     if config.metrics.listen is not None:
         metrics.require()
     load_models(config, lambda _: None)
+
+
+def publisher_of(config: PublishConfig) -> Publisher:
+    """What a configuration describes, not bound yet; ConfigError for keys that cannot be used."""
+    keys = server_keys(config.secret_key, config.allow)
+    return Publisher(config.endpoint, keys, config.replay, config.replay_events)
 
 
 def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Score | Status | Gap], None], ...]:

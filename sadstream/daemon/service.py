@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from sadstream.audio.sources.source import Source
 from sadstream.base import logs
@@ -35,8 +35,9 @@ from sadstream.daemon.streams import StreamState
 from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.daemon.supervision.hold import Hold
 from sadstream.daemon.supervision.systemd import Notifier
-from sadstream.events import Reason, Score, State, Status
+from sadstream.events import Episode, Reason, Score, State, Status
 from sadstream.events.control import DaemonReport, StreamReport, Word, control_path
+from sadstream.scoring.analysis import latency, make_score
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
 
@@ -221,10 +222,9 @@ class Service:
             analysis = mood.early(analysis)
         else:
             analysis, turns = mood.feed(analysis, segment.t_start, segment.t_end)
-        event = self._publisher.send_score(
-            report.stream, segment, analysis, report.timing, stream.dropped, self._config.publish.text
-        )
-        self._observe(event)
+        opening, spent = self._publisher.opening(report.stream, Score.type), latency(report.timing, analysis)
+        event = make_score(opening, segment, analysis, spent, stream.dropped, self._config.publish.text)
+        self._observe(self._publisher.send(event))
         if event.provisional:
             return
         self._tell(report.stream, turns)
@@ -235,7 +235,9 @@ class Service:
     def _tell(self, name: str, turns: list[Turn]) -> None:
         """Say how the episodes went on."""
         for turn in turns:
-            self._publisher.send_episode(name, turn, self._options.plan.false_alarms_h, self._model)
+            opening = self._publisher.opening(name, Episode.type)
+            alarms = self._options.plan.false_alarms_h
+            self._publisher.send(Episode(**opening, **asdict(turn), false_alarms_h=alarms, model=self._model))
 
     def _elapse(self, name: str) -> None:
         """An episode ends in silence too; what is still being analysed is waited for."""
@@ -255,7 +257,9 @@ class Service:
         stream = self._streams[name]
         state, reason = self._said[name] = stream.state
         self._said_s[name] = time.monotonic()
-        self._observe(self._publisher.send_status(name, state, reason, stream.dropped, stream.rtf))
+        opening = self._publisher.opening(name, Status.type)
+        status = Status(**opening, state=state, reason=reason, dropped=stream.dropped, rtf=stream.rtf)
+        self._observe(self._publisher.send(status))
 
     def _say_all(self) -> None:
         for name in self._streams:

@@ -97,20 +97,24 @@ class Timing:
     analyzed_s: float
 
 
-def make_score(
-    opening: dict[str, Any], segment: "Segment", analysis: "Analysis", timing: Timing, dropped: int, with_text: bool
-) -> Score:
-    """The score event of an analysed segment."""
-    now = time.monotonic()
-    latency = Latency(
+def latency(timing: Timing, analysis: Analysis) -> Latency:
+    """Where the milliseconds of a segment went, up to now."""
+    now_s = time.monotonic()
+    return Latency(
         queue=timing.queue_ms,
         vad=timing.vad_ms,
         whisper=analysis.whisper_ms,
         text=analysis.text_ms,
         fusion=analysis.fusion_ms,
-        publish=1000 * (now - timing.analyzed_s),
-        total=1000 * (now - timing.arrived_s),
+        publish=1000 * (now_s - timing.analyzed_s),
+        total=1000 * (now_s - timing.arrived_s),
     )
+
+
+def make_score(
+    opening: dict[str, Any], segment: "Segment", analysis: Analysis, spent: Latency, dropped: int, with_text: bool
+) -> Score:
+    """The score event of an analysed segment; its words go along only if `with_text`."""
     return Score(
         **opening,
         segment=segment.number,
@@ -126,7 +130,7 @@ def make_score(
         text_used=analysis.transcript.kept,
         text_reason=analysis.transcript.reason,
         voiced=segment.voiced,
-        latency_ms=latency,
+        latency_ms=spent,
         dropped=dropped,
         model=analysis.model,
         mood=analysis.mood,

@@ -15,7 +15,7 @@ from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.events import Score
 from sadstream.events.types import envelope, stream_name
-from sadstream.scoring.analysis import Analysis, Timing, make_score
+from sadstream.scoring.analysis import Analysis, Timing, latency, make_score
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
 
@@ -60,10 +60,9 @@ def score_recording(
         timing = Timing(
             queue_ms=0.0, vad_ms=vad_ms, arrived_s=min(segment.arrived_s, start), analyzed_s=time.monotonic()
         )
-        opening = envelope(name, session, segment.number)
-        yield Scored(
-            segment, analysis, make_score(opening, segment, analysis, timing, dropped=0, with_text=config.publish.text)
-        )
+        opening, spent = envelope(name, session, segment.number), latency(timing, analysis)
+        score = make_score(opening, segment, analysis, spent, dropped=0, with_text=config.publish.text)
+        yield Scored(segment, analysis, score)
         yield from turns
     yield from mood.flush()
     for failure in failures:

@@ -15,7 +15,17 @@ from typing import Any
 
 import pytest
 import zmq
-from wire import an_episode, assert_true_to_contract, free_tcp, program, ready, resident_kib, say_score, score_fields
+from wire import (
+    an_episode,
+    assert_true_to_contract,
+    free_tcp,
+    program,
+    ready,
+    resident_kib,
+    say_score,
+    say_status,
+    score_fields,
+)
 
 from sadstream.base.errors import BusyError, ConfigError
 from sadstream.client import subscribe
@@ -86,7 +96,7 @@ def test_a_joiner_gets_the_status_and_the_last_score_of_each_stream_at_once(
     publisher: Publisher, subscriber: Any
 ) -> None:
     for stream in ("mic", "door"):
-        publisher.send_status(stream, "listening", "none", 0, 0.1)
+        say_status(publisher, stream)
     for number in range(3):
         say_score(publisher, number)
     events = [from_wire(frame) for frame in joined(publisher, subscriber(), "sad.")]
@@ -103,7 +113,7 @@ def test_a_joiner_of_64_streams_gets_every_one(publisher: Publisher, subscriber:
         stream = f"room{number}"
         publisher.send(Episode(**publisher.opening(stream, "episode"), **fields))
         publisher.send(Score(**publisher.opening(stream, "score"), **score_fields()))
-        publisher.send_status(stream, "listening", "none", 0, 0.1)
+        say_status(publisher, stream)
     frames = joined(publisher, subscriber(), "sad.")
 
     assert len(set(frames)) == 3 * 64
@@ -119,7 +129,7 @@ def test_a_joiner_gets_the_running_episode_too(publisher: Publisher, subscriber:
 def test_only_what_was_asked_for_is_answered(publisher: Publisher, subscriber: Any) -> None:
     """The topic's trailing space keeps room1 apart from room10."""
     for stream in ("room1", "room10"):
-        publisher.send_status(stream, "listening", "none", 0, 0.1)
+        say_status(publisher, stream)
     frames = joined(publisher, subscriber(), "sad.status.room1 ", "sad.score.room1 ")
 
     assert [from_wire(frame).stream for frame in frames] == ["room1"]  # type: ignore[union-attr]
@@ -127,7 +137,7 @@ def test_only_what_was_asked_for_is_answered(publisher: Publisher, subscriber: A
 
 def test_many_who_join_at_once_are_answered_once(publisher: Publisher, subscriber: Any) -> None:
     """An answer goes to all who listen, so that a hundred joins must not make a hundred repetitions for each."""
-    publisher.send_status("mic", "listening", "none", 0, 0.1)
+    say_status(publisher)
     first = subscriber()
     joined(publisher, first, "sad.")
     for _ in range(30):
@@ -230,7 +240,7 @@ def test_a_subscriber_that_never_reads_costs_a_bounded_amount_and_no_time(endpoi
 
 
 def test_the_memory_answers_what_was_asked(publisher: Publisher) -> None:
-    publisher.send_status("mic", "listening", "none", 0, 0.1)
+    say_status(publisher)
     for number in range(30):
         say_score(publisher, number)
     head, *frames = ask(publisher, Query(stream="mic", type="score", first_seq=7, last_seq=9).to_json())
@@ -246,7 +256,7 @@ def test_heartbeats_push_no_scores_out_of_the_memory(endpoint: str) -> None:
         for number in range(12):
             say_score(publisher, number)
         for _ in range(100):
-            publisher.send_status("mic", "listening", "none", 0, 0.1)
+            say_status(publisher)
         frames = ask(publisher, Query(type="score").to_json())
 
         assert [from_wire(frame).seq for frame in frames[1:]] == list(range(2, 12))  # type: ignore[union-attr]
@@ -264,7 +274,7 @@ def test_a_bad_request_is_told_so(publisher: Publisher, request_frames: list[byt
 def test_replay_can_be_switched_off(endpoint: str) -> None:
     with Publisher(endpoint, replay="off") as publisher:
         assert publisher.replay is None
-        assert publisher.send_status("mic", "listening", "none", 0, 0.1).replay is None
+        assert say_status(publisher).replay is None
 
 
 def test_where_no_second_socket_fits_the_daemon_goes_on_without_replay(
@@ -345,7 +355,7 @@ def test_garbage_on_every_socket_neither_kills_nor_slows(tmp_path: Path) -> None
 def test_a_flood_of_subscriptions_is_taken_in_small_bites(endpoint: str) -> None:
     """XPUB also relays what peers send upstream; none of it may pile up or be mistaken for a join."""
     with Publisher(endpoint) as publisher:
-        publisher.send_status("mic", "listening", "none", 0, 0.1)
+        say_status(publisher)
         context: Any = zmq.Context()
         with context.socket(zmq.XSUB) as peer:
             peer.connect(endpoint)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from daemon import SADSTREAM, run, start
 from screens import Terminal
-from wire import free_tcp, say_score, score_fields
+from wire import free_tcp, say_score, say_status, score_fields
 
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.supervision.control import ControlSocket
@@ -188,8 +188,8 @@ class TwoRooms:
             Publisher(self._endpoint) as publisher,
             ControlSocket(control_path(self._endpoint), self._answer) as control,
         ):
-            publisher.send_status("mic", "listening", "none", dropped=0, rtf=0.1)
-            publisher.send_status("room1", "no-device", "device-absent", dropped=0, rtf=0.1)
+            say_status(publisher)
+            say_status(publisher, "room1", "no-device", "device-absent")
             say_score(publisher, 0)
             said = 0
             while not self._stop.is_set():
@@ -198,7 +198,7 @@ class TwoRooms:
                 if len(self.asked) > said:
                     said = len(self.asked)
                     state = ("paused", "user") if self.asked[-1] == "pause" else ("listening", "none")
-                    publisher.send_status("mic", *state, dropped=0, rtf=0.1)  # type: ignore[arg-type]
+                    say_status(publisher, "mic", *state)  # type: ignore[arg-type]
 
     def _answer(self, word: str) -> DaemonReport:
         self.asked.append(word)
@@ -232,7 +232,7 @@ def test_keys_pause_mark_and_go_round_the_streams(endpoint: str, tmp_path: Path)
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
 def test_words_are_not_shown_even_where_the_daemon_sends_them(endpoint: str, term: str) -> None:
     with Publisher(endpoint) as publisher, watching(endpoint, term=term) as terminal:
-        publisher.send_status("mic", "listening", "none", dropped=0, rtf=0.1)
+        say_status(publisher)
         spoken = score_fields(0, text="secret words", audio_logit=3.0)
         publisher.send(Score(**publisher.opening("mic", "score"), **spoken))
         while "+3.00" not in terminal.text:

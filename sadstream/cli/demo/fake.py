@@ -5,11 +5,13 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from sadstream.audio.segmenter import Segment
 from sadstream.base.odds import sigmoid
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import HEARTBEAT_S, Episode, Latency, Phase, Reason, Score, State, Status
+from sadstream.scoring.analysis import Analysis, make_score
+from sadstream.scoring.whisper.recognizer import Transcript
 
 MODEL = "fa4e" * 3  # no checkpoint's
 THRESHOLD = 0.5
@@ -20,7 +22,7 @@ ROUND_SEGMENTS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class Utterance:
     """A score to send: what it says, and whether it gets lost on the way."""
 
     t_start: float
@@ -64,7 +66,7 @@ class Restart:
     """The daemon dies and comes back as a new one."""
 
 
-Step = Segment | Talk | Change | Pause | Restart
+Step = Utterance | Talk | Change | Pause | Restart
 
 
 def script(seed: int) -> Iterator[Step]:
@@ -101,7 +103,7 @@ def _talk(rng: random.Random) -> Iterator[Step]:
         total = BIAS + audio + text
         mood += 0.25 * (sigmoid(total) - mood)
         lost = ROUND_SEGMENTS * 3 // 4 <= number < ROUND_SEGMENTS * 3 // 4 + LOST
-        yield Segment(begin, t, audio, text, text_used, rng.uniform(0.6, 1.0), mood, lost)
+        yield Utterance(begin, t, audio, text, text_used, rng.uniform(0.6, 1.0), mood, lost)
         evidence = min(8.0, max(0.0, evidence + total))
         sad_segments += first is not None and total >= 0.0
         if first is None and evidence > 3.0:
@@ -150,12 +152,23 @@ class Fake:
                 self._say(publisher)
             case Pause(seconds):
                 self._sleep(publisher, seconds / self._speed)
-            case Segment():
-                opening = publisher.opening(self._stream, Score.type)
-                self._last = publisher.send(_score(opening, step, self._segment), lost=step.lost)
+            case Utterance():
+                self._last = publisher.send(self._score(publisher, step), lost=step.lost)
                 self._segment += 1
             case Talk() if self._last is not None:
                 publisher.send(self._told(publisher, step, self._last))
+
+    def _score(self, publisher: Publisher, step: Utterance) -> Score:
+        import numpy as np
+
+        unheard = np.zeros(0, np.float32)
+        segment = Segment(self._segment, unheard, step.t_start, step.t_end, step.voiced, arrived_s=0.0)
+        analysis = _analysis(step)
+        stages = {"queue": 0.4, "vad": 0.2, "whisper": analysis.whisper_ms, "text": analysis.text_ms}
+        stages |= {"fusion": analysis.fusion_ms, "publish": 0.2}
+        spent = Latency(**stages, total=sum(stages.values()))
+        opening = publisher.opening(self._stream, Score.type)
+        return make_score(opening, segment, analysis, spent, dropped=0, with_text=False)
 
     def _told(self, publisher: Publisher, talk: Talk, last: Score) -> Episode:
         if talk.phase == "start":
@@ -189,30 +202,25 @@ class Fake:
 
     def _say(self, publisher: Publisher) -> Status:
         self._said_s = time.monotonic()
-        return publisher.send_status(self._stream, *self._state, dropped=0, rtf=0.1)
+        state, reason = self._state
+        opening = publisher.opening(self._stream, Status.type)
+        return publisher.send(Status(**opening, state=state, reason=reason, dropped=0, rtf=0.1))
 
 
-def _score(opening: dict[str, Any], segment: Segment, number: int) -> Score:
-    p_sad = sigmoid(BIAS + segment.audio_logit + segment.text_logit)
-    stages = {"queue": 0.4, "vad": 0.2, "whisper": 210.0, "text": 9.0, "fusion": 6.0, "publish": 0.2}
-    return Score(
-        **opening,
-        segment=number,
-        t_start=segment.t_start,
-        t_end=segment.t_end,
+def _analysis(step: Utterance) -> Analysis:
+    p_sad = sigmoid(BIAS + step.audio_logit + step.text_logit)
+    return Analysis(
+        bias_logit=BIAS,
+        audio_logit=step.audio_logit,
+        text_logit=step.text_logit,
         p_sad=p_sad,
         threshold=THRESHOLD,
-        sad=p_sad >= THRESHOLD,
-        bias_logit=BIAS,
-        audio_logit=segment.audio_logit,
-        text_logit=segment.text_logit,
-        offset_logit=0.0,
-        text_used=segment.text_used,
-        text_reason="none" if segment.text_used else "low-confidence",
-        voiced=segment.voiced,
-        latency_ms=Latency(**stages, total=sum(stages.values())),
-        dropped=0,
+        transcript=Transcript("", 0.0, 0.0, "none" if step.text_used else "low-confidence"),
         model=MODEL,
-        mood=segment.mood,
+        whisper_ms=210.0,
+        text_ms=9.0,
+        fusion_ms=6.0,
+        attention=None,
+        mood=step.mood,
         uncertain=abs(p_sad - THRESHOLD) < 0.1,
     )

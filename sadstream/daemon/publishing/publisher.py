@@ -3,9 +3,9 @@
 import logging
 import os
 import secrets
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zmq
 
@@ -13,17 +13,10 @@ from sadstream.base.claim import claim
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError
 from sadstream.daemon.publishing.authenticator import Door
 from sadstream.daemon.publishing.memory import Memory
-from sadstream.events import E, Episode, Reason, Score, State, Status, to_wire, topic
+from sadstream.events import E, Score, Status, to_wire, topic
 from sadstream.events.endpoint import beside, check, is_local
-from sadstream.events.keys import NEEDS_KEYS, ServerKeys, server_keys
-from sadstream.events.types import envelope
-from sadstream.scoring.analysis import Timing, make_score
-
-if TYPE_CHECKING:
-    from sadstream.audio.segmenter import Segment
-    from sadstream.config.tables import PublishConfig
-    from sadstream.scoring.analysis import Analysis
-    from sadstream.scoring.mood.episodes import Turn
+from sadstream.events.keys import NEEDS_KEYS, ServerKeys
+from sadstream.events.types import EventName, envelope
 
 log = logging.getLogger("sadstream")
 
@@ -50,7 +43,6 @@ class _Last:
 
     sequence: dict[str, int] = field(default_factory=dict)
     frames: dict[str, bytes] = field(default_factory=dict)
-    score_seq: int | None = None
 
 
 class Publisher:
@@ -73,11 +65,6 @@ class Publisher:
         self._streams: dict[str, _Last] = {}
         self._locks: list[int] = []
         self._topics: set[bytes] = set()
-
-    @classmethod
-    def configured(cls, config: "PublishConfig") -> "Publisher":
-        """What a configuration describes, not bound yet; ConfigError for keys that cannot be used."""
-        return cls(config.endpoint, server_keys(config.secret_key, config.allow), config.replay, config.replay_events)
 
     @property
     def has_score_subscriber(self) -> bool:
@@ -154,45 +141,23 @@ class Publisher:
             if len(message) == 3 and not message[1]:  # who asks, an empty frame, the request
                 self._replay_socket.send_multipart([*message[:2], *self._memory.answer(message[2])])
 
-    def send_status(self, stream: str, state: State, reason: Reason, dropped: int, rtf: float) -> Status:
-        """Say what a stream is doing."""
-        return self.send(
-            Status(
-                **self.opening(stream, Status.type),
-                state=state,
-                reason=reason,
-                last_score_seq=self._last(stream).score_seq,
-                dropped=dropped,
-                rtf=rtf,
-                replay=self.replay,
-            )
-        )
+    def opening(self, stream: str, event_type: EventName) -> dict[str, Any]:
+        """The fields of a topic's next event that are the publisher's to know; its number is used up.
 
-    def send_score(
-        self, stream: str, segment: "Segment", analysis: "Analysis", timing: Timing, dropped: int, with_text: bool
-    ) -> Score:
-        """Say how sad a segment sounded; the words go along only if `with_text`."""
-        return self.send(make_score(self.opening(stream, "score"), segment, analysis, timing, dropped, with_text))
-
-    def send_episode(self, stream: str, turn: "Turn", false_alarms_h: float, model: str) -> Episode:
-        """Say that an episode starts, goes on or ends."""
-        opening = self.opening(stream, Episode.type)
-        return self.send(Episode(**opening, **asdict(turn), false_alarms_h=false_alarms_h, model=model))
-
-    def opening(self, stream: str, event_type: str) -> dict[str, Any]:
-        """The fields that the next event of a topic opens with; its number is used up."""
+        Beside the envelope a status names the last score's number, and where the past can be asked for.
+        """
         sequence = self._last(stream).sequence
         seq = sequence[event_type] = sequence.get(event_type, -1) + 1
-        return envelope(stream, self.session, seq)
+        fields = envelope(stream, self.session, seq)
+        if event_type == Status.type:
+            fields |= {"last_score_seq": sequence.get(Score.type), "replay": self.replay}
+        return fields
 
     def send(self, event: E, lost: bool = False) -> E:
         """Send an event that begins with an `opening`; one that is `lost` is remembered but goes to nobody."""
         frame = to_wire(event)
         self._memory.keep(event, frame)
-        last = self._last(event.stream)
-        last.frames[topic(event.type, event.stream)] = frame
-        if isinstance(event, Score):
-            last.score_seq = event.seq
+        self._last(event.stream).frames[topic(event.type, event.stream)] = frame
         if not lost:
             self._socket.send(frame)
         return event
