@@ -41,7 +41,10 @@ class Doubt:
 
 
 def doubt(scored: ScoredClips, coverage: float = COVERAGE, resamples: int = 500) -> Doubt:
-    """The band of ratios without which the rest is ranked best, at this share of segments kept."""
+    """The band of ratios without which the rest is ranked best, at this share of segments kept.
+
+    Chow, "On optimum recognition error and reject tradeoff", IEEE Transactions on Information Theory 16 (1970).
+    """
     calm = scored.against_calm()
     ordered = np.sort(calm.ratios)
     width = round((1.0 - coverage) * ordered.size)

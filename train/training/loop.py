@@ -100,7 +100,10 @@ Array = NDArray[np.int64]
 
 
 def loss_of(logits: Tensor, labels: Tensor, kind: str, gamma: float) -> Tensor:
-    """Mean binary cross-entropy, or focal loss: (1 - p of the true class)^gamma times it, without alpha."""
+    """Mean binary cross-entropy, or focal loss: (1 - p of the true class)^gamma times it, without alpha.
+
+    Lin, Goyal, Girshick, He and Dollar, "Focal loss for dense object detection", ICCV 2017.
+    """
     entropy = binary_cross_entropy_with_logits(logits, labels, reduction="none")
     if kind == "bce":
         return entropy.mean()

@@ -58,7 +58,8 @@ def calibration_of(labels: Labels, logits: Scores) -> PlattScaling | None:
     """The logistic calibration of raw logits; None where they do not rise with sadness.
 
     Platt's targets, (n + 1) / (n + 2) instead of 1: a validation set that happens to be separable stays finite. Platt,
-    "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers (1999).
+    "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers (1999); Lin, Lin and Weng,
+    "A note on Platt's probabilistic outputs for support vector machines", Machine Learning 68 (2007).
     """
     sad, other = int(labels.sum()), int((1 - labels).sum())
     doubt = np.where(labels == 1, 1.0 / (sad + 2), 1.0 / (other + 2))

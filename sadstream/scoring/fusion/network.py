@@ -60,7 +60,11 @@ class StateMix(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Audio features and a text embedding in, one logit out (Bahdanau attention as the thesis writes it)."""
+    """Audio features and a text embedding in, one logit out.
+
+    Attention as the thesis writes it, after Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning
+    to align and translate", ICLR 2015.
+    """
 
     def __init__(self, config: FusionConfig) -> None:
         super().__init__()

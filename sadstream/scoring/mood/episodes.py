@@ -62,7 +62,11 @@ class _Stretch:
 
 
 class EpisodeFilter:
-    """Scores of one stream in, episodes out; `threshold` in log-odds comes from the checkpoint's trade-off curve."""
+    """Scores of one stream in, episodes out; `threshold` in log-odds comes from the checkpoint's trade-off curve.
+
+    The forward algorithm of a two-state hidden Markov model, in continuous time and log-odds. Rabiner, "A tutorial on
+    hidden Markov models and selected applications in speech recognition", Proceedings of the IEEE 77 (1989).
+    """
 
     __slots__ = ("_episode", "_open", "_said_s", "_stretch", "_t", "_threshold", "evidence")
 

@@ -34,7 +34,10 @@ def typical(prints: "Sequence[NDArray[np.float32]]") -> "NDArray[np.float32]":
 
 
 class SpeakerEncoder:
-    """Samples in, a voice's print out."""
+    """Samples in, a voice's print out.
+
+    Wan, Wang, Papir and Lopez Moreno, "Generalized end-to-end loss for speaker verification", ICASSP 2018.
+    """
 
     def __init__(self, directory: Path) -> None:
         import torch
