@@ -6,8 +6,8 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
-from dataclasses import replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +32,9 @@ RETRY_S = 4.0  # between two attempts on a disk that failed
 PRUNE_S = 600.0  # between two deletions of what is too old
 BUSY_S = 0.2  # for another program's lock
 DAY_S = 86_400.0
+MAPPED_BYTES = 1 << 30  # of the file that is read without a copy
+SCORE_FIELDS = frozenset(field.name for field in fields(Score))  # what `event` holds, by name
+NUMBER = (float, int, type(None))  # what a field of numbers comes as
 SQLITE = b"SQLite format 3\0"  # how its files begin
 
 
@@ -127,21 +130,71 @@ def read(path: Path, since_s: float, until_s: float, stream: str | None = None) 
 
     Raises MissingFileError, and DataError for a file that is no journal.
     """
-    if not path.exists():
+    with _reading(path) as connection:
+        rows = connection.execute(
+            "SELECT event FROM score WHERE time_s >= ? AND time_s <= ? AND (? IS NULL OR stream = ?) "
+            "ORDER BY time_s, stream, seq",
+            (since_s, until_s, stream, stream),
+        )
+        for (event,) in rows:
+            score = from_json(event)
+            if isinstance(score, Score):
+                yield score
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Scores as columns, in no order: Unix times, streams, and a column a field, where null is None, truth 1 or 0."""
+
+    oldest_s: float | None  # of the whole journal
+    time_s: Sequence[float]
+    stream: Sequence[str]
+    values: Sequence[Sequence[float | None]]
+
+
+def read_columns(path: Path, names: Sequence[str], since_s: float | None = None) -> Columns:
+    """Number fields of a journal's scores, from one Unix time on or all, while a daemon may be writing.
+
+    200,000 scores of seven fields take 1.5 s of a busy core. Raises as `read`.
+    """
+    if not set(names) <= SCORE_FIELDS:
+        raise ValueError(f"{names}: expected fields of a score")
+    # Without an order: along the index it takes twice as long as a scan, and a sort where the columns are.
+    extracted = "".join(f", json_extract(event, '$.{name}')" for name in names)
+    chosen = "" if since_s is None else "WHERE time_s >= ?"
+    with _reading(path) as connection:
+        connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
+        (oldest_s,) = connection.execute("SELECT min(time_s) FROM score").fetchone()
+        rows = connection.execute(
+            f"SELECT time_s, stream{extracted} FROM score {chosen}",  # noqa: S608 - of names that are ours
+            () if since_s is None else (since_s,),
+        ).fetchall()
+        times, streams, *values = ([row[at] for row in rows] for at in range(2 + len(names)))  # zip takes 0.3 s more
+        if not (_all_are(times, float) and _all_are(streams, str) and all(_all_are(v, *NUMBER) for v in values)):
+            raise TypeError("a row that no daemon wrote")
+    return Columns(oldest_s, times, streams, values)
+
+
+def _all_are(column: Sequence[object], *kinds: type) -> bool:
+    return set(map(type, column)) <= set(kinds)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A journal that a daemon may be writing, read-only; MissingFileError, and DataError for what is no journal."""
+    try:
+        there = path.exists()
+    except OSError as error:  # in a folder that may not be looked into
+        raise MissingFileError(
+            f"{path}: {error.strerror}: expected a path that can be opened; look at its permissions"
+        ) from None
+    if not there:
         raise MissingFileError(f"{path}: no such journal; `[journal] path` makes the daemon write one")
     if path.is_fifo():
         raise DataError(f"{path}: a pipe: expected a journal; name the file that the daemon writes")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            rows = connection.execute(
-                "SELECT event FROM score WHERE time_s >= ? AND time_s <= ? AND (? IS NULL OR stream = ?) "
-                "ORDER BY time_s, stream, seq",
-                (since_s, until_s, stream, stream),
-            )
-            for (event,) in rows:
-                score = from_json(event)
-                if isinstance(score, Score):
-                    yield score
+            yield connection
     except (sqlite3.Error, WireError, UnicodeError, TypeError) as error:
         raise DataError(f"{path}: cannot be read as a journal: {error}") from None
 

@@ -24,7 +24,7 @@ from wire import a_score, assert_true_to_contract
 from sadstream.base.errors import ConfigError, DataError, MissingFileError, UsageError
 from sadstream.daemon.pipeline.pipeline import Aside
 from sadstream.events import Score, to_json
-from sadstream.events.journal import PENDING, Journal, check_path, read, unix_s
+from sadstream.events.journal import PENDING, Journal, check_path, read, read_columns, unix_s
 from sadstream.views.history import moment_s, print_history
 
 DAY_S = 86_400.0
@@ -60,6 +60,22 @@ def test_what_is_written_is_read_again_in_order(path: Path) -> None:
     assert [score.seq for score in stored(path)] == [1, 2, 3]
     assert [score.seq for score in read(path, time.time() - 15.0, time.time())] == [2, 3]
     assert [score.seq for score in read(path, 0.0, time.time(), stream="door")] == []
+
+
+def test_columns_are_what_the_scores_say(path: Path) -> None:
+    Journal(path, 30.0).write([scored(2, 10.0), scored(1, 20.0, mood=None), scored(3, 5.0)])
+    names = ("p_sad", "sad", "text_logit", "mood", "seq")
+    found = read_columns(path, names)
+    rows = sorted(zip(found.time_s, found.stream, *found.values, strict=True))
+
+    assert found.oldest_s == min(found.time_s)
+    assert rows == [
+        (unix_s(score.time), score.stream, *(getattr(score, name) for name in names)) for score in stored(path)
+    ]
+    assert [*read_columns(path, ("seq",), time.time() - 15.0).values[0]] == [2, 3]
+    assert read_columns(path, ("seq",), time.time() + DAY_S).values == [[]]
+    with pytest.raises(ValueError, match="fields of a score"):
+        read_columns(path, ("p_sad') FROM score --",))
 
 
 def test_words_never_reach_the_disk(path: Path) -> None:

@@ -1,30 +1,17 @@
 """The journal as columns in memory, so that a week can be looked at, and looked into, at once."""
 
-import re
-import sqlite3
-import stat
-from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sadstream.base.errors import DataError, MissingFileError
+from sadstream.events.journal import Columns, read_columns
 
 Column = NDArray[np.float64]
 
 TAIL_S = 3600.0  # read again each time: a daemon whose disk failed writes late what waited in memory
 FIELDS = ("p_sad", "threshold", "sad", "audio_logit", "text_logit", "mood", "text_used")
-WHOLE = (  # without an order: along the index it takes twice as long as a scan and a sort here
-    "SELECT time_s, stream, json_extract(event, '$.p_sad', '$.threshold', '$.sad', '$.audio_logit', '$.text_logit', "
-    "'$.mood', '$.text_used') FROM score"
-)
-assert re.findall(r"\$\.(\w+)", WHOLE) == list(FIELDS)
-TAIL = f"{WHOLE} WHERE time_s >= ?"
-BARE = str.maketrans("", "", "[]")
-MAPPED_BYTES = 1 << 30  # of the file that is read without a copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,48 +54,36 @@ class Past:
 
     def table(self) -> Table:
         """Every score on the disk now; MissingFileError, and DataError for a file that is no journal."""
-        try:
-            found = self.path.stat()
-        except OSError:
-            raise MissingFileError(
-                f"{self.path}: no such journal; `[journal] path` makes the daemon write one"
-            ) from None
-        if stat.S_ISFIFO(found.st_mode):
-            raise DataError(f"{self.path}: a pipe: expected a journal; name the file that the daemon writes")
-        if self._file != (found.st_dev, found.st_ino):
-            self._table, self._file = EMPTY, (found.st_dev, found.st_ino)
-        try:
-            with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-                self._table = _read(connection, self._table)
-        except (sqlite3.Error, ValueError, TypeError) as error:  # a column may hold anything
-            raise DataError(f"{self.path}: cannot be read as a journal: {error}") from None
+        file = _identity(self.path)
+        if self._file != file:
+            self._table, self._file = EMPTY, file
+        known = self._table
+        since_s = float(known.time_s[-1]) - TAIL_S if len(known.time_s) else None
+        self._table = _grown(known, since_s, read_columns(self.path, FIELDS, since_s))
         return self._table
 
 
-def _read(connection: sqlite3.Connection, known: Table) -> Table:
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:  # said by who reads it
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _grown(known: Table, since_s: float | None, tail: Columns) -> Table:
     """What is known and still kept, and then the tail."""
-    connection.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
-    (oldest,) = connection.execute("SELECT min(time_s) FROM score").fetchone()
-    since_s = float(known.time_s[-1]) - TAIL_S if len(known.time_s) else -np.inf
-    rows = connection.execute(*((TAIL, (since_s,)) if len(known.time_s) else (WHOLE,))).fetchall()
-    kept = known.between(np.inf if oldest is None else oldest, since_s)
-    if not rows:
+    kept = known if since_s is None else known.between(np.inf if tail.oldest_s is None else tail.oldest_s, since_s)
+    if not tail.time_s:
         return kept
-    times, names, values = zip(*rows, strict=True)
-    streams = tuple(sorted({*kept.streams, *names}))
+    streams = tuple(sorted({*kept.streams, *tail.stream}))
     number = {name: at for at, name in enumerate(streams)}
-    time_s = np.array(times, np.float64)  # ValueError for what is no number
+    time_s = np.array(tail.time_s)
     order = np.argsort(time_s, kind="stable")
     renumbered = np.array([number[name] for name in kept.streams], np.int16)[kept.stream]
     return Table(
         streams,
         np.concatenate((kept.time_s, time_s[order])),
-        np.concatenate((renumbered, np.array([number[name] for name in names], np.int16)[order])),
-        np.concatenate((kept.columns, _columns(values)[order])),
+        np.concatenate((renumbered, np.array([number[name] for name in tail.stream], np.int16)[order])),
+        np.concatenate((kept.columns, np.array(tail.values, np.float32).T[order])),  # None becomes NaN
     )
-
-
-def _columns(arrays: Sequence[str]) -> NDArray[np.float32]:
-    """JSON arrays of len(FIELDS) numbers, nulls and truths as rows; all at once, since 200,000 parses take 0.5 s."""
-    text = ",".join(arrays).translate(BARE).replace("true", "1").replace("false", "0").replace("null", "nan")
-    return np.fromstring(text, sep=",").astype(np.float32).reshape(len(arrays), len(FIELDS))
