@@ -57,7 +57,7 @@ def test_imports_go_one_way() -> None:
 @pytest.mark.parametrize(
     ("path", "line", "contract"),
     [
-        ("sadstream/scoring/analyzer.py", "import sadstream.daemon.service", "sadstream: one way down"),
+        ("sadstream/scoring/analyzer/analyzer.py", "import sadstream.daemon.service", "sadstream: one way down"),
         ("sadstream/base/errors.py", "import train.presets", "the daemon never imports the workshop"),
         ("sadstream/views/plot.py", "import soundfile", "soundfile has one home"),
         ("sadstream/client/follower.py", "import numpy", "client and contract need pyzmq alone"),

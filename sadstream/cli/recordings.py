@@ -24,7 +24,8 @@ from sadstream.config import Config
 from sadstream.config.loading import configured
 from sadstream.config.tables import StreamConfig
 from sadstream.events import Score, to_json
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.mood.plan import read_plan
@@ -72,7 +73,7 @@ def score_files(paths: Sequence[Path], wanted: Wanted, config: Path | None, comp
     if good:
         _require(good[0], wanted)
         plan = read_plan(settings)
-        analyzer = Analyzer(settings)
+        analyzer = Analyzer(load_models(settings))
         if wanted.output == "csv":
             print(",".join(COLUMNS))
         with _progress() as progress:
@@ -116,7 +117,7 @@ def _draw(recording: Recording, found: _Found, analyzer: Analyzer, plan: MoodPla
         from sadstream.views.report.write import story, write_report
 
         notes = (recording.remark, *found.notes)
-        told = story(recording, found.scored, found.turns, analyzer, plan, wanted.words, notes)
+        told = story(recording, found.scored, found.turns, analyzer.models, plan, wanted.words, notes)
         write_report(recording, told, wanted.report, wanted.embed_audio)
 
 

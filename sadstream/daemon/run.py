@@ -30,7 +30,8 @@ from sadstream.daemon.supervision.tether import Tether
 from sadstream.events import Score, Status
 from sadstream.events.journal import Journal, check_path
 from sadstream.events.keys import server_keys
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.mood.plan import read_plan, without_episodes
 
 log = logging.getLogger("sadstream")
@@ -42,7 +43,7 @@ def run_daemon(
     pace_realtime: bool,
     wait_subscriber_s: float,
     require_device: bool,
-    loader: Callable[[Config], Load] = lambda config: lambda say: load_models(config, say),
+    loader: Callable[[Config], Load] = lambda config: lambda say: load_with_fallback(config, say),
 ) -> None:
     """Serve until the end, then leave the process at once: no thread and no library is waited for."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the service knows better
@@ -103,7 +104,7 @@ def check(config: Config) -> None:
         check_path(Path(config.journal.path))
     if config.metrics.listen is not None:
         metrics.require()
-    load_models(config, lambda _: None)
+    load_with_fallback(config, lambda _: None)
 
 
 def publisher_of(config: PublishConfig) -> Publisher:
@@ -146,7 +147,7 @@ def promise(config: Config) -> str:
     return f"hears {heard}; keeps {kept}; sends {words}, to {config.publish.endpoint}"
 
 
-def load_models(config: Config, say: Say) -> Loaded:
+def load_with_fallback(config: Config, say: Say) -> Loaded:
     """The models, warm, and what to say of them; where they do not fit, smaller ones."""
 
     def stage(name: str, changes: dict[str, dict[str, Any]]) -> FallbackStage:
@@ -165,6 +166,6 @@ def load_models(config: Config, say: Say) -> Loaded:
 
 
 def _loaded(config: Config) -> Loaded:
-    analyzer = Analyzer(config)
-    header = analyzer.header
-    return Loaded(analyzer.many, Ready(analyzer.whisper_name, analyzer.device, header.licence, header.terms))
+    models = load_models(config)
+    header = models.header
+    return Loaded(Analyzer(models).many, Ready(models.whisper_name, models.device, header.licence, header.terms))

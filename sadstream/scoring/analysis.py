@@ -61,6 +61,12 @@ def audio_part(calibration: Calibration, raw: float) -> float:
     return _clip(calibration.audio_scale * raw + calibration.audio_shift, calibration.audio_cap)
 
 
+def heard_audio_part(header: Header, raw: float, sure_speech: bool) -> float:
+    """The audio part that counts: what may be a dog, or babble that nobody says, is no evidence of sadness."""
+    part = audio_part(header.calibration, raw) if header.audio else 0.0
+    return part if sure_speech else min(part, 0.0)
+
+
 def text_part(calibration: Calibration, raw: float) -> float:
     """The text log-likelihood ratio in a raw text part."""
     return _clip(calibration.text_scale * raw + calibration.text_shift, calibration.text_cap)
@@ -75,6 +81,11 @@ def _clip(value: float, cap: float) -> float:
     if not math.isfinite(value):
         raise ArithmeticError("the fusion model gave a part that is not a number")
     return max(-cap, min(cap, value))
+
+
+def prior_logit_in_force(config: Config, header: Header) -> float:
+    """The log-odds of sadness before anything is heard: the configuration's, else the header's."""
+    return logit(config.model.prior or header.prior)
 
 
 def threshold_in_force(config: Config, header: Header) -> float:

@@ -15,7 +15,7 @@ from sadstream.base.errors import UnavailableError
 from sadstream.config import Config
 from sadstream.daemon.messages import Degraded, Loaded
 from sadstream.daemon.pipeline.fallback import RETRY_MAX_S, RETRY_S, Fallback, FallbackStage, out_of_memory
-from sadstream.daemon.run import load_models
+from sadstream.daemon.run import load_with_fallback
 from sadstream.scoring.analysis import Analysis
 
 NAMES = ("as configured", "smaller", "CPU", "audio only")
@@ -125,15 +125,20 @@ def test_one_stage_s_models_are_alive_at_a_time_however_often_memory_runs_out(mo
             alive.add(self)
             self.asked = (config.compute.device, config.whisper.model) == ("auto", "auto")
 
+    class Analyzer:
+        def __init__(self, models: Models) -> None:
+            self.models = models
+
         def many(self, segments: Sequence[Segment], _early: object) -> list[Analysis]:
-            if short[0] and self.asked:
+            if short[0] and self.models.asked:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return [analysis(one) for one in segments]
 
-    monkeypatch.setattr("sadstream.daemon.run.Analyzer", Models)
+    monkeypatch.setattr("sadstream.daemon.run.load_models", Models)
+    monkeypatch.setattr("sadstream.daemon.run.Analyzer", Analyzer)
     monkeypatch.setattr("sadstream.daemon.pipeline.fallback.RETRY_S", 0.0)
     said: list[str] = []
-    analyze = load_models(Config(), lambda report: said.append(report.reason)).analyze
+    analyze = load_with_fallback(Config(), lambda report: said.append(report.reason)).analyze
     for fault in range(3):
         short[0] = True
         analyze([segment(fault)], None)

@@ -16,7 +16,8 @@ from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import Unscored
 from sadstream.config import Config
 from sadstream.scoring.analysis import Analysis
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.whisper.recognizer import Transcript
 from train.corpora.clips import Clip, daemon_segments, read_audio, read_clips
 from train.evaluation.gates import (
@@ -165,7 +166,7 @@ POLISH = (
 
 @pytest.fixture(scope="module")
 def daemon(real_models: None) -> Analyzer:
-    return Analyzer(Config())
+    return Analyzer(load_models(Config()))
 
 
 @pytest.mark.models
@@ -216,7 +217,7 @@ class TestShortFormOfWhatAnybodyCanMake:
 @pytest.mark.usefixtures("real_models")
 class TestShortForm:
     def test_noise_is_stopped_no_worse_than_published(self) -> None:
-        through = Analyzer(Config())
+        through = Analyzer(load_models(Config()))
         sounds = [noise for noise in recorded(Path(DATA) / "noise") if not noise.human_voice][::30]
         counts = [heard_in_noise(noise, -30.0, through, 0) for noise in sounds]
         cut, passed = sum(c.cut for c in counts), sum(c.passed for c in counts)
@@ -227,7 +228,7 @@ class TestShortForm:
         assert sum(c.sad for c in counts) == 0
 
     def test_speech_is_lost_no_more_than_published(self) -> None:
-        through = Analyzer(Config())
+        through = Analyzer(load_models(Config()))
         table = loss_table(_drawn(read_clips(Path(DATA) / "speech"), 24, 0), through, lambda: None)
         levels = [
             line for line in table.splitlines()[2:] if "| all |" not in line

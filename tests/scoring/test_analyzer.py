@@ -15,7 +15,8 @@ from sadstream.cli.demo.play import scene_path
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.analysis import Analysis
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import locate
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
 
 @pytest.fixture(scope="module")
 def analyzer(real_models: None) -> Analyzer:
-    return Analyzer(Config())
+    return Analyzer(load_models(Config()))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_a_text_part_that_was_trained_on_nothing_is_off_and_that_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     made = trained_on(text, factor, tmp_path / "old.safetensors", analyzer)
-    found = Analyzer(Config.model_validate({"model": {"checkpoint": str(made)}}))(segments[0])
+    found = Analyzer(load_models(Config.model_validate({"model": {"checkpoint": str(made)}})))(segments[0])
     expected = analyzer(segments[0])
 
     assert isinstance(found, Analysis)
@@ -110,6 +111,6 @@ def test_a_text_part_that_was_trained_on_nothing_is_off_and_that_is_said(
 
 
 def test_of_a_sound_text_part_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    Analyzer(Config())
+    Analyzer(load_models(Config()))
 
     assert caplog.records == []

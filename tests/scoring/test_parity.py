@@ -23,7 +23,8 @@ from sadstream.base.samples import AudioFrame
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.analysis import Analysis
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.text.encoder import any_states
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.store import load_tensors, locate
@@ -67,8 +68,8 @@ def plain_analyzer() -> Analyzer:
     """The analyser without any of its short cuts."""
     import whisper as openai_whisper
 
-    analyzer = Analyzer(Config.model_validate({"whisper": {"linguist": "off"}}))
-    words = analyzer._whisper
+    fast = load_models(Config.model_validate({"whisper": {"linguist": "off"}}))
+    words = fast.whisper
     assert words is not None
     loaded = load_tensors(locate("tiny.en", "whisper"))
     model = openai_whisper.model.Whisper(openai_whisper.model.ModelDimensions(**loaded.config))
@@ -93,11 +94,10 @@ def plain_analyzer() -> Analyzer:
     words._decoder = decode  # type: ignore[assignment]
     states = type(words)(locate("tiny.en", "whisper"), "cpu", "en")
     states._model = model
-    analyzer._state_whisper = states
-    assert analyzer._text is not None
+    assert fast.text_encoder is not None
     directory = models.locate("minilm", "text")
-    analyzer._text._states = any_states(directory, load_tensors(directory), "cpu")
-    return analyzer
+    fast.text_encoder._states = any_states(directory, load_tensors(directory), "cpu")
+    return Analyzer(replace(fast, state_whisper=states))
 
 
 def _encoded(model: torch.nn.Module, openai_whisper: object, samples: torch.Tensor) -> torch.Tensor:
@@ -113,7 +113,7 @@ def _encoded(model: torch.nn.Module, openai_whisper: object, samples: torch.Tens
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Whisper leaves its vocabulary open
 def test_the_fast_path_decides_as_the_plain_path_does() -> None:
     plain = plain_analyzer()
-    fast = Analyzer(Config.model_validate({"whisper": {"linguist": "off"}}))
+    fast = Analyzer(load_models(Config.model_validate({"whisper": {"linguist": "off"}})))
     n = same_words = within = same_decision = 0
     worst = 0.0
     waiting: list[Segment] = []

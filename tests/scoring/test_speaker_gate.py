@@ -1,6 +1,7 @@
 """Only who is asked for is scored; others are counted, and leave no hole."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from sadstream.audio.segmenter import Segment
 from sadstream.base.errors import ConfigError, UnavailableError
 from sadstream.config import Config, parse
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.speakers import gate as module
 from sadstream.scoring.speakers.enrolled import Enrolled, write_enrolled
 from sadstream.scoring.speakers.gate import People
@@ -77,8 +79,7 @@ def test_a_print_of_another_length_is_refused_before_anybody_speaks(settings: Co
 @pytest.mark.models
 @pytest.mark.usefixtures("real_models")
 def test_a_stranger_is_neither_transcribed_nor_scored(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    analyzer = Analyzer(settings)
-    monkeypatch.setattr(analyzer, "_gate", lambda _: 0.9)
+    analyzer = Analyzer(replace(load_models(settings), speech_gate=lambda _: 0.9))
     monkeypatch.setattr(analyzer, "_score", lambda batch, early: ["scored"] * len(batch.segments))
     answers = analyzer.many([of_level(0.01), of_level(0.5), of_level(0.02)])
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fakes import FakeSource, analysis, quiet, spoken, talk
@@ -28,15 +29,18 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
     """Put an analyser in the place of the models."""
 
     def use(answer: Answer) -> None:
-        class Analyzer:
-            model_id = load(default_path()).sha256[:12]
+        def load_models(config: Config) -> SimpleNamespace:
+            assert config.text.encoder == "off"  # the words of a calibration are nobody's business
+            return SimpleNamespace(model_id=load(default_path()).sha256[:12])
 
-            def __init__(self, config: Config) -> None:
-                assert config.text.encoder == "off"  # the words of a calibration are nobody's business
+        class Analyzer:
+            def __init__(self, models: SimpleNamespace) -> None:
+                self.models = models
 
             def __call__(self, segment: Segment) -> Analysis | Unscored:
                 return answer(segment)
 
+        monkeypatch.setattr(calibrate, "load_models", load_models)
         monkeypatch.setattr(calibrate, "Analyzer", Analyzer)
 
     return use

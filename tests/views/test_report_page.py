@@ -24,7 +24,8 @@ from sadstream.base.samples import SAMPLE_RATE, AudioFrame, to_pcm
 from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.analysis import audio_part
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.recording import Scored, score_recording
@@ -198,20 +199,20 @@ def test_the_attention_is_what_the_score_was_made_with(scene: Path) -> None:
     """The voice's part of the shipped model is the sum of its states, weighted by the very attention that is drawn."""
     import torch
 
-    analyzer = Analyzer(Config())
+    analyzer = Analyzer(load_models(Config()))
     states: list[torch.Tensor] = []
-    analyzer._fusion.lstm.register_forward_hook(lambda *given: states.append(given[2][0].data))
+    analyzer.models.fusion.lstm.register_forward_hook(lambda *given: states.append(given[2][0].data))
     segmenter = Segmenter(VadConfig(), SegmentConfig())
     frames = [item for item in Recording(scene).listen(lambda: False) if isinstance(item, AudioFrame)]
     segment = next(segment for frame in frames for segment in segmenter.feed(frame))
     analysis = analyzer(segment)
     assert analysis.attention is not None  # type: ignore[union-attr]
     weights = torch.from_numpy(analysis.attention)  # type: ignore[union-attr]
-    raw = analyzer._fusion.audio_out((weights[: len(states[-1])] @ states[-1]).unsqueeze(0))
+    raw = analyzer.models.fusion.audio_out((weights[: len(states[-1])] @ states[-1]).unsqueeze(0))
 
-    assert audio_part(analyzer.header.calibration, float(raw)) == pytest.approx(analysis.audio_logit, abs=1e-4)  # type: ignore[union-attr]
+    assert audio_part(analyzer.models.header.calibration, float(raw)) == pytest.approx(analysis.audio_logit, abs=1e-4)  # type: ignore[union-attr]
     assert float(weights.sum()) == pytest.approx(1.0, abs=1e-4)
-    assert analyzer.header.attention_step_s * len(weights) == pytest.approx(3.0)
+    assert analyzer.models.header.attention_step_s * len(weights) == pytest.approx(3.0)
     assert len({round(float(weight), 4) for weight in weights}) > 5
 
 

@@ -13,7 +13,7 @@ from sadstream.audio.vad import webrtc_detector
 from sadstream.base.odds import logit
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, to_pcm
 from sadstream.scoring.analysis import Analysis
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.mood.episodes import EpisodeFilter, Heard
 from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.corpora.clips import Clip, daemon_segments, read_audio

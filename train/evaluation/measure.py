@@ -12,7 +12,8 @@ from sadstream.base.errors import UnavailableError
 from sadstream.base.files import save_whole
 from sadstream.base.progress import progress
 from sadstream.config import parse
-from sadstream.scoring.analyzer import LINGUIST, Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import LINGUIST, load_models
 from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Offset, read_card
 from sadstream.scoring.fusion.checkpoint import load
 from sadstream.scoring.mood.plan import checkpoint_path
@@ -80,7 +81,7 @@ def measure(data: Path, part: str, scale: float, seed: int) -> str:
     if part == "voices":
         return _voices(data, seed)
     config = parse({"text": {"encoder": "off"}} if part in VOICE_ALONE else {}, "evaluation")
-    analyzer = Analyzer(config)
+    analyzer = Analyzer(load_models(config))
     tables: dict[str, Callable[[], str]] = {
         "noise": lambda: _noise(data, analyzer, scale, seed),
         "speech": lambda: _speech(data, analyzer, scale, seed),
@@ -146,7 +147,7 @@ def _language(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
 def _talk(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
     clips = _drawn([c for c in read_clips(data / "english") if c.corpus in TALK], round(CLIPS * scale), seed)
     path = checkpoint_path(parse({}, "evaluation"))
-    card = read_card(path, analyzer.model_id)
+    card = read_card(path, analyzer.models.model_id)
     if card is None:
         raise UnavailableError(f"{path}: no card beside it; make one with: sadstream-train days")
     with progress("ordinary talk", len(clips), "clips") as tick:

@@ -8,7 +8,7 @@ import torch
 
 from sadstream.base.errors import DataError, UsageError
 from sadstream.base.progress import progress
-from sadstream.scoring.analyzer import compute_device
+from sadstream.scoring.analyzer.models import compute_device
 from sadstream.scoring.weights.store import locate
 from train.corpora import manifest as manifests
 from train.corpora.folds import assign

@@ -23,7 +23,7 @@ def needed(header: Header) -> tuple[str, ...]:
     """The models that a checkpoint and the default configuration need on this machine."""
     names = []
     if header.text is not None:
-        from sadstream.scoring.analyzer import LINGUIST, compute_device, whisper_model
+        from sadstream.scoring.analyzer.models import LINGUIST, compute_device, whisper_model
 
         words = whisper_model("auto", compute_device("auto"))
         names += [words, header.text.name]

@@ -9,7 +9,8 @@ from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.source import Source
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.config import Config, with_changes
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.fusion.card import read_card
 from sadstream.scoring.mood.offset import calibrated_offset
 from sadstream.scoring.mood.plan import checkpoint_path
@@ -23,8 +24,8 @@ def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Progr
 
     The words do not count: the models run without them.
     """
-    analyzer = Analyzer(with_changes(config, {"text": {"encoder": "off"}}))
-    card = read_card(checkpoint_path(config), analyzer.model_id)
+    analyzer = Analyzer(load_models(with_changes(config, {"text": {"encoder": "off"}})))
+    card = read_card(checkpoint_path(config), analyzer.models.model_id)
     if card is None:
         raise UnavailableError(f"{checkpoint_path(config)}: no card beside it; make one with: sadstream-train days")
     parts: list[float] = []
@@ -44,7 +45,7 @@ def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Progr
             "talk on, about anything that is neither sad nor exciting"
         )
     yield Voice(
-        model=analyzer.model_id,
+        model=analyzer.models.model_id,
         segments=len(parts),
         speech_s=round(heard_s, 2),
         typical=round(fmean(parts), 6),

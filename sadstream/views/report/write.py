@@ -8,7 +8,7 @@ from sadstream.audio.sources.recording import Recording
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.base.files import write_whole
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import Models
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.recording import Scored
@@ -40,7 +40,7 @@ def story(
     recording: Recording,
     found: Sequence[Scored],
     turns: Sequence[Turn],
-    analyzer: Analyzer,
+    models: Models,
     plan: MoodPlan,
     words: bool,
     notes: Sequence[str] = (),
@@ -49,12 +49,12 @@ def story(
     return Story(
         name=one_line(recording.path.name),
         duration_s=recording.duration_s or 0.0,
-        segments=tuple(told(scored, analyzer.header.attention_step_s, words) for scored in found),
+        segments=tuple(told(scored, models.header.attention_step_s, words) for scored in found),
         episodes=last_turns(turns),
         false_alarms_h=plan.false_alarms_h,
-        model=analyzer.model_id,
-        system=analyzer.header.system,
-        licence=analyzer.header.licence,
+        model=models.model_id,
+        system=models.header.system,
+        licence=models.header.licence,
         with_words=words,
         notes=tuple(one_line(note) for note in notes if note),
     )

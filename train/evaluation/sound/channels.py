@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sadstream.audio.filters.mixer import Mixer
 from sadstream.base.samples import SAMPLE_RATE
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
 from train.corpora.clips import FLOOR, Clip, read_audio
 from train.evaluation.gates import share
 from train.evaluation.sound.signal import HeardSegment, counterpart, heard

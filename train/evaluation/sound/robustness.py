@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from sadstream.audio.silero import Unscored
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
 from train.corpora.clips import Clip, daemon_segments, read_audio
 from train.evaluation.gates import real_speech, share
 from train.features.augment import at_speed, compressed, noisy, phone, reverberant

@@ -11,7 +11,7 @@ from sadstream.audio.segmenter import Segmenter
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.analysis import Analysis
-from sadstream.scoring.analyzer import Analyzer
+from sadstream.scoring.analyzer.analyzer import Analyzer
 from train.corpora.clips import TRAIL_S, Clip, daemon_segments, read_audio
 from train.evaluation.gates import share
 from train.metrics.detection import RESAMPLES, Interval, auc, over_groups

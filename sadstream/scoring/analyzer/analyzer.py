@@ -1,0 +1,201 @@
+"""A segment in, its sad score and where it came from out. One thread owns the models."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sadstream.audio.filters.level import at_level
+from sadstream.audio.segmenter import Segment
+from sadstream.audio.silero import Unscored
+from sadstream.base.odds import sigmoid
+from sadstream.scoring.analysis import (
+    UNHEARD,
+    Analysis,
+    Early,
+    heard_audio_part,
+    is_sure_speech,
+    prior_logit_in_force,
+    text_part,
+    threshold_in_force,
+)
+from sadstream.scoring.analyzer.models import Models
+from sadstream.scoring.fusion.features import heard_frames, log_mel
+from sadstream.scoring.fusion.header import WHISPER_DBFS, WhisperStatesConfig
+from sadstream.scoring.whisper.recognizer import Transcript
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+class Analyzer:
+    """Segments in, analyses out, of models that are warm once this is made."""
+
+    def __init__(self, models: Models) -> None:
+        self.models = models
+        self._least_speech = models.config.gate.speech
+        self._prior_logit = prior_logit_in_force(models.config, models.header)
+        self._threshold = threshold_in_force(models.config, models.header)
+        self._warm_up()
+
+    def __call__(self, segment: Segment) -> Analysis | Unscored:
+        """The score of a segment, its parts, and the milliseconds that each stage took; or that nobody spoke."""
+        return self.many([segment])[0]
+
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
+        """As if each were analysed alone, in less time; a segment waits for its whole batch.
+
+        early: is told which of them it is, and what its sound alone comes to, before the words are heard.
+        """
+        start = time.perf_counter()
+        speech = [self.models.speech_gate(segment.samples) for segment in segments]
+        answers: list[Analysis | Unscored] = [Unscored(chance) for chance in speech]
+        spoken = [n for n, chance in enumerate(speech) if chance >= self._least_speech]
+        if (people := self.models.speaker_gate) is not None:
+            strangers = [n for n in spoken if not people.know(segments[n])]
+            spoken = [n for n in spoken if n not in strangers]
+            for n in strangers:
+                answers[n] = Unscored(speech[n], stranger=True)
+        if spoken:
+            batch = _Batch([segments[n] for n in spoken], [speech[n] for n in spoken], start)
+            say = None if early is None else (lambda n, analysis: early(spoken[n], analysis))
+            for n, analysis in zip(spoken, self._score(batch, say), strict=True):
+                answers[n] = analysis
+        return answers
+
+    def is_speech(self, segment: Segment) -> bool:
+        """The segment would be scored."""
+        return self.models.speech_gate(segment.samples) >= self._least_speech
+
+    def _score(self, batch: "_Batch", early: Early | None) -> list[Analysis]:
+        import torch
+
+        everyone = range(len(batch.segments))
+        with torch.inference_mode():
+            sound = self._sound(batch.segments)
+            if early is not None:
+                parts = self._fused(sound, everyone, None)
+                spent = (1000 * (time.perf_counter() - batch.start), 0.0, 0.0)
+                for n in everyone:
+                    early(n, replace(self._analysis(UNHEARD, batch.speech[n], parts[n], spent), provisional=True))
+            transcripts = self._transcribe(batch)
+            heard = time.perf_counter()
+            kept = [n for n in everyone if transcripts[n].kept]
+            encoder = self.models.text_encoder
+            embedding = encoder([transcripts[n].text for n in kept]) if encoder is not None and kept else None
+            embedded = time.perf_counter()
+            parts = self._fused(sound, [n for n in everyone if n not in kept], None)
+            if embedding is not None:
+                parts |= self._fused(sound, kept, embedding)
+        spent = (1000 * (heard - batch.start), 1000 * (embedded - heard), 1000 * (time.perf_counter() - embedded))
+        return [self._analysis(transcripts[n], batch.speech[n], parts[n], spent) for n in everyone]
+
+    def _sound(self, segments: Sequence[Segment]) -> "_Sound":
+        import torch
+
+        config = self.models.header.audio
+        if config is None:
+            return _Sound(None, None)
+        samples = torch.stack([torch.from_numpy(at_level(one.samples, config.level_dbfs)) for one in segments])
+        if isinstance(config, WhisperStatesConfig):
+            assert self.models.state_whisper is not None
+            features = self.models.state_whisper.states(samples, config)
+        else:
+            features = log_mel(samples, config).to(self.models.device)
+        if not self.models.header.masked:
+            return _Sound(features, None)
+        frames = [heard_frames(one.heard.size, config.n_frames) for one in segments]
+        return _Sound(features, torch.tensor(frames, device=self.models.device))
+
+    def _transcribe(self, batch: "_Batch") -> list[Transcript]:
+        import torch
+
+        if self.models.whisper is None:
+            return [UNHEARD] * len(batch.segments)
+        samples = torch.stack([torch.from_numpy(at_level(one.samples, WHISPER_DBFS)) for one in batch.segments])
+        seconds = [one.t_end - one.t_start for one in batch.segments]
+        return self.models.whisper.transcribe(samples, batch.speech, seconds, self.models.language_identifier)
+
+    def _fused(self, sound: "_Sound", rows: Sequence[int], embedding: "Tensor | None") -> "dict[int, _Raw]":
+        """The raw parts of some of a batch, by their place in it: of all these with words, or of none."""
+        import torch
+
+        if not rows or (sound.features is None and embedding is None):
+            return dict.fromkeys(rows, _Raw(0.0, None, None))
+        at = torch.tensor(rows, device=self.models.device)
+        parts = self.models.fusion.parts(
+            None if sound.features is None else sound.features[at],
+            embedding,
+            None if sound.frames is None else sound.frames[at],
+        )
+        text = [None] * len(rows) if embedding is None else parts.text.tolist()
+        attention = [None] * len(rows) if parts.attention is None else parts.attention.float().cpu().numpy()
+        return {n: _Raw(float(parts.audio[k]), text[k], attention[k]) for k, n in enumerate(rows)}
+
+    def _analysis(
+        self, transcript: Transcript, speech: float, raw: "_Raw", spent_ms: tuple[float, float, float]
+    ) -> Analysis:
+        header = self.models.header
+        audio = heard_audio_part(header, raw.audio, is_sure_speech(speech, transcript))
+        text = 0.0 if raw.text is None else text_part(header.calibration, raw.text)
+        whisper_ms, text_ms, fusion_ms = spent_ms
+        return Analysis(
+            bias_logit=self._prior_logit,
+            audio_logit=audio,
+            text_logit=text,
+            p_sad=sigmoid(self._prior_logit + audio + text),
+            threshold=self._threshold,
+            transcript=transcript,
+            model=self.models.model_id,
+            whisper_ms=whisper_ms,
+            text_ms=text_ms,
+            fusion_ms=fusion_ms,
+            attention=raw.attention,
+            speech=speech,
+        )
+
+    def _warm_up(self) -> None:
+        """Two dummy segments, so that the first real one is as quick as the rest; what loading took is given back."""
+        import numpy as np
+        import torch
+
+        from sadstream.scoring.weights.packed import give_back
+
+        noise = np.random.default_rng(0).standard_normal(48_000).astype(np.float32) * np.float32(0.01)
+        dummy = Segment(number=0, samples=noise, t_start=0.0, t_end=3.0, voiced=1.0, arrived_s=0.0)
+        for _ in range(2):
+            self._score(_Batch([dummy], [self.models.speech_gate(noise)], time.perf_counter()), None)
+            if self.models.speaker_gate is not None:
+                self.models.speaker_gate.know(dummy)
+        if self.models.language_identifier is not None:
+            with torch.inference_mode():
+                self.models.language_identifier.languages(torch.from_numpy(noise).unsqueeze(0))
+        give_back()
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Segments in which somebody speaks, how likely that is, and when work on them began."""
+
+    segments: Sequence[Segment]
+    speech: Sequence[float]
+    start: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sound:
+    """What the fusion model hears of each segment, and how many of its frames hold audio."""
+
+    features: "Tensor | None"
+    frames: "Tensor | None"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Raw:
+    """The fusion model's parts of one segment before calibration; `text` is None without words."""
+
+    audio: float
+    text: float | None
+    attention: "NDArray[np.float32] | None"
