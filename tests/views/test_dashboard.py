@@ -443,6 +443,17 @@ def test_history_is_asked_by_time_and_points(tmp_path: Path) -> None:
         assert client.get("/api/history?since=10&until=5&points=-3").status_code == 200
 
 
+@pytest.mark.parametrize("number", ["1e300", "-1e39", "1e999"])
+def test_a_journal_with_a_number_that_no_daemon_wrote_is_said_in_one_line(tmp_path: Path, number: str) -> None:
+    path = journal(tmp_path / "journal.sqlite", [time.time()])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE score SET event = json_set(event, '$.mood', json(?))", (number,))
+        connection.commit()
+
+    with pytest.raises(DataError, match="a number that no daemon wrote"):
+        Past(path).table()
+
+
 @pytest.mark.parametrize("row", [(b"x", "mic"), ("soon", "mic"), (1.0, b"mic")], ids=str)
 def test_a_journal_with_a_row_that_no_daemon_wrote_is_said_in_one_line(tmp_path: Path, row: tuple[Any, Any]) -> None:
     path = journal(tmp_path / "journal.sqlite", [time.time()])

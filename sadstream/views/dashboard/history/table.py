@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sadstream.base.errors import DataError
 from sadstream.events.journal import Columns, read_columns
 
 Column = NDArray[np.float64]
@@ -59,7 +60,7 @@ class Past:
             self._table, self._file = EMPTY, file
         known = self._table
         since_s = float(known.time_s[-1]) - TAIL_S if len(known.time_s) else None
-        self._table = _grown(known, since_s, read_columns(self.path, FIELDS, since_s))
+        self._table = _grown(self.path, known, since_s, read_columns(self.path, FIELDS, since_s))
         return self._table
 
 
@@ -71,7 +72,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _grown(known: Table, since_s: float | None, tail: Columns) -> Table:
+def _grown(path: Path, known: Table, since_s: float | None, tail: Columns) -> Table:
     """What is known and still kept, and then the tail."""
     kept = known if since_s is None else known.between(np.inf if tail.oldest_s is None else tail.oldest_s, since_s)
     if not tail.time_s:
@@ -80,10 +81,13 @@ def _grown(known: Table, since_s: float | None, tail: Columns) -> Table:
     number = {name: at for at, name in enumerate(streams)}
     time_s = np.array(tail.time_s)
     order = np.argsort(time_s, kind="stable")
+    values = np.array(tail.values, np.float64)  # None becomes NaN
+    if (np.abs(values) > np.finfo(np.float32).max).any():
+        raise DataError(f"{path}: cannot be read as a journal: a number that no daemon wrote")
     renumbered = np.array([number[name] for name in kept.streams], np.int16)[kept.stream]
     return Table(
         streams,
         np.concatenate((kept.time_s, time_s[order])),
         np.concatenate((renumbered, np.array([number[name] for name in tail.stream], np.int16)[order])),
-        np.concatenate((kept.columns, np.array(tail.values, np.float32).T[order])),  # None becomes NaN
+        np.concatenate((kept.columns, values.T[order].astype(np.float32))),
     )
