@@ -1,8 +1,13 @@
 """A configuration read again while the daemon runs: what takes effect at once, and what needs a restart."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from sadstream.base.errors import SadstreamError
 from sadstream.config.tables import Config
+
+log = logging.getLogger("sadstream")
 
 LIVE = frozenset({"model.threshold", "publish.text"} | {f"service.{key}" for key in ("heartbeat_s", "hang_s")})
 
@@ -31,6 +36,19 @@ def reload(old: Config, new: Config) -> Reload:
         waiting += [f"{name}.{key}" for key in keys if key not in live]
         tables[name] = table.model_copy(update={key: getattr(wanted, key) for key in live})
     return Reload(old.model_copy(update=tables), tuple(changed), tuple(waiting))
+
+
+def read_again(old: Config, read: Callable[[], Config]) -> Config:
+    """The configuration in force after it was read again: all of it that can change, or the old one; the log says."""
+    try:
+        change = reload(old, read())
+    except SadstreamError as error:
+        log.error("the configuration stays as it was: %s", error)
+        return old
+    log.info("configuration read again; changed: %s", ", ".join(change.changed) or "nothing")
+    if change.waiting:
+        log.warning("waiting for a restart: %s", ", ".join(change.waiting))
+    return change.config
 
 
 def _is_live(table: str, key: str, value: object) -> bool:

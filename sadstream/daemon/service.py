@@ -3,50 +3,34 @@
 import logging
 import os
 import select
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 
 from sadstream.audio.sources.source import Source
 from sadstream.base import logs
 from sadstream.base.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.config import Config
-from sadstream.config.reload import reload
-from sadstream.daemon.messages import (
-    Analyzed,
-    Changed,
-    Degraded,
-    Dropped,
-    Ended,
-    Failed,
-    Felt,
-    Gap,
-    Load,
-    Noticed,
-    Ready,
-    Rejected,
-    Report,
-)
-from sadstream.daemon.pipeline.pipeline import MAX_AGE_S, Pipeline
+from sadstream.config.reload import read_again
+from sadstream.daemon.messages import Analyzed, Changed, Degraded, Ended, Failed, Gap, Load, Ready, Report
+from sadstream.daemon.pipeline.pipeline import Pipeline
 from sadstream.daemon.publishing.publisher import Publisher
-from sadstream.daemon.streams import StreamState
+from sadstream.daemon.stream import Stream
 from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.daemon.supervision.hold import Hold
+from sadstream.daemon.supervision.signals import Signals
 from sadstream.daemon.supervision.systemd import Notifier
-from sadstream.events import Episode, Reason, Score, State, Status
-from sadstream.events.control import DaemonReport, StreamReport, Word, control_path
-from sadstream.scoring.analysis import latency, make_score
-from sadstream.scoring.mood.episodes import Turn
-from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
+from sadstream.daemon.supervision.watchdog import Watchdog
+from sadstream.events import Episode, Event, Reason, Score, Status
+from sadstream.events.control import DaemonReport, Word, control_path
+from sadstream.scoring.mood.mood import NO_PLAN, MoodPlan
 
 log = logging.getLogger("sadstream")
 
 TICK_MS = 200  # the longest the loop sleeps
 STOP_S = 1.2  # for the segment in hand; with 0.5 s of linger a stop takes less than 2 s
-OVERLOADED: tuple[State, Reason] = ("overloaded", "slow")
-ABSENCE_S = 1.0  # a loop that was away for longer (SIGSTOP, suspend) first lets the others catch up
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,43 +60,32 @@ class Service:
     ) -> None:
         self._config = config
         self._options = options
-        self._streams = {stream.name: StreamState() for stream in config.stream}
-        self._moods = {stream.name: Mood(options.plan) for stream in config.stream}
-        self._live = {stream.name: source.live for stream, source in zip(config.stream, sources, strict=True)}
-        self._said: dict[str, tuple[State, Reason]] = {}
-        self._said_s: dict[str, float] = {}
-        self._pipeline = Pipeline(config, sources, load, options.pace_realtime)
         self._publisher = publisher
+        self._streams = {
+            stream.name: Stream(stream.name, source.live, options.plan, config, partial(publisher.opening, stream.name))
+            for stream, source in zip(config.stream, sources, strict=True)
+        }
+        self._pipeline = Pipeline(config, sources, load, options.pace_realtime)
         self._control = ControlSocket(control_path(publisher.endpoint), self._answer)
         self._control_open = True
         self._notifier = Notifier()
-        self._heard: dict[str, tuple[float, float]] = {}  # where the last score ended, and when
-        self._model = ""  # of the last score: an episode comes after one
+        self._signals = Signals(self._pipeline.signal_fd)
+        self._watchdog = Watchdog(time.monotonic())
         self._stopping: Reason | None = None
-        self._reload_wanted = False
         self._failure: Exception | None = None
         self._wait_until_s: float | None = None  # set when the models are ready
         self._listening = False
         self._ready = False
-        self._ticked_s = self._judges_from_s = time.monotonic()
-        self._notes: tuple[str, ...] = ()  # of the pause
-        if options.hold is not None and options.hold.is_on():
-            self._start_paused(options.hold)
-
-    def _start_paused(self, hold: Hold) -> None:
-        """Open nothing: somebody paused the daemon before this start, and nobody has resumed it since."""
-        why = hold.fault or f"paused {f'since {since}' if (since := hold.since()) else 'before this start'}"
-        self._notes = (f"{why}; `sadstream resume {self._publisher.endpoint}` lets it listen",)
-        log.warning("%s", self._notes[0], extra=logs.CHANGE)
-        self._pipeline.pause()
-        for stream in self._streams.values():
-            stream.paused = True
+        if options.hold is not None and options.hold.found(publisher.endpoint):
+            self._pipeline.pause()
+            for stream in self._streams.values():
+                stream.facts.paused = True
 
     def run(self) -> bool:
         """Serve until the sources end or a signal comes; True if every thread ended. Raises what went wrong."""
         with ExitStack() as open_things:
             open_things.enter_context(self._publisher)
-            open_things.enter_context(self._signals())
+            open_things.enter_context(self._signals)
             wake = open_things.enter_context(select.epoll())
             wake.register(self._pipeline.wake_fd, select.EPOLLIN)
             self._open_control(open_things, wake)
@@ -137,7 +110,7 @@ class Service:
             self._control_open = False
 
     def _finished(self) -> bool:
-        return all(stream.ended for stream in self._streams.values())
+        return all(stream.facts.ended for stream in self._streams.values())
 
     def _tick(self) -> None:
         for report in self._pipeline.reports():
@@ -147,9 +120,10 @@ class Service:
         if self._options.is_cut():  # a microphone that nobody sees must not go on
             log.info("its terminal is gone; nohup, setsid or `sadstream service install` let it outlive one")
             self._stopping = "signal"
-        elif self._reload_wanted:
-            self._reload_wanted = False
+        elif self._signals.take_reload():
             self._reload()
+        if self._signals.stop_wanted:
+            self._stopping = "signal"
         self._maybe_listen()
         self._heartbeat()
         self._check_progress()
@@ -163,111 +137,33 @@ class Service:
                 self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
             case Degraded(reason, detail):
                 log.warning("models: %s (%s)", detail, reason, extra=logs.CHANGE)
-                for name, stream in self._streams.items():
-                    stream.short_of = reason
-                    self._update(name)
+                for stream in self._streams.values():
+                    self._send(stream.short_of(reason))
             case Failed(error, private):
                 self._failure = BugError(error) if private and not isinstance(error, SadstreamError) else error
-            case Analyzed():
-                self._publish(report)
-            case Rejected(name, waiting, stranger):
-                self._streams[name].rejected(waiting, stranger)
-                self._update(name)
-            case Ended(stream, failure):
-                self._streams[stream].ended = True
+            case Ended(name, failure):
+                self._streams[name].facts.ended = True
                 self._failure = failure or self._failure
             case _:
-                self._take_fault(report)
+                if isinstance(report, Gap):
+                    self._observe(report)
+                if isinstance(report, Changed) and self._options.require_device:
+                    self._failure = absent(report) or self._failure
+                self._send(self._streams[report.stream].take(report))
 
-    def _take_fault(self, report: Changed | Felt | Noticed | Gap | Dropped) -> None:
-        stream = self._streams[report.stream]
-        match report:
-            case Changed(name, change):
-                level = logging.INFO if change.state == "listening" else logging.WARNING
-                new = (change.state, change.reason) != (stream.source.state, stream.source.reason)
-                kind = logs.CHANGE if new else logs.about(name, change.state, change.reason)
-                level = logging.DEBUG if change == stream.source else level  # tried again, to the same end
-                log.log(level, "%s: %s (%s) %s", name, change.state, change.reason, change.detail, extra=kind)
-                stream.source = change
-                if change.reason == "device-absent" and self._options.require_device:
-                    self._failure = UnavailableError(f"{name}: {change.detail} (--require-device)")
-            case Felt(name, reason):
-                log.warning("%s: signal: %s", name, reason, extra=logs.CHANGE)
-                stream.felt = reason
-            case Noticed(name, what):
-                log.warning("%s: signal: %s", name, what, extra=logs.CHANGE)
-            case Gap(name, t):
-                stream.gaps += 1
-                log.warning("%s: audio was lost before t = %.2f s", name, t)
-                self._observe(report)
-            case Dropped(name, stale):
-                stream.dropped += 1
-                log.warning(
-                    "%s: segment dropped, %s: real-time factor %.2f (allowed 1.00), dropped %d",
-                    name, "too old" if stale else "overload", stream.rtf, stream.dropped,
-                    extra=logs.about(name) if stream.overloaded else logs.CHANGE,
-                )  # fmt: skip
-                stream.overloaded = True
-        self._update(report.stream)
-
-    def _publish(self, report: Analyzed) -> None:
-        stream = self._streams[report.stream]
-        analysis = report.analysis
-        self._model = analysis.model
-        if self._config.model.threshold is not None:  # it may be newer than the models
-            analysis = replace(analysis, threshold=self._config.model.threshold)
-        segment = replace(report.segment, number=report.segment.number - stream.unscored)
-        mood, turns = self._moods[report.stream], list[Turn]()
-        if analysis.provisional:
-            analysis = mood.early(analysis)
-        else:
-            analysis, turns = mood.feed(analysis, segment.t_start, segment.t_end)
-        opening, spent = self._publisher.opening(report.stream, Score.type), latency(report.timing, analysis)
-        event = make_score(opening, segment, analysis, spent, stream.dropped, self._config.publish.text)
-        self._observe(self._publisher.send(event))
-        if event.provisional:
-            return
-        self._tell(report.stream, turns)
-        self._heard[report.stream] = segment.t_end, segment.arrived_s
-        stream.analyzed(report.busy_s, segment.t_end - segment.t_start, report.waiting)
-        self._update(report.stream)
-
-    def _tell(self, name: str, turns: list[Turn]) -> None:
-        """Say how the episodes went on."""
-        for turn in turns:
-            opening = self._publisher.opening(name, Episode.type)
-            alarms = self._options.plan.false_alarms_h
-            self._publisher.send(Episode(**opening, **asdict(turn), false_alarms_h=alarms, model=self._model))
-
-    def _elapse(self, name: str) -> None:
-        """An episode ends in silence too; what is still being analysed is waited for."""
-        if name in self._heard and self._live[name]:
-            t_end, arrived_s = self._heard[name]
-            self._tell(name, self._moods[name].elapse(t_end + time.monotonic() - arrived_s - MAX_AGE_S))
-
-    def _update(self, name: str) -> None:
-        """Say a stream's state if it is another than what was said last."""
-        before, now = self._said.get(name), self._streams[name].state
-        if now != before:
-            if before == OVERLOADED:  # the beginning was said with the first segment that was dropped
-                log.info("%s: %s (%s) after an overload", name, *now, extra=logs.CHANGE)
-            self._say(name)
-
-    def _say(self, name: str) -> None:
-        stream = self._streams[name]
-        state, reason = self._said[name] = stream.state
-        self._said_s[name] = time.monotonic()
-        opening = self._publisher.opening(name, Status.type)
-        status = Status(**opening, state=state, reason=reason, dropped=stream.dropped, rtf=stream.rtf)
-        self._observe(self._publisher.send(status))
-
-    def _say_all(self) -> None:
-        for name in self._streams:
-            self._say(name)
+    def _send(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._publisher.send(event)
+            if not isinstance(event, Episode):
+                self._observe(event)
 
     def _observe(self, event: Score | Status | Gap) -> None:
         for observer in self._options.observers:
             observer(event)
+
+    def _say_all(self) -> None:
+        for stream in self._streams.values():
+            self._send([stream.status()])
 
     def _maybe_listen(self) -> None:
         if self._wait_until_s is None:
@@ -275,38 +171,26 @@ class Service:
         if not self._listening and (self._publisher.has_score_subscriber or time.monotonic() >= self._wait_until_s):
             self._listening = True
             self._pipeline.start_readers()
-        if not self._ready and all(s.source.state != "starting" or s.ended or s.paused for s in self._streams.values()):
+        facts = [stream.facts for stream in self._streams.values()]
+        if not self._ready and all(one.source.state != "starting" or one.ended or one.paused for one in facts):
             self._ready = True
             self._notifier.ready()
 
     def _heartbeat(self) -> None:
         due_s = time.monotonic() - self._config.service.heartbeat_s + TICK_MS / 1000
-        for name, said_s in self._said_s.items():
-            if said_s <= due_s:
-                self._say(name)
-                self._elapse(name)
-        self._notifier.status(
-            "; ".join(
-                f"{name}: {s.state[0]} ({s.state[1]}), real-time factor {s.rtf:.2f}, {s.segments} scored, "
-                f"{s.no_speech} without speech, {s.strangers} by others, {s.dropped} dropped"
-                for name, s in self._streams.items()
-            )
-        )
+        for stream in self._streams.values():
+            self._send(stream.heartbeat(due_s))
+        self._notifier.status("; ".join(stream.summary() for stream in self._streams.values()))
 
     def _check_progress(self) -> None:
-        """Feed the watchdog while capture and analysis get on; end with 75 when one of them hangs."""
-        now_s, limit_s = time.monotonic(), self._config.service.hang_s
-        if now_s - self._ticked_s > ABSENCE_S:
-            self._judges_from_s = now_s + limit_s
-        self._ticked_s = now_s
-        if now_s < self._judges_from_s:
-            self._notifier.progress()
-            return
-        hung = f"the analyser has been at one segment for {limit_s:g} s" if self._pipeline.busy_s() > limit_s else None
-        for name, stream in self._streams.items():
-            frames_due = stream.state[0] in ("listening", "overloaded", "degraded")
-            if not stream.ended and self._pipeline.silent_s(name, frames_due) > limit_s:
-                hung = f"{name}: its reader has hung for {limit_s:g} s"
+        """Feed systemd's watchdog while capture and analysis get on; end with 75 when one of them hangs."""
+        silent_s = {
+            name: self._pipeline.silent_s(name, stream.facts.frames_due)
+            for name, stream in self._streams.items()
+            if not stream.facts.ended
+        }
+        limit_s, busy_s = self._config.service.hang_s, self._pipeline.busy_s()
+        hung = self._watchdog.hung(time.monotonic(), limit_s, busy_s, silent_s)
         if hung is not None:
             self._failure = StalledError(f"{hung}: expected progress (service.hang_s); start sadstream again")
         else:
@@ -316,53 +200,26 @@ class Service:
         if word != "status":
             log.info("%s, by its user", word, extra=logs.CHANGE)
             (self._pipeline.pause if word == "pause" else self._pipeline.resume)()
-            self._keep(word == "pause")
-            for name, stream in self._streams.items():
-                if word == "pause":
-                    stream.paused = True
-                elif stream.paused:
-                    stream.resumed(self._live[name])
-                self._update(name)
+            if self._options.hold is not None:
+                self._options.hold.keep(word == "pause")
+            for stream in self._streams.values():
+                self._send(stream.pause() if word == "pause" else stream.resume())
         return DaemonReport(
             pid=os.getpid(),
             endpoint=self._publisher.endpoint,
             words=self._config.publish.text,
-            streams=tuple(
-                StreamReport(
-                    stream=name, state=s.state[0], reason=s.state[1], flows=s.flows,
-                    dropped=s.dropped, gaps=s.gaps, segments=s.segments, no_speech=s.no_speech, strangers=s.strangers,
-                    rtf=round(s.rtf, 4),
-                )
-                for name, s in self._streams.items()
-            ),
-            notes=(*self._options.notes, *self._notes),
-        )  # fmt: skip
-
-    def _keep(self, paused: bool) -> None:
-        """Let the pause hold over crash and restart, or end there too."""
-        hold = self._options.hold
-        if hold is None or hold.set(paused):
-            self._notes = ("paused until `sadstream resume`, over restarts too",) if paused and hold else ()
-            return
-        end = "so the pause ends with this run" if paused else "so the next start is paused again"
-        self._notes = (f"{hold.fault}, {end}; make the folder writable and say it again",)
-        log.error("%s", self._notes[0], extra=logs.CHANGE)
+            streams=tuple(stream.report() for stream in self._streams.values()),
+            notes=self._options.notes + (() if self._options.hold is None else self._options.hold.notes),
+        )
 
     def _reload(self) -> None:
-        """Take over the configuration as it is now, all of it that can be, or nothing of it."""
         if self._options.read_again is None:
             log.warning("nothing to read again: started without a configuration file")
             return
         self._notifier.reloading()
-        try:
-            change = reload(self._config, self._options.read_again())
-        except SadstreamError as error:
-            log.error("the configuration stays as it was: %s", error)
-        else:
-            self._config = change.config
-            log.info("configuration read again; changed: %s", ", ".join(change.changed) or "nothing")
-            if change.waiting:
-                log.warning("waiting for a restart: %s", ", ".join(change.waiting))
+        self._config = read_again(self._config, self._options.read_again)
+        for stream in self._streams.values():
+            stream.config = self._config
         self._notifier.ready()
 
     def _shut_down(self) -> bool:
@@ -371,33 +228,16 @@ class Service:
         ended = self._pipeline.stop(STOP_S)
         for report in self._pipeline.reports():
             if isinstance(report, Analyzed):
-                self._publish(report)
-        for name, mood in self._moods.items():
-            self._tell(name, mood.flush())
+                self._take(report)
         for stream in self._streams.values():
-            stream.stopping = self._stopping or "none"
+            self._send(stream.flush())
+            stream.facts.stopping = self._stopping or "none"
         self._say_all()
         return ended
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end the run, SIGHUP reads the configuration again, all at the next tick.
 
-        A SIGHUP because the terminal went away ends it too: the tick looks for that first.
-        """
-
-        def stop(_number: int, _frame: object) -> None:
-            self._stopping = "signal"
-
-        def read_again(_number: int, _frame: object) -> None:
-            self._reload_wanted = True
-
-        wanted = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: read_again}
-        before = {number: signal.signal(number, action) for number, action in wanted.items()}
-        wakeup = signal.set_wakeup_fd(self._pipeline.signal_fd, warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, action in before.items():
-                signal.signal(number, action)
+def absent(report: Changed) -> UnavailableError | None:
+    """The failure of a device that is not there, where it has to be."""
+    if report.change.reason != "device-absent":
+        return None
+    return UnavailableError(f"{report.stream}: {report.change.detail} (--require-device)")

@@ -134,7 +134,7 @@ Event = Score | Status | Episode
 EventType = type[Score] | type[Status] | type[Episode]
 EVENT_TYPES: tuple[EventName, ...] = ("score", "status", "episode")
 EVENT_KINDS: Mapping[str, EventType] = {kind.type: kind for kind in (Score, Status, Episode)}
-E = TypeVar("E", Score, Status, Episode)
+E = TypeVar("E", bound=Event)
 
 
 def topic(event_type: str, stream: str) -> str:

@@ -500,7 +500,7 @@ class TestSpeechAndMood:
         assert [score.seq for score in heard] == [0, 1, 2]
         assert heard[0].t_start > 3.0
         assert [event.dropped for event in said if isinstance(event, Status)][-1] == 0
-        assert daemon._streams["mic"].no_speech == 3
+        assert daemon._streams["mic"].facts.no_speech == 3
 
     def test_what_others_say_is_counted_apart_and_leaves_no_hole(self, tmp_path: Path) -> None:
         def every_third(segment: Segment) -> Analysis | Unscored:
@@ -511,7 +511,7 @@ class TestSpeechAndMood:
         daemon.run()
 
         assert [score.segment for score in scores(said)] == [0, 1, 2, 3]
-        assert (daemon._streams["mic"].strangers, daemon._streams["mic"].no_speech) == (2, 0)
+        assert (daemon._streams["mic"].facts.strangers, daemon._streams["mic"].facts.no_speech) == (2, 0)
 
     def test_an_episode_starts_goes_on_and_ends_with_the_recording(self, tmp_path: Path) -> None:
         def sad(segment: Segment) -> Analysis:

@@ -11,9 +11,10 @@ while segments := inbox.take(BATCH):       # the analyser
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -129,6 +130,7 @@ class Pipeline:
         self._heard_s: dict[str, float] = {}  # when a reader last had a frame
         self._alive_s: dict[str, float] = {}  # when it last gave a sign of life
         self._busy_since_s: float | None = None
+        self._rejected: Counter[str] = Counter()  # segments of a stream of which nothing is said
         self.wake_fd, self._wake_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     @property
@@ -311,10 +313,11 @@ class Pipeline:
 
         def report(number: int, analysis: Analysis) -> None:
             item, end = batch[number], time.monotonic()
+            segment = replace(item.segment, number=item.segment.number - self._rejected[item.stream])
             timing = Timing(1000 * (start_boot_s - item.put_s), item.vad_ms, item.segment.arrived_s, end)
             waiting = self._inbox.waiting(item.stream)
             busy_s = (end - start) / len(batch)
-            self._report(Analyzed(item.stream, item.segment, analysis, timing, busy_s, waiting))
+            self._report(Analyzed(item.stream, segment, analysis, timing, busy_s, waiting))
 
         early = report if self._config.publish.provisional else None
         answers = analyze([item.segment for item in batch], early)
@@ -323,6 +326,7 @@ class Pipeline:
             if item.live and suspended:
                 self._report(Dropped(item.stream, stale=True))
             elif isinstance(answer, Unscored):
+                self._rejected[item.stream] += 1
                 self._report(Rejected(item.stream, self._inbox.waiting(item.stream), answer.stranger))
             else:
                 report(number, answer)

@@ -1,10 +1,15 @@
 """A pause that outlives the daemon: an empty file in its state folder, one an endpoint, until somebody resumes."""
 
+import logging
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
+
+from sadstream.base import logs
+
+log = logging.getLogger("sadstream")
 
 FOLDER = "pause"
 LONGEST_NAME = 240  # bytes; file systems take 255
@@ -22,6 +27,7 @@ class Hold:
             endpoint = f"ipc://{Path(endpoint.removeprefix('ipc://')).absolute()}"
         self.path = (folder or state_folder()) / quote(endpoint, safe="")[-LONGEST_NAME:]
         self.fault = ""  # why the last answer or change is not what it should be
+        self.notes: tuple[str, ...] = ()  # for whoever asks how the daemon is
 
     def is_on(self) -> bool:
         """A pause is in force."""
@@ -35,6 +41,15 @@ class Hold:
             hidden = not os.path.lexists(self.path.parent)
             self.fault = "" if hidden else f"{self.path}: cannot be read ({error.strerror}), so it counts as a pause"
             return not hidden
+        return True
+
+    def found(self, endpoint: str) -> bool:
+        """Somebody paused the daemon before this start, and nobody has resumed it since; `notes` tell of it."""
+        if not self.is_on():
+            return False
+        why = self.fault or f"paused {f'since {since}' if (since := self.since()) else 'before this start'}"
+        self.notes = (f"{why}; `sadstream resume {endpoint}` lets it listen",)
+        log.warning("%s", self.notes[0], extra=logs.CHANGE)
         return True
 
     def since(self) -> str:
@@ -58,6 +73,15 @@ class Hold:
         except OSError as error:
             self.fault = f"{self.path}: {error.strerror}"
         return not self.fault
+
+    def keep(self, on: bool) -> None:
+        """Let a pause hold over crash and restart, or end there too; `notes` tell what came of it."""
+        if self.set(on):
+            self.notes = ("paused until `sadstream resume`, over restarts too",) if on else ()
+            return
+        end = "so the pause ends with this run" if on else "so the next start is paused again"
+        self.notes = (f"{self.fault}, {end}; make the folder writable and say it again",)
+        log.error("%s", self.notes[0], extra=logs.CHANGE)
 
     def _settle(self) -> None:
         """Let the folder reach the disk: the power may go next."""
