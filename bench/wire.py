@@ -237,7 +237,7 @@ def say(what: str) -> None:
 
 def free_tcp() -> str:
     """An endpoint of this machine that nobody uses."""
-    context: Any = zmq.Context()
+    context = zmq.Context()
     with context.socket(zmq.PUB) as socket:
         port = socket.bind_to_random_port("tcp://127.0.0.1")
     context.term()

@@ -84,8 +84,8 @@ class Bare:
         self.number = 0
 
     def __enter__(self) -> "Bare":
-        self._context: Any = zmq.Context()
-        self._socket: Any = self._context.socket(zmq.PUB)
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.PUB)
         self._socket.bind(self._endpoint)
         return self
 
@@ -110,7 +110,7 @@ class Bare:
     @staticmethod
     def received(endpoint: str, limit_s: float) -> Iterator[tuple[float, int]]:
         """The delay of each message in seconds, and its number, for so long."""
-        context: Any = zmq.Context()
+        context = zmq.Context()
         until = time.monotonic() + limit_s
         with context.socket(zmq.SUB) as socket:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
@@ -199,8 +199,8 @@ def listen(kind: str, endpoint: str, until_s: float) -> None:
 
 def idlers(endpoint: str) -> None:
     """A process with IDLERS plain subscribers that read the first message and no more."""
-    contexts: list[Any] = [zmq.Context() for _ in range(IDLERS)]
-    sockets: list[Any] = [context.socket(zmq.SUB) for context in contexts]
+    contexts = [zmq.Context() for _ in range(IDLERS)]
+    sockets = [context.socket(zmq.SUB) for context in contexts]
     for socket in sockets:
         socket.setsockopt(zmq.SUBSCRIBE, b"")
         socket.setsockopt(zmq.RCVTIMEO, int(1000 * LIFE_S))

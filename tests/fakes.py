@@ -7,7 +7,7 @@ capture process that behaves as badly as asked (`python fakes.py capture hang`).
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from sadstream.audio.filters.framing import Framer
 from sadstream.audio.segmenter import Segment
+from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.microphone import Microphone
 from sadstream.audio.sources.source import Item, SourceChange, Stopped
 from sadstream.base.samples import SAMPLE_RATE, to_pcm
 from sadstream.cli import main as cli
 from sadstream.config import Config, parse
 from sadstream.daemon import run
-from sadstream.daemon.messages import Analyze, Load, Loaded, Ready, Say
+from sadstream.daemon.messages import Load, Loaded, Ready, Say
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import E, Score
-from sadstream.scoring.analysis import Analysis
+from sadstream.scoring.analysis import Analysis, Early
 from sadstream.scoring.whisper.recognizer import Transcript
 
 READY = Ready("fake", "cpu", "Apache-2.0", terms="")
@@ -68,19 +69,25 @@ def analysis(segment: Segment, text: str = "") -> Analysis:
     )
 
 
-def fake_load(analyze: Callable[[Segment], Analysis] = analysis, load_s: float = 0.0) -> Load:
+def fake_load(analyze: Callable[[Segment], Analysis | Unscored] = analysis, load_s: float = 0.0) -> Load:
     """Models that take `load_s` to load and then do what `analyze` does."""
 
     def load(_say: Say) -> Loaded:
         time.sleep(load_s)
-        return Loaded(each(analyze), READY)
+        return Loaded(Each(analyze), READY)
 
     return load
 
 
-def each(analyze: Callable[[Segment], Analysis]) -> Analyze:
-    """An analyser that takes several segments, of one that takes a single one; nothing is said early."""
-    return lambda segments, _early=None: [analyze(segment) for segment in segments]
+class Each:
+    """An analyser that does to each segment what it was given; nothing is said early."""
+
+    def __init__(self, analyze: Callable[[Segment], Analysis | Unscored]) -> None:
+        self._analyze = analyze
+
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
+        """Their analyses."""
+        return [self._analyze(segment) for segment in segments]
 
 
 def slow(seconds: float) -> Callable[[Segment], Analysis]:

@@ -5,7 +5,7 @@ A reader gets typed events, each once, and findings between them: a gap with its
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sadstream.base.errors import UsageError
 from sadstream.client.follower import Gap, Restart, Stale
@@ -15,6 +15,11 @@ from sadstream.events.keys import Curve, client_curve
 from sadstream.events.query import Query
 from sadstream.events.validation import WireError
 
+if TYPE_CHECKING:
+    import zmq
+    import zmq.asyncio
+
+S = TypeVar("S", bound="zmq.Socket[Any]")
 ALL_TYPES = (*EVENT_TYPES, Gap.type, Restart.type, Stale.type)
 RECONNECT_MS = (100, 2000)  # first wait and longest: a restarted daemon is heard while its models still load
 HEARTBEAT_MS = 2000  # ZeroMQ's own, over tcp: finds a peer whose machine is gone
@@ -79,7 +84,7 @@ def past(replay: str, query: Query, curve: Curve | None = None) -> list[Event]:
     """Events that a daemon remembers, oldest first; `replay` as its status says. Empty if nobody answers in 1 s."""
     import zmq
 
-    context: Any = zmq.Context()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         return _fetch(context, replay, query, curve)
     finally:
@@ -89,8 +94,8 @@ def past(replay: str, query: Query, curve: Curve | None = None) -> list[Event]:
 def _plain(line: Line, timeout_s: float | None) -> Iterator[Item]:
     import zmq
 
-    context: Any = zmq.Context()
-    sockets: list[Any] = []
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    sockets: list[zmq.Socket[bytes]] = []
     try:
         poller = zmq.Poller()
         for socket in _connected(context, line, sockets):
@@ -115,8 +120,8 @@ async def _async(line: Line, timeout_s: float | None) -> AsyncIterator[Item]:
     import zmq
     import zmq.asyncio
 
-    context: Any = zmq.asyncio.Context()
-    sockets: list[Any] = []
+    context = zmq.asyncio.Context()
+    sockets: list[zmq.asyncio.Socket] = []
     try:
         poller = zmq.asyncio.Poller()
         for socket in _connected(context, line, sockets):
@@ -140,7 +145,7 @@ async def _async(line: Line, timeout_s: float | None) -> AsyncIterator[Item]:
         context.term()
 
 
-def _connected(context: Any, line: Line, sockets: list[Any]) -> list[Any]:
+def _connected(context: "zmq.Context[S]", line: Line, sockets: "list[S]") -> "list[S]":
     """One socket for every event; or, for the latest only, one a type, in which the newest replaces the rest."""
     import zmq
 
@@ -158,7 +163,7 @@ def _connected(context: Any, line: Line, sockets: list[Any]) -> list[Any]:
     return sockets
 
 
-def _connect(socket: Any, endpoint: str, curve: Curve | None) -> bool:
+def _connect(socket: "zmq.Socket[Any]", endpoint: str, curve: Curve | None) -> bool:
     import zmq
 
     first_ms, longest_ms = RECONNECT_MS
@@ -188,7 +193,7 @@ def _answer(frames: list[bytes]) -> list[Event]:
     return [event for frame in frames[1:] if (event := _event(frame)) is not None]
 
 
-def _fetch(context: Any, replay: str, query: Query, curve: Curve | None) -> list[Event]:
+def _fetch(context: "zmq.Context[zmq.Socket[bytes]]", replay: str, query: Query, curve: Curve | None) -> list[Event]:
     import zmq
 
     with context.socket(zmq.REQ) as socket:
@@ -198,7 +203,7 @@ def _fetch(context: Any, replay: str, query: Query, curve: Curve | None) -> list
         return _answer(socket.recv_multipart()) if socket.poll(REPLAY_TIMEOUT_MS) else []
 
 
-async def _fetch_async(context: Any, replay: str, query: Query, curve: Curve | None) -> list[Event]:
+async def _fetch_async(context: "zmq.asyncio.Context", replay: str, query: Query, curve: Curve | None) -> list[Event]:
     import zmq
 
     with context.socket(zmq.REQ) as socket:

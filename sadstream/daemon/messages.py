@@ -1,14 +1,13 @@
 """What the threads say to the supervising loop, and what is in the queue between them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sadstream.audio.segmenter import Segment
-from sadstream.audio.silero import Unscored
 from sadstream.audio.sources.source import SourceChange
 from sadstream.base.errors import SadstreamError
 from sadstream.events import Reason
-from sadstream.scoring.analysis import Analysis, Early, Timing
+from sadstream.scoring.analysis import Analysis, BatchAnalyzer, Timing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,14 +118,13 @@ class Failed:
 
 
 Report = Ready | Changed | Felt | Noticed | Gap | Analyzed | Rejected | Dropped | Degraded | Ended | Failed
-Analyze = Callable[[Sequence[Segment], Early | None], list[Analysis | Unscored]]
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """An analyser that is warm, and what is to be said of it."""
 
-    analyze: Analyze
+    analyzer: BatchAnalyzer
     ready: Ready
 
 

@@ -162,10 +162,10 @@ def load_with_fallback(config: Config, say: Say) -> Loaded:
         ],
         say,
     )
-    return Loaded(fallback.many, fallback.ready)
+    return Loaded(fallback, fallback.ready)
 
 
 def _loaded(config: Config) -> Loaded:
     models = load_models(config)
     header = models.header
-    return Loaded(Analyzer(models).many, Ready(models.whisper_name, models.device, header.licence, header.terms))
+    return Loaded(Analyzer(models), Ready(models.whisper_name, models.device, header.licence, header.terms))

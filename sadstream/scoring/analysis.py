@@ -2,10 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from sadstream.audio.silero import Unscored
 from sadstream.base.odds import logit, sigmoid
 from sadstream.config import Config
 from sadstream.events import Latency, Score
@@ -52,8 +53,16 @@ class Analysis:
         return self.p_sad >= self.threshold
 
 
-Early = Callable[[int, Analysis], None]
+Early = Callable[[int, Analysis], None]  # is told which segment of a batch it is, and what its sound alone comes to
 UNHEARD = Transcript("", 0.0, 0.0, "off")
+
+
+class BatchAnalyzer(Protocol):
+    """Whoever scores segments: the models, what stands in for them when memory runs out, or a test's fake."""
+
+    def many(self, segments: "Sequence[Segment]", early: Early | None = None) -> list[Analysis | Unscored]:
+        """Each segment's analysis, or that nobody is to be scored in it; `early` hears of sounds before the words."""
+        ...
 
 
 def audio_part(calibration: Calibration, raw: float) -> float:

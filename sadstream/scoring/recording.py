@@ -15,7 +15,7 @@ from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.events import Score
 from sadstream.events.types import envelope, stream_name
-from sadstream.scoring.analysis import Analysis, Timing, latency, make_score
+from sadstream.scoring.analysis import Analysis, BatchAnalyzer, Timing, latency, make_score
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
 
@@ -34,7 +34,7 @@ class Scored:
 def score_recording(
     recording: Recording,
     config: Config,
-    analyze: Callable[[Segment], Analysis | Unscored],
+    analyzer: BatchAnalyzer,
     on_progress: Callable[[float], None] = lambda _: None,
     plan: MoodPlan = NO_PLAN,
     signal: SignalRecord | None = None,
@@ -51,7 +51,7 @@ def score_recording(
     failures: list[DataError] = []
     for cut, vad_ms in _segments(recording, segmenter, on_progress, failures, signal or SignalRecord()):
         start = time.monotonic()
-        analysis = analyze(cut)
+        (analysis,) = analyzer.many([cut])
         if isinstance(analysis, Unscored):
             rejected += 1
             continue

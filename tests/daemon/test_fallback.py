@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from fakes import READY, analysis, each
+from fakes import READY, Each, analysis
 
 from sadstream.audio.segmenter import Segment
 from sadstream.base.errors import UnavailableError
@@ -36,7 +36,7 @@ class Memory:
             self.loaded.append(NAMES[at])
             if at < self.too_small_to_load:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-            return Loaded(each(self.worker(at)), READY)
+            return Loaded(Each(self.worker(at)), READY)
 
         return FallbackStage(NAMES[at], load)
 
@@ -129,7 +129,7 @@ def test_one_stage_s_models_are_alive_at_a_time_however_often_memory_runs_out(mo
         def __init__(self, models: Models) -> None:
             self.models = models
 
-        def many(self, segments: Sequence[Segment], _early: object) -> list[Analysis]:
+        def many(self, segments: Sequence[Segment], early: object) -> list[Analysis]:
             if short[0] and self.models.asked:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return [analysis(one) for one in segments]
@@ -138,14 +138,14 @@ def test_one_stage_s_models_are_alive_at_a_time_however_often_memory_runs_out(mo
     monkeypatch.setattr("sadstream.daemon.run.Analyzer", Analyzer)
     monkeypatch.setattr("sadstream.daemon.pipeline.fallback.RETRY_S", 0.0)
     said: list[str] = []
-    analyze = load_with_fallback(Config(), lambda report: said.append(report.reason)).analyze
+    models = load_with_fallback(Config(), lambda report: said.append(report.reason)).analyzer
     for fault in range(3):
         short[0] = True
-        analyze([segment(fault)], None)
+        models.many([segment(fault)])
         gc.collect()
         assert len(alive) == 1
         short[0] = False
-        analyze([segment(fault)], None)
+        models.many([segment(fault)])
         gc.collect()
         assert len(alive) == 1
 
@@ -163,7 +163,7 @@ def test_another_exception_is_not_hidden() -> None:
     def fail(_: Segment) -> Analysis:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    models = Fallback([FallbackStage(name, lambda: Loaded(each(fail), READY)) for name in "ab"], lambda _: None)
+    models = Fallback([FallbackStage(name, lambda: Loaded(Each(fail), READY)) for name in "ab"], lambda _: None)
     with pytest.raises(RuntimeError, match="shapes"):
         models.many([segment(0)], None)
 

@@ -188,20 +188,21 @@ class TestPipeline:
     def test_streams_that_wait_are_analysed_together_each_with_its_own_answer(self, tmp_path: Path) -> None:
         batches: list[list[int]] = []
 
-        def many(segments: Sequence[Segment], early: Early | None) -> list[Analysis | Unscored]:
-            assert early is None
-            batches.append([segment.number for segment in segments])
-            time.sleep(0.1)
-            return [analysis(s) if s.number % 2 == 0 else Unscored(0.0) for s in segments]
+        class EverySecond:
+            def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
+                assert early is None
+                batches.append([segment.number for segment in segments])
+                time.sleep(0.1)
+                return [analysis(s) if s.number % 2 == 0 else Unscored(0.0) for s in segments]
 
         names = ("a", "b", "c")
         sources = [FakeSource(spoken(TALK), live=False) for _ in names]
-        with running(tmp_path, sources, lambda _: Loaded(many, READY), False, names) as (pipeline, reports):
+        with running(tmp_path, sources, lambda _: Loaded(EverySecond(), READY), False, names) as (pipeline, reports):
             collect(pipeline, reports, lambda: len(of(reports, Ended)) == 3)
 
         assert max(map(len, batches)) == 3
         for name in names:
-            assert [r.segment.number for r in of(reports, Analyzed) if r.stream == name] == [0, 2, 4]
+            assert [r.segment.number for r in of(reports, Analyzed) if r.stream == name] == [0, 1, 2]  # without a hole
             assert len([r for r in of(reports, Rejected) if r.stream == name]) == 3
 
     def test_an_old_segment_of_a_live_source_is_dropped_not_scored(self, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def publisher(endpoint: str) -> Iterator[Publisher]:
 @pytest.fixture
 def subscriber() -> Iterator[Any]:
     """Makes plain SUB sockets."""
-    context: Any = zmq.Context()
+    context = zmq.Context()
     made: list[Any] = []
 
     def make() -> Any:
@@ -79,7 +79,7 @@ def drained(socket: Any, wait_ms: int = 200) -> list[bytes]:
 
 def ask(publisher: Publisher, *frames: bytes) -> list[bytes]:
     """What the memory answers to one request."""
-    context: Any = zmq.Context()
+    context = zmq.Context()
     with context.socket(zmq.REQ) as asking:
         asking.connect(publisher.replay)
         asking.send_multipart(frames)
@@ -356,7 +356,7 @@ def test_a_flood_of_subscriptions_is_taken_in_small_bites(endpoint: str) -> None
     """XPUB also relays what peers send upstream; none of it may pile up or be mistaken for a join."""
     with Publisher(endpoint) as publisher:
         say_status(publisher)
-        context: Any = zmq.Context()
+        context = zmq.Context()
         with context.socket(zmq.XSUB) as peer:
             peer.connect(endpoint)
             for number in range(300):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -74,14 +74,15 @@ class TestLife:
         assert [score.seq for score in scores(said)] == [0, 1, 2, 3]
 
     def test_a_provisional_score_comes_first_where_it_is_asked_for_under_the_same_segment(self, tmp_path: Path) -> None:
-        def many(segments: Any, early: Any) -> list[Analysis | Unscored]:
-            for number, segment in enumerate(segments):
-                early(number, replace(analysis(segment), provisional=True))
-            return [analysis(segment, "so sad") for segment in segments]
+        class SoundFirst:
+            def many(self, segments: Sequence[Segment], early: Any = None) -> list[Analysis | Unscored]:
+                for number, segment in enumerate(segments):
+                    early(number, replace(analysis(segment), provisional=True))
+                return [analysis(segment, "so sad") for segment in segments]
 
         settings = config(tmp_path, publish={"endpoint": f"ipc://{tmp_path}/pub", "provisional": True})
         source = FakeSource(spoken(TALK), live=False)
-        daemon, said = service(tmp_path, [source], lambda _: Loaded(many, READY), settings, pace_realtime=False)
+        daemon, said = service(tmp_path, [source], lambda _: Loaded(SoundFirst(), READY), settings, pace_realtime=False)
         daemon.run()
 
         assert [(s.segment, s.provisional, s.text_used) for s in scores(said)] == [
@@ -492,7 +493,7 @@ class TestSpeechAndMood:
             return Unscored(0.01) if segment.number % 2 == 0 else analysis(segment)
 
         source = FakeSource(spoken(to_pcm(talk(6))), live=False)
-        daemon, said = service(tmp_path, [source], fake_load(every_second), pace_realtime=False)  # type: ignore[arg-type]
+        daemon, said = service(tmp_path, [source], fake_load(every_second), pace_realtime=False)
         daemon.run()
         heard = scores(said)
 
@@ -507,7 +508,7 @@ class TestSpeechAndMood:
             return Unscored(0.9, stranger=True) if segment.number % 3 == 1 else analysis(segment)
 
         source = FakeSource(spoken(to_pcm(talk(6))), live=False)
-        daemon, said = service(tmp_path, [source], fake_load(every_third), pace_realtime=False)  # type: ignore[arg-type]
+        daemon, said = service(tmp_path, [source], fake_load(every_third), pace_realtime=False)
         daemon.run()
 
         assert [score.segment for score in scores(said)] == [0, 1, 2, 3]

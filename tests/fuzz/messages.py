@@ -355,7 +355,7 @@ def keys(folder: Path) -> Iterator[Trial]:
 
     zap = [b"1.0", b"1", b"sadstream", b"127.0.0.1", b"", b"CURVE", z85.decode(public.encode())]
     secret, allowed = folder / "secret", folder / "allowed"
-    context: Any = zmq.Context()
+    context = zmq.Context()
 
     def make(rng: random.Random) -> Parts:
         frames = [mutate.binary(rng, frame) if rng.random() < 0.2 else frame for frame in zap]
@@ -382,7 +382,7 @@ def keys(folder: Path) -> Iterator[Trial]:
 def _serve(_: Any, secret: Path, allowed: Path) -> None:
     given = server_keys(str(secret), str(allowed))
     if given is not None:
-        own: Any = zmq.Context()  # of its own: the place where it is asked is free again only some time after it
+        own = zmq.Context()  # of its own: the place where it is asked is free again only some time after it
         door = Door(own, given)
         with own.socket(zmq.XPUB) as guarded:
             door.guard(guarded)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from fakes import analysis, talk
+from fakes import Each, analysis, talk
 
 from fuzz import mutate
 from fuzz.trial import Parts, Trial
@@ -75,7 +75,7 @@ def recordings(folder: Path) -> Iterator[Trial]:
     def feed(parts: Parts) -> None:
         path = folder / f"case.{parts[1].decode()}"
         path.write_bytes(parts[0])
-        for _ in score_recording(Recording(path), config, analysis):
+        for _ in score_recording(Recording(path), config, Each(analysis)):
             pass
 
     read = [[content, suffix.encode()] for suffix, content in seeds if suffix not in REFUSED]

@@ -187,7 +187,7 @@ def test_episodes_come_with_the_scores(tmp_path: Path) -> None:
     path = tmp_path / "talk.wav"
     soundfile.write(path, fakes.talk(3), SAMPLE_RATE)
     plan = MoodPlan(threshold=-99.0, false_alarms_h=1.0)
-    items = list(score_recording(Recording(path), Config(), fakes.analysis, plan=plan))
+    items = list(score_recording(Recording(path), Config(), fakes.Each(fakes.analysis), plan=plan))
 
     assert [item.phase for item in items if isinstance(item, Turn)] == ["start", "end"]
     assert isinstance(items[0], Scored)

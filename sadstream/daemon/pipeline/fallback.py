@@ -52,7 +52,7 @@ class Fallback:
         while True:
             assert self._loaded is not None
             try:
-                return self._loaded.analyze(segments, early)
+                return self._loaded.analyzer.many(segments, early)
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise

@@ -5,7 +5,7 @@ for frame in source:                       # a reader blocks here, and only here
         inbox.put(segment)
 
 while segments := inbox.take(BATCH):       # the analyser
-    report(analyzer(segments))
+    report(analyzer.many(segments))
 """
 
 import os
@@ -27,7 +27,6 @@ from sadstream.base.errors import SadstreamError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
 from sadstream.daemon.messages import (
-    Analyze,
     Analyzed,
     Changed,
     Degraded,
@@ -43,7 +42,7 @@ from sadstream.daemon.messages import (
     Report,
 )
 from sadstream.events import Score
-from sadstream.scoring.analysis import Analysis, Timing
+from sadstream.scoring.analysis import Analysis, BatchAnalyzer, Timing
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
 BATCH_SEGMENTS = 4  # at most this many streams are analysed at once
@@ -295,7 +294,7 @@ class Pipeline:
             batch = [item for item in items if isinstance(item, Queued) and not self._stale(item)]
             if batch:
                 self._busy_since_s = time.monotonic()
-                self._analyze(loaded.analyze, batch)
+                self._analyze(loaded.analyzer, batch)
                 self._busy_since_s = None
             for item in items:
                 if isinstance(item, Ended):
@@ -308,7 +307,7 @@ class Pipeline:
             self._report(Dropped(item.stream, stale=True))
         return stale
 
-    def _analyze(self, analyze: Analyze, batch: Sequence[Queued]) -> None:
+    def _analyze(self, analyzer: BatchAnalyzer, batch: Sequence[Queued]) -> None:
         start, start_boot_s = time.monotonic(), boottime()
 
         def report(number: int, analysis: Analysis) -> None:
@@ -320,7 +319,7 @@ class Pipeline:
             self._report(Analyzed(item.stream, segment, analysis, timing, busy_s, waiting))
 
         early = report if self._config.publish.provisional else None
-        answers = analyze([item.segment for item in batch], early)
+        answers = analyzer.many([item.segment for item in batch], early)
         suspended = boottime() - start_boot_s - (time.monotonic() - start) > SUSPENDED_S
         for number, (item, answer) in enumerate(zip(batch, answers, strict=True)):
             if item.live and suspended:
