@@ -20,8 +20,8 @@ from sadstream.config import Config, with_changes
 from sadstream.config.loading import configured
 from sadstream.config.tables import JournalConfig, MetricsConfig, PublishConfig
 from sadstream.daemon.messages import Gap, Load, Loaded, Ready, Say
+from sadstream.daemon.pipeline.aside import Aside
 from sadstream.daemon.pipeline.fallback import Fallback, FallbackStage
-from sadstream.daemon.pipeline.pipeline import Aside
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.service import BugError, RunOptions, Service
 from sadstream.daemon.supervision import metrics

@@ -33,7 +33,8 @@ from sadstream.daemon.messages import (
     Rejected,
     Report,
 )
-from sadstream.daemon.pipeline.pipeline import MAX_AGE_S, QUEUE_SEGMENTS, Inbox, Pipeline
+from sadstream.daemon.pipeline.inbox import QUEUE_SEGMENTS, Inbox
+from sadstream.daemon.pipeline.pipeline import MAX_AGE_S, Pipeline
 from sadstream.scoring.analysis import Analysis, Early
 
 TALK = to_pcm(talk(6))
@@ -338,7 +339,8 @@ class TestPipeline:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         offset = [0.0]
-        monkeypatch.setattr("sadstream.daemon.pipeline.pipeline.boottime", lambda: time.monotonic() + offset[0])
+        for module in ("pipeline", "reader"):
+            monkeypatch.setattr(f"sadstream.daemon.pipeline.{module}.boottime", lambda: time.monotonic() + offset[0])
 
         def sleeps(segment: Segment) -> Analysis:
             offset[0] += 3600.0

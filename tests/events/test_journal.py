@@ -22,7 +22,7 @@ from daemon import run
 from wire import a_score, assert_true_to_contract
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError, UsageError
-from sadstream.daemon.pipeline.pipeline import Aside
+from sadstream.daemon.pipeline.aside import Aside
 from sadstream.events import Score, to_json
 from sadstream.events.journal import PENDING, Journal, check_path, read, read_columns, unix_s
 from sadstream.views.history import moment_s, print_history

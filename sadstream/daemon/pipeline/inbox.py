@@ -1,0 +1,68 @@
+"""Where segments wait for the analyser, and which of them give way."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from sadstream.daemon.messages import Ended, Queued
+
+QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
+
+
+class Inbox:
+    """At most QUEUE_SEGMENTS segments a stream between its reader and the analyser.
+
+    A stream that cannot wait loses its oldest segment; one that can makes its reader wait.
+    """
+
+    def __init__(self, streams: Sequence[str]) -> None:
+        self._waiting: dict[str, deque[Queued | Ended]] = {stream: deque() for stream in streams}
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def wait_for_room(self, stream: str, timeout_s: float) -> bool:
+        """True as soon as a segment of this stream would push no other out (or never will again)."""
+        with self._changed:
+            queue = self._waiting[stream]
+            return self._changed.wait_for(lambda: self._closed or len(queue) < QUEUE_SEGMENTS, timeout_s)
+
+    def put(self, item: Queued | Ended) -> bool:
+        """Add a segment; True if an older one of its stream was dropped for it."""
+        with self._changed:
+            queue = self._waiting[item.stream]
+            full = isinstance(item, Queued) and len(queue) >= QUEUE_SEGMENTS
+            if full:
+                queue.popleft()
+            queue.append(item)
+            self._changed.notify_all()
+            return full and not self._closed
+
+    def take(self, most: int) -> list[Queued | Ended]:
+        """The segments that wait longest, at most one of each stream; none when the inbox is closed.
+
+        It waits for the first and for no other, so that a lone segment is never late.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
+            if self._closed:
+                return []
+            heads = sorted((queue for queue in self._waiting.values() if queue), key=_put_s)
+            items = [queue.popleft() for queue in heads[:most]]
+            self._changed.notify_all()
+            return items
+
+    def waiting(self, stream: str) -> int:
+        """How many segments of this stream wait."""
+        with self._changed:
+            return sum(isinstance(item, Queued) for item in self._waiting[stream])
+
+    def close(self) -> None:
+        """Let every reader and the analyser go."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def _put_s(queue: "deque[Queued | Ended]") -> float:
+    head = queue[0]
+    return head.put_s if isinstance(head, Queued) else 0.0
