@@ -106,7 +106,8 @@ class Stream:
         self._opening = opening
         self._said: tuple[State, Reason] | None = None
         self._said_s = 0.0
-        self._last: Analyzed | None = None  # of which a score was said
+        self._heard: tuple[float, float] | None = None  # where the last score ended, and when that was in hand
+        self._model = ""  # of the last score: an episode comes after one
 
     def take(self, report: Analyzed | Rejected | Changed | Felt | Noticed | Gap | Dropped) -> list[Event]:
         """What is to be said after a report of this stream."""
@@ -192,24 +193,23 @@ class Stream:
         score = make_score(opening, segment, analysis, spent, self.facts.dropped, self.config.publish.text)
         if analysis.provisional:
             return [score]
-        self._last = report
+        self._heard, self._model = (segment.t_end, segment.arrived_s), analysis.model
         self.facts.analyzed(report.busy_s, segment.t_end - segment.t_start, report.waiting)
         return [score, *self._episodes(turns), *self._news()]
 
     def _episodes(self, turns: Sequence[Turn]) -> list[Event]:
-        if self._last is None:
-            return []
-        alarms, model = self._plan.false_alarms_h, self._last.analysis.model
+        alarms = self._plan.false_alarms_h
         return [
-            Episode(**self._opening(Episode.type), **asdict(turn), false_alarms_h=alarms, model=model) for turn in turns
+            Episode(**self._opening(Episode.type), **asdict(turn), false_alarms_h=alarms, model=self._model)
+            for turn in turns
         ]
 
     def _elapse(self) -> list[Event]:
         """What is still being analysed is waited for."""
-        if self._last is None or not self._live:
+        if self._heard is None or not self._live:
             return []
-        segment = self._last.segment
-        return self._episodes(self._mood.elapse(segment.t_end + time.monotonic() - segment.arrived_s - MAX_AGE_S))
+        t_end, arrived_s = self._heard
+        return self._episodes(self._mood.elapse(t_end + time.monotonic() - arrived_s - MAX_AGE_S))
 
     def _change(self, change: SourceChange) -> None:
         before, self.facts.source = self.facts.source, change
