@@ -6,8 +6,10 @@ import os
 import secrets
 import stat
 from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from sadstream.base.errors import BusyError, UnavailableError, UsageError
 
@@ -56,16 +58,31 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
         with path.open("wb") as device:
             device.write(content)
         return
-    target = path.resolve() if path.is_symlink() else path
+    with replacing(path.resolve() if path.is_symlink() else path, mode) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(target: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A file beside `target` to write to; in its place, on the disk, once the block ends well, else nothing changes."""
     temporary = _beside(target)
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder reach the disk; OSError where its file system cannot say so."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def expect_place(

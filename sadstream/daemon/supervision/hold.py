@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sadstream.base import logs
+from sadstream.base.files import sync_folder
 
 log = logging.getLogger("sadstream")
 
@@ -86,11 +87,7 @@ class Hold:
     def _settle(self) -> None:
         """Let the folder reach the disk: the power may go next."""
         with suppress(OSError):  # some file systems cannot say so, and the file is there
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self.path.parent)
 
 
 def state_folder() -> Path:

@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from sadstream.base.errors import BusyError, UsageError
-from sadstream.base.files import contents, expect_folder
+from sadstream.base.files import contents, expect_folder, replacing, sync_folder
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.fusion.card import card_path, read_card
 
@@ -23,17 +24,18 @@ def upgrade(folder: Path, path: Path) -> str:
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     kept = folder / f"{sha}.safetensors"
     if not kept.exists():
-        part = _written(contents(path, checkpoint.MAX_BYTES)[0], kept)
-        checkpoint.load(part)  # the copy, not the hope
-        part.replace(kept)
+        with replacing(kept) as part:
+            _write(part, contents(path, checkpoint.MAX_BYTES)[0])
+            checkpoint.load(Path(part.name))  # the copy, not the hope
     if card is not None:  # without it the service would say nothing of episodes
-        _written(card.model_dump_json(indent=1).encode(), card_path(kept)).replace(card_path(kept))
+        with replacing(card_path(kept)) as part:
+            _write(part, card.model_dump_json(indent=1).encode())
     before = _target(folder / CURRENT)
     if before != kept.name:
         if before is not None:
             _point(folder / PREVIOUS, before)
         _point(folder / CURRENT, kept.name)
-        _sync(folder)
+        sync_folder(folder)
     return sha
 
 
@@ -45,7 +47,7 @@ def rollback(folder: Path) -> str:
     sha = checkpoint.load(folder / previous).sha256[:12]
     _point(folder / CURRENT, previous)
     _point(folder / PREVIOUS, current)
-    _sync(folder)
+    sync_folder(folder)
     return sha
 
 
@@ -53,13 +55,11 @@ def _target(link: Path) -> str | None:
     return str(link.readlink()) if link.is_symlink() else None
 
 
-def _written(content: bytes, target: Path) -> Path:
-    """A whole file beside its place, readable by the service, to be moved there."""
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(content)
-    part.chmod(0o644)
-    _sync(part)
-    return part
+def _write(part: BinaryIO, content: bytes) -> None:
+    """Readable by the service, whoever's umask it was written with."""
+    os.fchmod(part.fileno(), 0o644)
+    part.write(content)
+    part.flush()
 
 
 def _point(link: Path, target: str) -> None:
@@ -68,11 +68,3 @@ def _point(link: Path, target: str) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
     fresh.replace(link)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

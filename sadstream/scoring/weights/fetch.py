@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sadstream.base.errors import BusyError, DataError, UnavailableError, UsageError
+from sadstream.base.files import sync_folder, write_whole
 from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.catalogue import LICENCE_UNKNOWN, ModelSpec, models_dir, spec
@@ -188,14 +189,14 @@ def _install(wanted: ModelSpec, payload: Payload, root: Path, work: Path, progre
     )
     described = Manifest(wanted.name, wanted.kind, found, wanted.licence, payload.source, listed)
     _write(new / MANIFEST, manifest.render(described))
-    _sync_folder(new)
+    sync_folder(new)
     models.verify(new)
     target = root / wanted.folder
     if target.exists():
         shutil.rmtree(work / "replaced", ignore_errors=True)
         target.rename(work / "replaced")
     new.rename(target)
-    _sync_folder(root)
+    sync_folder(root)
     installed = Installed(
         wanted.name,
         wanted.kind,
@@ -217,19 +218,8 @@ def _safetensors(payload: Payload) -> bytes:
 
 def _write(path: Path, content: bytes) -> str:
     """The content's SHA-256, once it is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    write_whole(path, content)
     return sha256(content).hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _Shown:
