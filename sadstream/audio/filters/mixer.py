@@ -1,6 +1,7 @@
 """Several channels in, one out, in which speech is neither cancelled nor drowned. Pure, causal, constant memory."""
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sadstream.base.samples import FRAME_MS
@@ -18,6 +19,21 @@ RETURN_FRAMES = 34  # of one second in which nothing spoke against a channel, be
 DECAY_DB = 0.12  # a frame, of what was loud (4 dB a second) and of what was quiet
 UNKNOWN_DB = 3.0  # more or less than this is no difference between two channels
 LEFT_OUT = "left out of the mix (dead, opposed or only noise)"  # how it is said
+
+
+class MixWatch:
+    """Tells when a mix comes to do without other channels than before."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: frozenset[int] = frozenset()
+
+    def changed(self, left_out: frozenset[int]) -> Iterator[frozenset[int]]:
+        """The channels that it does without, from 1, where they are others than when last asked."""
+        if left_out != self._known:
+            self._known = left_out
+            yield left_out
 
 
 class Mixer:

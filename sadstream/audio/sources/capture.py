@@ -19,6 +19,7 @@ from typing import Any
 
 from sadstream.audio.decoding.child import follow_parent
 from sadstream.audio.filters.framing import Resampler
+from sadstream.audio.filters.mixer import MixWatch
 from sadstream.base.errors import SadstreamError, StalledError, UnavailableError
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, Channel
 
@@ -123,14 +124,13 @@ def capture(wanted: Wanted, out: int, wait_s: float | None = None) -> None:
     found = _open(wanted) if wait_s is None else _await(wanted, wait_s)
     name = repr(found.device.name)
     print(f"capture: open {name} at {found.rate} Hz, {found.channels} channel(s)", file=sys.stderr, flush=True)
-    resampler, without = Resampler(found.rate, found.channels, wanted.channel), frozenset[int]()
+    resampler, mix = Resampler(found.rate, found.channels, wanted.channel), MixWatch()
     try:
         with found.stream:
             while True:
                 data, _ = found.stream.read(found.block)  # its overflow flag stays down when audio is lost
                 _write(out, resampler.feed_pcm(bytes(data)))
-                if resampler.left_out != without:
-                    without = resampler.left_out
+                for without in mix.changed(resampler.left_out):
                     print(f"{MIXED}{' '.join(map(str, sorted(without)))}", file=sys.stderr, flush=True)
     except _sounddevice().PortAudioError as error:
         raise StalledError(f"device {name} was lost: {error}") from None

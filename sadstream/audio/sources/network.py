@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sadstream.audio.decoding import ffmpeg
 from sadstream.audio.decoding.decoder import check_channel
 from sadstream.audio.filters.framing import Framer, Resampler
+from sadstream.audio.filters.mixer import MixWatch
 from sadstream.audio.sources.source import Item, SourceChange, Stopped, left_out, sleep
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SAMPLE_RATE, Channel
@@ -51,7 +52,7 @@ class Remote:
         self._retry_s = service.retry_s
         self._stall_s = service.stall_s
         self._framer = Framer()
-        self._without: frozenset[int] = frozenset()  # channels, from 1, that its mix does without
+        self._mix = MixWatch()
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
         """Its frames as they come, and every loss; until `stopped()`. DataError where it has no such channel."""
@@ -84,14 +85,12 @@ class Remote:
 
     def _resampler(self, sound: ffmpeg.Decoder) -> Resampler:
         check_channel(shown(self._address), self._channel, sound.channels)
-        self._without = frozenset()
+        self._mix = MixWatch()
         return Resampler(sound.rate, sound.channels, self._channel)
 
     def _heard(self, resampler: Resampler, block: "NDArray[np.float32]", heard_s: float) -> Iterator[Item]:
         frames = self._framer.feed(resampler.feed(block), heard_s)
-        if resampler.left_out != self._without:
-            self._without = resampler.left_out
-            yield left_out(self._without)
+        yield from map(left_out, self._mix.changed(resampler.left_out))
         yield from frames
 
     def _absence(self, heard_s: float | None) -> Reason:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sadstream.audio.decoding.container import FRAMES_BYTES, HEAD_BYTES, may_be_frames, sniffed
 from sadstream.audio.decoding.unpack import Unpacker
 from sadstream.audio.filters.framing import Framer, Resampler
+from sadstream.audio.filters.mixer import MixWatch
 from sadstream.audio.sources.source import POLL_S, Item, SourceChange, Stopped, left_out, readable
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.samples import SAMPLE_RATE, Channel
@@ -46,7 +47,7 @@ class PcmPipe:
         self._stall_s = stall_s
         self._framer = Framer()
         self._resampler = Resampler(rate, channels, channel)
-        self._left_out: frozenset[int] = frozenset()
+        self._mix = MixWatch()
         self._begun = False
         self._head: bytes | None = b""  # the first bytes, until it is known what they are
         self._unpacker: Unpacker | None = None
@@ -74,9 +75,7 @@ class PcmPipe:
                 stalled = False
                 yield SourceChange("listening", "none")
             frames = self._framer.feed(self._samples(pcm), heard_s)
-            if self._resampler.left_out != self._left_out:
-                self._left_out = self._resampler.left_out
-                yield left_out(self._left_out)
+            yield from map(left_out, self._mix.changed(self._resampler.left_out))
             yield from frames
             for fault in [] if self._unpacker is None else self._unpacker.said():
                 yield SourceChange("listening", "none", fault)

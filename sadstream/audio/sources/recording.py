@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sadstream.audio.decoding.decoder import LOUDEST, Sound, check_channel
 from sadstream.audio.filters.framing import Framer, Resampler
+from sadstream.audio.filters.mixer import MixWatch
 from sadstream.audio.sources.source import Item, SourceChange, Stopped, left_out
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.samples import AudioFrame, Channel
@@ -49,7 +50,7 @@ class Recording:
         framer = Framer()
         failure: DataError | None = None
         with _open(self._content, str(self.path)) as sound:
-            resampler, without = Resampler(sound.rate, sound.channels, self._channel), frozenset[int]()
+            resampler, mix = Resampler(sound.rate, sound.channels, self._channel), MixWatch()
             self.without_s.clear()
             blocks = _finite(sound, self.path, self._bits)
             heard = 0
@@ -63,9 +64,7 @@ class Recording:
                 heard += block.shape[0]
                 pcm = resampler.feed(block)
                 self.without_s.update(dict.fromkeys(resampler.left_out, block.shape[0] / sound.rate))
-                if resampler.left_out != without:
-                    without = resampler.left_out
-                    yield left_out(without)
+                yield from map(left_out, mix.changed(resampler.left_out))
                 for frame in framer.feed(pcm, time.monotonic()):
                     if stopped():
                         return
