@@ -3,13 +3,11 @@
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from sadstream.audio.filters.mixer import LEFT_OUT
 from sadstream.audio.health import SignalRecord
@@ -19,6 +17,7 @@ from sadstream.base import logs
 from sadstream.base.boundary import from_system, one_line, utf8
 from sadstream.base.errors import DataError, MissingFileError, SadstreamError, UsageError
 from sadstream.base.files import expect_place
+from sadstream.base.progress import bars
 from sadstream.base.samples import Channel
 from sadstream.config import Config
 from sadstream.config.loading import configured
@@ -76,7 +75,7 @@ def score_files(paths: Sequence[Path], wanted: Wanted, config: Path | None, comp
         analyzer = Analyzer(load_models(settings))
         if wanted.output == "csv":
             print(",".join(COLUMNS))
-        with _progress() as progress:
+        with bars(TextColumn("{task.completed:.0f} s"), TimeRemainingColumn()) as progress:
             for recording in good:
                 found = _score_one(recording, settings, analyzer, plan, wanted.output, progress, bad)
                 _draw(recording, found, analyzer, plan, wanted)
@@ -227,15 +226,3 @@ def _verdict(bad: Sequence[SadstreamError]) -> int:
     if not bad:
         return 0
     return 66 if all(isinstance(error, MissingFileError) for error in bad) else 65
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} s"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )

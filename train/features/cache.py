@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from sadstream.base.files import save_whole
+
+log = logging.getLogger("train")  # nobody sets it up: a warning is a line on standard error
 
 Array: TypeAlias = NDArray[np.generic]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -31,11 +34,10 @@ def key_of(content: bytes, settings: str) -> str:
 class Cache:
     """A folder of arrays; each file ends with the SHA-256 of what stands before."""
 
-    __slots__ = ("damaged", "folder")
+    __slots__ = ("folder",)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.damaged: list[Path] = []  # entries that were found damaged and left to be computed again
 
     def path(self, key: str) -> Path:
         """Where the entry of a key lies."""
@@ -88,7 +90,7 @@ class Cache:
             return None
         body, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
         if hashlib.sha256(body).digest() != digest:
-            self.damaged.append(path)
+            log.warning("sadstream-train: %s: damaged; computed again", path)
             return None
         return body
 

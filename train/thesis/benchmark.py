@@ -13,8 +13,8 @@ from sadstream.scoring.fusion.header import FusionConfig, LogMelConfig, Record
 from train.corpora.guards import by_split
 from train.corpora.manifest import Utterance
 from train.features.inputs import Inputs, fusion_shape
+from train.metrics.markdown import markdown
 from train.presets import Preset, RunConfig, run_config
-from train.thesis.tables import markdown
 from train.training.loop import ComputeTarget, Trainer, predict
 from train.training.session import Session
 
@@ -67,7 +67,7 @@ class Benchmark(Record):
         total = sum(t.total_s for t in self.timings) / 3600
         return (
             f"preset {self.preset}, {self.utterances:,} simulated utterances, {self.device}, {self.threads} threads; "
-            f"features {self.features_per_s:,.0f} utterances/s on one core\n\n{markdown(head, lines)}\n"
+            f"features {self.features_per_s:,.0f} utterances/s on one core\n\n{markdown(head, lines, numbers=True)}\n"
             f"all at every epoch: {total:.2f} h\n"
         )
 
@@ -199,7 +199,7 @@ def estimate(configs: Sequence[RunConfig], rows: Sequence[Utterance], session: S
         lines.append(
             [config.title, str(config.seed), config.fold, f"{timed[key].epoch_s:.1f}", f"{timed[key].total_s / 60:.1f}"]
         )
-    table = markdown(("system", "seed", "fold", "s an epoch", "at most min"), lines)
+    table = markdown(("system", "seed", "fold", "s an epoch", "at most min"), lines, numbers=True)
     features_min = len(rows) / _features_per_s(configs[0].features) / 60 if configs else 0.0
     device = session.compute.device
     return (

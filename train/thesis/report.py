@@ -12,13 +12,14 @@ from sadstream.base.files import expect_folder, expect_place, save_whole
 from train.corpora.folds import FIXED, advice, assign, fold_count, fold_names
 from train.corpora.guards import Protocol
 from train.corpora.manifest import Manifest, Utterance, read
+from train.metrics.markdown import markdown
 from train.metrics.paired import against, sad_figures
 from train.metrics.predictions import Predictions, pooled
 from train.metrics.predictions import read as read_predictions
 from train.thesis import plots as figures
 from train.thesis import printed as thesis
 from train.thesis import tables
-from train.thesis.tables import SystemPredictions, markdown, percent
+from train.thesis.tables import SystemPredictions, percent
 from train.training.run import PROTOCOLS, Run
 
 MARK = b"Sadness in "  # the title of each, near its start
@@ -192,7 +193,9 @@ def _seeds(ladder: Ladder, note: str) -> str:
         for title, values in by_title.items():
             spread = percent(stdev(values)) if len(values) > 1 else "-"
             lines.append([title, protocol, str(len(values)), percent(mean(values)), spread])
-    return f"## F1 over seeds\n\n{note}{markdown(('system', 'protocol', 'seeds', 'mean F1', 'SD'), lines)}\n"
+    return (
+        f"## F1 over seeds\n\n{note}{markdown(('system', 'protocol', 'seeds', 'mean F1', 'SD'), lines, numbers=True)}\n"
+    )
 
 
 def _crossed(ladder: Ladder, note: str) -> str:
@@ -258,7 +261,7 @@ def _training(ladder: Ladder, number: int, rows: Sequence[Utterance]) -> tuple[s
         lines.append([run.config.title, str(len(epochs)), *chosen, f"{mean(seconds):.1f}", rate])
     head = ("system", "epochs", "epoch chosen, thesis", "epoch chosen, strict", "s an epoch", "utterances/s")
     name = f"figures/{number}-learning.png"
-    text = f"## Training\n\n{markdown(head, lines)}\n![Learning curves]({name})\n\n"
+    text = f"## Training\n\n{markdown(head, lines, numbers=True)}\n![Learning curves]({name})\n\n"
     pictures = {name: figures.learning_curves(runs)}
     looked = next((r for r in runs if r.config.system == "attention" and r.config.spec.front_end == "cnn"), None)
     if looked:

@@ -8,6 +8,7 @@ from train.corpora import folds
 from train.corpora import manifest as manifests
 from train.corpora.guards import Protocol
 from train.corpora.manifest import Utterance
+from train.metrics.markdown import markdown
 from train.metrics.paired import PairedTest, confusion, never_sad, sad_figures
 from train.metrics.predictions import Predictions, read
 from train.thesis import printed as thesis
@@ -24,12 +25,6 @@ class SystemPredictions:
     system: str
     title: str
     found: Predictions
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, first column to the left, numbers to the right."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows)) + "\n"
 
 
 def percent(value: float) -> str:
@@ -49,7 +44,7 @@ def table_1(rows: Sequence[Utterance]) -> str:
         here, there = (sad + other, sad, other), (printed.total, printed.sad, printed.other)
         lines.append([printed.subset, *(f"{n:,}" for n in there), *(f"{n:,}" for n in here)])
     head = ("subset", "thesis total", "thesis sad", "thesis non-sad", "here total", "here sad", "here non-sad")
-    return markdown(head, lines)
+    return markdown(head, lines, numbers=True)
 
 
 def table_2(scored: Sequence[SystemPredictions], beside: bool = True) -> str:
@@ -61,7 +56,7 @@ def table_2(scored: Sequence[SystemPredictions], beside: bool = True) -> str:
         printed = thesis.TABLE_2.get(one.system)
         lines.append(_line(one.title, printed, one.found, beside))
     lines.append(_line("never sad", thesis.NEVER_SAD, never_sad(scored[0].found), beside))
-    return markdown(head, lines)
+    return markdown(head, lines, numbers=True)
 
 
 def _line(title: str, printed: thesis.Row2 | None, found: Predictions, beside: bool) -> list[str]:
@@ -80,7 +75,7 @@ def more_figures(scored: Sequence[SystemPredictions]) -> str:
     for one in scored:
         figures = sad_figures(one.found)
         lines.append([one.title, *(str(figures[name]) for name in SHOWN)])
-    return markdown(("system", *SHOWN), lines)
+    return markdown(("system", *SHOWN), lines, numbers=True)
 
 
 def confusions(scored: Sequence[SystemPredictions], beside: bool = True) -> str:
@@ -89,7 +84,7 @@ def confusions(scored: Sequence[SystemPredictions], beside: bool = True) -> str:
     for one in scored:
         cells = confusion(one.found)
         lines.append([one.title, str(cells.tn), str(cells.fp), str(cells.fn), str(cells.tp)])
-    return markdown(("system", "TN", "FP", "FN", "TP"), lines)
+    return markdown(("system", "TN", "FP", "FN", "TP"), lines, numbers=True)
 
 
 def spread(scored: Sequence[SystemPredictions], advice: str = "") -> str:
@@ -127,7 +122,9 @@ def paired_table(tests: Sequence[PairedTest]) -> str:
         for test in tests
     ]
     return markdown(
-        ("against", "F1 points [interval]", "p (dialogues swapped)", "Holm", "p (McNemar, exact)", "Holm"), lines
+        ("against", "F1 points [interval]", "p (dialogues swapped)", "Holm", "p (McNemar, exact)", "Holm"),
+        lines,
+        numbers=True,
     )
 
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from errno import EWOULDBLOCK
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.progress import DownloadColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
 from sadstream.base.errors import BusyError, DataError, UnavailableError, UsageError
 from sadstream.base.files import sync_folder, write_whole
+from sadstream.base.progress import bars
 from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.catalogue import LICENCE_UNKNOWN, ModelSpec, models_dir, spec
@@ -28,9 +31,6 @@ from sadstream.scoring.weights.origins.origin import (
     pinned_packages,
 )
 from sadstream.scoring.weights.store import CONFIG, WEIGHTS, Installed
-
-if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
 
 DEFAULT = ("tiny.en", "minilm")
 
@@ -225,9 +225,9 @@ def _write(path: Path, content: bytes) -> str:
 class _Shown:
     """A progress drawn by rich: one line for the step under way, and lines that stay above it."""
 
-    def __init__(self, bars: "Bars") -> None:
-        self._bars = bars
-        self._task = bars.add_task("", total=None)
+    def __init__(self, shown: Bars) -> None:
+        self._bars = shown
+        self._task = shown.add_task("", total=None)
 
     def step(self, what: str, done: int, total: int | None) -> None:
         self._bars.update(self._task, description=what, completed=done, total=total)
@@ -239,15 +239,5 @@ class _Shown:
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """A progress on standard error: a bar of bytes where the size is known, else a moving one."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TimeElapsedColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield _Shown(bars)
+    with bars(DownloadColumn(), TimeElapsedColumn()) as shown:
+        yield _Shown(shown)
