@@ -7,7 +7,7 @@ import pytest
 from daemon import run, start
 from wire import assert_true_to_contract, free_tcp
 
-from sadstream.cli.demo.fake import LOST, ROUND_SEGMENTS, Change, Restart, Talk, Utterance, script
+from sadstream.cli.demo.fake import LOST, ROUND_SEGMENTS, Change, Restart, ScoreStep, Talk, script
 from sadstream.client import subscribe
 from sadstream.client.follower import Gap
 from sadstream.client.follower import Restart as Restarted
@@ -37,7 +37,7 @@ def test_every_round_has_an_episode_a_gap_no_device_and_a_restart(seed: int) -> 
     phases = [step.phase for step in steps if isinstance(step, Talk)]
 
     assert {"start", "update", "end"} <= set(phases)
-    assert sum(isinstance(step, Utterance) and step.lost for step in steps) == LOST
+    assert sum(isinstance(step, ScoreStep) and step.lost for step in steps) == LOST
     assert Change("no-device", "device-lost") in steps
     assert isinstance(steps[-1], Restart)
 

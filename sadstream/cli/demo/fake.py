@@ -22,7 +22,7 @@ ROUND_SEGMENTS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class ScoreStep:
     """A score to send: what it says, and whether it gets lost on the way."""
 
     t_start: float
@@ -66,7 +66,7 @@ class Restart:
     """The daemon dies and comes back as a new one."""
 
 
-Step = Utterance | Talk | Change | Pause | Restart
+Step = ScoreStep | Talk | Change | Pause | Restart
 
 
 def script(seed: int) -> Iterator[Step]:
@@ -103,7 +103,7 @@ def _talk(rng: random.Random) -> Iterator[Step]:
         total = BIAS + audio + text
         mood += 0.25 * (sigmoid(total) - mood)
         lost = ROUND_SEGMENTS * 3 // 4 <= number < ROUND_SEGMENTS * 3 // 4 + LOST
-        yield Utterance(begin, t, audio, text, text_used, rng.uniform(0.6, 1.0), mood, lost)
+        yield ScoreStep(begin, t, audio, text, text_used, rng.uniform(0.6, 1.0), mood, lost)
         evidence = min(8.0, max(0.0, evidence + total))
         sad_segments += first is not None and total >= 0.0
         if first is None and evidence > 3.0:
@@ -152,13 +152,13 @@ class Fake:
                 self._say(publisher)
             case Pause(seconds):
                 self._sleep(publisher, seconds / self._speed)
-            case Utterance():
+            case ScoreStep():
                 self._last = publisher.send(self._score(publisher, step), lost=step.lost)
                 self._segment += 1
             case Talk() if self._last is not None:
                 publisher.send(self._told(publisher, step, self._last))
 
-    def _score(self, publisher: Publisher, step: Utterance) -> Score:
+    def _score(self, publisher: Publisher, step: ScoreStep) -> Score:
         import numpy as np
 
         unheard = np.zeros(0, np.float32)
@@ -207,7 +207,7 @@ class Fake:
         return publisher.send(Status(**opening, state=state, reason=reason, dropped=0, rtf=0.1))
 
 
-def _analysis(step: Utterance) -> Analysis:
+def _analysis(step: ScoreStep) -> Analysis:
     p_sad = sigmoid(BIAS + step.audio_logit + step.text_logit)
     return Analysis(
         bias_logit=BIAS,

@@ -33,7 +33,7 @@ from sadstream.daemon.messages import (
     Report,
 )
 from sadstream.daemon.pipeline.inbox import Inbox
-from sadstream.daemon.pipeline.reader import Reader, Switches
+from sadstream.daemon.pipeline.reader import StreamReader, Switches
 from sadstream.scoring.analysis import Analysis, BatchAnalyzer, Timing
 
 BATCH_SEGMENTS = 4  # at most this many streams are analysed at once
@@ -53,7 +53,9 @@ class Pipeline:
         self._switches = Switches()
         self._switches.resumed.set()
         self._readers = {
-            stream.name: Reader(stream.name, source, config, self._inbox, self._report, self._switches, pace_realtime)
+            stream.name: StreamReader(
+                stream.name, source, config, self._inbox, self._report, self._switches, pace_realtime
+            )
             for stream, source in zip(config.stream, sources, strict=True)
         }
         self._threads: list[threading.Thread] = []

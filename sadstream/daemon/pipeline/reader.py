@@ -24,7 +24,7 @@ class Switches:
     resumed: threading.Event = field(default_factory=threading.Event)  # not set: paused
 
 
-class Reader:
+class StreamReader:
     """One stream from its source to the inbox; `run` is its thread's, all else may be asked by any."""
 
     def __init__(
