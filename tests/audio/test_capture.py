@@ -16,7 +16,7 @@ from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame
 from sadstream.config.tables import ServiceConfig
 
-FAKE = [sys.executable, str(Path(__file__).parents[1].joinpath("fakes.py")), "capture"]
+FAKE = [sys.executable, str(Path(__file__).parents[1].joinpath("capturing.py"))]
 HDA = Device(0, "HDA Intel PCH: ALC257 Analog (hw:0,0)", "ALSA", 2, 48_000.0, default=False)
 PULSE = Device(4, "pulse", "ALSA", 32, 44_100.0, default=True)
 USB = Device(7, "Blue Yeti: USB Audio (hw:2,0)", "ALSA", 2, 48_000.0, default=False)
