@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from sadstream.base.samples import SAMPLE_RATE, exact_div
 from sadstream.scoring.fusion.features import log_mel
 from sadstream.scoring.fusion.header import LogMelConfig
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 ROW_S = 20
 ROW_SAMPLES = ROW_S * SAMPLE_RATE
@@ -27,15 +26,13 @@ class SoundRow:
     """What was heard from `t_start` on: at most ROW_S seconds."""
 
     t_start: float
-    low: "NDArray[np.float32]"  # (steps,) least and greatest sample of each step, 1 the recording's loudest
-    high: "NDArray[np.float32]"
-    spectrum: "NDArray[np.uint8]"  # (bands, frames) shades, the highest band first
+    low: NDArray[np.float32]  # (steps,) least and greatest sample of each step, 1 the recording's loudest
+    high: NDArray[np.float32]
+    spectrum: NDArray[np.uint8]  # (bands, frames) shades, the highest band first
 
 
 def sound_rows(pcm: bytes) -> Iterator[SoundRow]:
     """The rows of signed 16-bit 16 kHz mono; shades and heights are of the whole recording's loudest."""
-    import numpy as np
-
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / np.float32(32768)
     peak = max(1e-3, float(np.abs(samples).max(initial=0.0)))
     cuts = [samples[at : at + ROW_SAMPLES] for at in range(0, max(1, samples.size), ROW_SAMPLES)]
@@ -52,7 +49,7 @@ def sound_rows(pcm: bytes) -> Iterator[SoundRow]:
         )
 
 
-def to_png(shades: "NDArray[np.uint8]") -> bytes:
+def to_png(shades: NDArray[np.uint8]) -> bytes:
     """(bands, frames) shades as ink: black, the more the louder, nothing where it is quiet."""
     from io import BytesIO
 
@@ -67,11 +64,8 @@ def to_png(shades: "NDArray[np.uint8]") -> bytes:
     return file.getvalue()
 
 
-def _spectrum(samples: "NDArray[np.float32]") -> "NDArray[np.float32]":
+def _spectrum(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """(bands, frames) log power, the highest band first."""
-    import numpy as np
-    import torch
-
     frames = max(1, -(-samples.size // SPECTRUM.hop))
     with torch.inference_mode():
         mel = log_mel(torch.from_numpy(_padded(samples, SPECTRUM.hop, least=SPECTRUM.n_fft)), SPECTRUM).numpy()
@@ -79,8 +73,6 @@ def _spectrum(samples: "NDArray[np.float32]") -> "NDArray[np.float32]":
     return found
 
 
-def _padded(samples: "NDArray[np.float32]", step: int, least: int = 1) -> "NDArray[np.float32]":
-    import numpy as np
-
+def _padded(samples: NDArray[np.float32], step: int, least: int = 1) -> NDArray[np.float32]:
     whole = -(-max(least, samples.size) // step) * step
     return np.pad(samples, (0, whole - samples.size))
