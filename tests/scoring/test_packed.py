@@ -12,11 +12,12 @@ pytestmark = pytest.mark.skipif(not can_pack(), reason="this processor has no pa
 @pytest.mark.parametrize("shape", [(1, 384), (2, 7, 384)], ids=str)
 @pytest.mark.parametrize("biased", [True, False])
 def test_a_packed_layer_says_what_a_plain_one_says(shape: tuple[int, ...], biased: bool) -> None:
-    weight, bias, x = torch.randn(50, 384).half().float(), torch.randn(50), torch.randn(shape)
+    weight, bias, x = torch.randn(50, 384).half(), torch.randn(50).half(), torch.randn(shape)
     layer = packed(weight, bias if biased else None)
+    expected = nn.functional.linear(x, weight.float(), bias.float() if biased else None)
 
     assert isinstance(layer, Packed)
-    torch.testing.assert_close(layer(x), nn.functional.linear(x, weight, bias if biased else None), atol=1e-4, rtol=0)
+    torch.testing.assert_close(layer(x), expected, atol=1e-4, rtol=0)
 
 
 def test_weights_that_half_precision_would_round_stay_as_they_are() -> None:
@@ -29,16 +30,16 @@ def test_weights_that_half_precision_would_round_stay_as_they_are() -> None:
 def test_every_linear_layer_of_a_model_is_packed_and_its_tables_are_kept_in_half_precision() -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Sequential(nn.Linear(8, 2)))
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.half().float())
+        model.half().float()
         expected = model(torch.ones(3, 8))
-        pack(model)
+        pack(model.half())
         found = model(torch.ones(3, 8))
 
-    table = nn.ModuleList([nn.Embedding.from_pretrained(torch.ones(3, 2))])  # type: ignore[no-untyped-call]
+    table = nn.ModuleList([nn.Embedding.from_pretrained(torch.ones(3, 2).half())])  # type: ignore[no-untyped-call]
     pack(table)
 
     assert [type(module) for module in model.modules()].count(Packed) == 2
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert table[0](torch.tensor([1])).dtype == torch.float16
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 

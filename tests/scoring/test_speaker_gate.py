@@ -68,7 +68,7 @@ def test_a_print_that_is_none_is_refused(settings: Config, tmp_path: Path) -> No
 
 
 def test_a_print_of_another_length_is_refused_before_anybody_speaks(settings: Config, tmp_path: Path) -> None:
-    """The analyser's warm-up asks of two dummy segments whose they are."""
+    """The analyser's warm-up asks of a dummy segment whose it is."""
     path = tmp_path / "anna.json"
     path.write_text(re.sub(r"1\.0,\s*0\.0", "1.0, 0.0, 0.0", path.read_text()))
 

@@ -14,9 +14,9 @@ from sadstream.scoring.weights import store as models
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
 
 
-def encoder(pooling: str = "mean", identity: str = "") -> TextEncoder:
+def encoder(pooling: str = "mean", identity: str = "", device: str = "cpu") -> TextEncoder:
     config = TextEncoderConfig(name="minilm", identity=identity, pooling=pooling, dim=384)  # type: ignore[arg-type]
-    return TextEncoder(models.locate("minilm", "text"), config, "cpu")
+    return TextEncoder(models.locate("minilm", "text"), config, device)
 
 
 def test_sentences_of_one_meaning_are_near() -> None:
@@ -44,6 +44,13 @@ def test_a_batch_is_embedded_like_its_members(pooling: str) -> None:
 def test_another_encoder_than_the_checkpoints_is_refused() -> None:
     with pytest.raises(UnavailableError, match="was trained with minilm deadbeef"):
         encoder(identity="deadbeef")
+
+
+def test_on_another_device_no_layer_is_packed_and_none_stays_behind() -> None:
+    """PyTorch's own device without memory stands for a GPU: packed layers know neither."""
+    found = encoder(device="meta")(["no", "I feel so sad today."])
+
+    assert (found.device.type, found.shape) == ("meta", (2, 384))
 
 
 def test_our_own_forward_pass_says_what_transformers_says() -> None:

@@ -51,9 +51,10 @@ class Layer(nn.Module):
 class Bert(nn.Module):
     """Token numbers in, the last layer's states out; KeyError names the first tensor that is not there."""
 
-    def __init__(self, config: Mapping[str, Any], arrays: "Mapping[str, Array]") -> None:
+    def __init__(self, config: Mapping[str, Any], arrays: "Mapping[str, Array]", device: str) -> None:
         super().__init__()
-        tensors = {name.removeprefix("bert."): torch.from_numpy(array) for name, array in arrays.items()}
+        # Where they lie decides whether they are packed: packed layers run on a CPU alone.
+        tensors = {name.removeprefix("bert."): torch.from_numpy(array).to(device) for name, array in arrays.items()}
         eps, heads = float(config.get("layer_norm_eps", 1e-12)), int(config["num_attention_heads"])
         # A look-up reads a few rows of many: they are widened when they are read.
         self.words = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
@@ -79,11 +80,11 @@ WEIGHTS = ("weight", "bias")
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor.float() for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _normalised(tensors: Mapping[str, Tensor], name: str, eps: float) -> nn.LayerNorm:
     weight, bias = (tensors[f"{name}.{part}"].float() for part in WEIGHTS)
     norm = nn.LayerNorm(weight.shape[0], eps=eps)
-    norm.load_state_dict({"weight": weight, "bias": bias})
+    norm.load_state_dict({"weight": weight, "bias": bias}, assign=True)
     return norm

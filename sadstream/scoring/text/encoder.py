@@ -64,7 +64,7 @@ def plain_states(directory: Path, loaded: Loaded, device: str) -> States:
     from sadstream.scoring.text.bert import Bert
 
     try:
-        model = Bert(loaded.config, loaded.tensors).to(device).eval().requires_grad_(False)
+        model = Bert(loaded.config, loaded.tensors, device).eval().requires_grad_(False)
     except KeyError as error:
         raise UnavailableError(f"{directory}: text encoder lacks tensors, such as {error.args[0]}") from None
     tokenizer: Any = Tokenizer.from_file(str(directory / TOKENIZER))

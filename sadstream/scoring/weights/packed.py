@@ -1,7 +1,8 @@
 """Linear layers whose weights stay in the half precision in which they are stored; what they compute is float32.
 
 A decoder that says one token at a time reads every weight for each: on two cores a token waits for memory, and half
-the bytes are half the wait. Nothing is rounded, because every model lies in float16 on the disk.
+the bytes are half the wait. Nothing is rounded, because every model lies in float16 on the disk and is kept so until
+its layers are packed.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ class Packed(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
-        self._packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), bias)
+        self._packed = torch.ops.quantized.linear_prepack_fp16(weight.float(), None if bias is None else bias.float())
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, ..., out) float32 of (n, ..., in) float32."""
@@ -53,18 +54,18 @@ def can_pack() -> bool:
 
 
 def packed(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
-    """A linear layer of these (out, in) weights, packed where it can be, else as it is."""
-    if can_pack() and _is_half(weight):
+    """A linear layer of these (out, in) weights: packed where they are float16 and can be, else float32."""
+    if can_pack() and weight.dtype == torch.float16 and weight.device.type == "cpu":
         return Packed(weight, bias)
     plain = Adapting(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    plain.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}), assign=True)
+    plain.load_state_dict({"weight": weight.float()} | ({} if bias is None else {"bias": bias.float()}), assign=True)
     return plain.requires_grad_(False)
 
 
 def pack(model: nn.Module) -> None:
-    """Replace every linear layer inside by its packed twin, and keep look-up tables as they lie on the disk.
+    """Replace every float16 linear layer inside by its packed twin; look-up tables stay so, all else becomes float32.
 
-    On another device or processor nothing changes.
+    On another device or processor the linear layers become float32 too.
     """
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
@@ -72,8 +73,11 @@ def pack(model: nn.Module) -> None:
                 twin = packed(child.weight.detach(), None if child.bias is None else child.bias.detach())
                 if isinstance(twin, Packed):
                     setattr(parent, name, twin)
-            elif isinstance(child, nn.Embedding) and _is_half(child.weight):
-                child.weight = nn.Parameter(child.weight.detach().half(), requires_grad=False)
+    for module in model.modules():
+        if not isinstance(module, nn.Embedding):
+            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                if tensor.is_floating_point():
+                    tensor.data = tensor.data.float()
 
 
 def give_back() -> None:
@@ -81,8 +85,3 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:
         trim(0)
-
-
-def _is_half(weight: Tensor) -> bool:
-    """Nothing is lost in half precision."""
-    return weight.device.type == "cpu" and bool((weight.half().float() == weight.float()).all())

@@ -55,7 +55,8 @@ class Whisper:
             dims = openai_whisper.model.ModelDimensions(**loaded.config)
             with Uninitialised():
                 model = openai_whisper.model.Whisper(dims)
-            model.load_state_dict({name: torch.from_numpy(array) for name, array in loaded.tensors.items()})
+            tensors = {name: torch.from_numpy(array) for name, array in loaded.tensors.items()}
+            model.load_state_dict(tensors, assign=True)
         except (TypeError, RuntimeError) as error:
             raise UnavailableError(f"{directory}: not a Whisper model: {str(error).splitlines()[0]}") from None
         if language != "en" and not model.is_multilingual:
