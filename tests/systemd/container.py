@@ -20,6 +20,7 @@ CGROUPS = [path for path in map(Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup
 CGROUPS = CGROUPS or [Path("/sys/fs/cgroup")]  # hybrid hierarchies, else the unified one
 OPEN: list["Container"] = []
 OVER = threading.Event()  # the run's own time is up
+ROOMY_MB = 18_000  # free memory with which what a container writes, 5 GB, stays there
 REBOOT = 133  # the exit code of a systemd-nspawn whose service manager is to start it again
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -27,6 +28,12 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def patience() -> float:
     """What limits are multiplied by: three, and twice the number of programs that want each core."""
     return max(PATIENCE, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def free_memory_mb() -> int:
+    """What could be had without swapping."""
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) // 1024
 
 
 def limited(seconds: float) -> list[str]:
@@ -68,8 +75,11 @@ class Container:
 
     def __enter__(self) -> "Container":
         self.forget()
+        self._work.mkdir(parents=True)
+        if free_memory_mb() > ROOMY_MB:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8g,mode=755", "tmpfs", str(self._work)], check=True)
         for name in ("upper", "scratch", "root"):
-            (self._work / name).mkdir(parents=True)
+            (self._work / name).mkdir()
         OPEN.append(self)
         layers = f"lowerdir={self._base},upperdir={self._work}/upper,workdir={self._work}/scratch,volatile"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(self.root)], check=True)
@@ -184,7 +194,8 @@ class Container:
 
     def forget(self) -> None:
         """No mount, folder or cgroup of it."""
-        subprocess.run(["umount", "--lazy", str(self.root)], check=False, stderr=subprocess.DEVNULL)
+        for mounted in (self.root, self._work):
+            subprocess.run(["umount", "--lazy", str(mounted)], check=False, stderr=subprocess.DEVNULL)
         subprocess.run(["rm", "-rf", "--one-file-system", str(self._work)], check=False)
         for group in CGROUPS:
             for folder, _, _ in os.walk(group / self._name, topdown=False):
