@@ -6,12 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import warm
+
 SADSTREAM = [sys.executable, "-m", "sadstream"]
 END_S = 240
+COLD = ("run", "demo", "doctor")
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """One command from start to end."""
+    """One command from start to end; a process of its own where it is a daemon, or more than its folder is said."""
+    if arguments[0] not in COLD and not options.keys() - {"cwd", "timeout"}:
+        return warm.run(arguments, options.get("cwd"), options.get("timeout", END_S))
     options = {"capture_output": True, "text": True, "timeout": END_S} | options
     return subprocess.run([*SADSTREAM, *arguments], check=False, **options)
 

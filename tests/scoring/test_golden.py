@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import statistics
 import threading
 from collections.abc import Callable
@@ -28,7 +29,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def reference(words: str, scene_file: str) -> list[dict[str, Any]]:
     """What `score` says of the scene."""
-    done = run("score", scene_file, "--config", words)
+    done = run("score", scene_file, "--config", words, env=os.environ)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
