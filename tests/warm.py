@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 LOAD_S = 120.0
@@ -55,16 +56,19 @@ def run(arguments: Sequence[str], cwd: Path | None, timeout: float) -> "subproce
 @functools.cache
 def _hold_models() -> None:
     from sadstream.config import Config
-    from sadstream.scoring import analyzer
+    from sadstream.scoring.analyzer import models
+    from sadstream.scoring.analyzer.analyzer import Analyzer
 
-    load, defaults = analyzer.Analyzer, Config()
+    load, defaults = models.load_models, Config()
     loaded = load(defaults)
+    Analyzer(loaded)  # which warms them up, once
 
-    def held(config: Config) -> analyzer.Analyzer:
+    def held(config: Config) -> models.Models:
         same = all(getattr(config, table) == getattr(defaults, table) for table in READ)
-        return loaded if same else load(config)
+        return replace(loaded, config=config) if same else load(config)
 
-    analyzer.Analyzer = held  # type: ignore[assignment, misc]
+    models.load_models = held
+    Analyzer._warm_up = lambda _: None  # type: ignore[method-assign]
 
 
 def _serve(ours: socket.socket) -> None:
