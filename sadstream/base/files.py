@@ -49,7 +49,7 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)  # a pipe without a writer would wait
 
 
-def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
+def write_atomic(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Put `content` under this name in one step, with these permissions less the umask; OSError leaves what was.
 
     A link stays one, and its target is replaced; a device (`/dev/null`) and a pipe are written to.
@@ -169,11 +169,11 @@ def table_text(path: Path, errors: str = "strict") -> io.StringIO:
     return io.StringIO(read_whole(path, TABLE_BYTES).decode(errors=errors), newline="")
 
 
-def save_whole(path: Path, content: bytes) -> None:
+def save_atomic(path: Path, content: bytes) -> None:
     """Put `content` under this name in one step; a full disk leaves what was there before and says so."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        write_atomic(path, content)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         cure = "make room" if full else "choose another folder or its permissions"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.base.files import contents
-from sadstream.config.tables import Config, StreamConfig, Table
+from sadstream.config.tables import Config, StreamConfig, TomlTable
 from sadstream.events.types import stream_name
 
 LONGEST_BYTES = 1_000_000  # of a file of settings; every key with a comment is a hundredth of it
@@ -107,7 +107,7 @@ def _meant(loc: tuple[int | str, ...]) -> str:
     return f"it belongs to {' or '.join(found)}; " if found else ""
 
 
-def _tables() -> dict[str, type[Table]]:
+def _tables() -> dict[str, type[TomlTable]]:
     return {name: type(field.default) for name, field in Config.model_fields.items() if name != "stream"} | {
         "stream": StreamConfig
     }

@@ -15,7 +15,7 @@ Name = Annotated[str, Field(pattern=f"^{STREAM_NAME.pattern}$")]
 Dbfs = Annotated[float, Field(ge=-80.0, le=0.0)]
 
 
-class Table(BaseModel):
+class TomlTable(BaseModel):
     """A TOML table: frozen, no unknown key, no NaN, no silent conversion from text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -29,7 +29,7 @@ class Table(BaseModel):
         return at_home(value) if isinstance(value, str) else value
 
 
-class StreamConfig(Table):
+class StreamConfig(TomlTable):
     """One thing to listen to."""
 
     name: Name = "mic"
@@ -44,14 +44,14 @@ class StreamConfig(Table):
     )
 
 
-class ComputeConfig(Table):
+class ComputeConfig(TomlTable):
     """Where the models run."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=0, ge=0, le=256, description="0: PyTorch's own choice")
 
 
-class VadConfig(Table):
+class VadConfig(TomlTable):
     """Voice activity detection on a level-normalised copy of the audio."""
 
     aggressiveness: int = Field(default=2, ge=0, le=3, description="0 keeps most, 3 drops most")
@@ -63,7 +63,7 @@ class VadConfig(Table):
     rise_db_s: float = Field(default=5.0, gt=0.0, le=100.0, description="how fast the noise floor may rise")
 
 
-class SegmentConfig(Table):
+class SegmentConfig(TomlTable):
     """Where a segment opens and closes."""
 
     open_voiced: int = Field(default=6, ge=1, le=50, description="voiced frames of the window that open it")
@@ -81,7 +81,7 @@ class SegmentConfig(Table):
         return self
 
 
-class GateConfig(Table):
+class GateConfig(TomlTable):
     """Which segments are scored at all."""
 
     speech: float = Field(
@@ -92,7 +92,7 @@ class GateConfig(Table):
     )
 
 
-class WhisperConfig(Table):
+class WhisperConfig(TomlTable):
     """Who hears the words."""
 
     model: str = Field(
@@ -104,13 +104,13 @@ class WhisperConfig(Table):
     language: str = Field(default="en", pattern=r"^[a-z]{2,3}$")
 
 
-class TextConfig(Table):
+class TextConfig(TomlTable):
     """Whether words count, and who embeds them."""
 
     encoder: str = Field(default="auto", min_length=1, description="auto: the checkpoint's; off: audio only; or a path")
 
 
-class ModelConfig(Table):
+class ModelConfig(TomlTable):
     """The fusion model and its operating point."""
 
     checkpoint: str = Field(default="default", min_length=1, description="default: the one that ships; or a path")
@@ -120,7 +120,7 @@ class ModelConfig(Table):
     )
 
 
-class VoiceConfig(Table):
+class VoiceConfig(TomlTable):
     """What a single voice is known to sound like."""
 
     offset: Literal["auto", "off", "running", "calibrated"] = Field(
@@ -131,12 +131,15 @@ class VoiceConfig(Table):
         default=(), strict=False, description="score nobody but these people, known by `sadstream enroll`; none: all"
     )
     match: float = Field(
-        default=0.70, ge=0.0, le=1.0, description="likeness of a voice from which it is theirs; higher leaves more out"
+        default=0.70,
+        ge=0.0,
+        le=1.0,
+        description="cosine similarity from which a voice is theirs; higher leaves more out",
     )
     speakers: str | None = Field(default=None, min_length=1, description="folder of the enrolled people")
 
 
-class EpisodeConfig(Table):
+class EpisodeConfig(TomlTable):
     """The operating point of the episodes."""
 
     false_alarms_h: float | None = Field(
@@ -144,7 +147,7 @@ class EpisodeConfig(Table):
     )
 
 
-class PublishConfig(Table):
+class PublishConfig(TomlTable):
     """Where the events go, and whether words go with them."""
 
     endpoint: str = DEFAULT_ENDPOINT
@@ -171,14 +174,14 @@ class PublishConfig(Table):
         return self
 
 
-class JournalConfig(Table):
+class JournalConfig(TomlTable):
     """Scores on disk, never the words; off unless it has a path."""
 
     path: str | None = Field(default=None, min_length=1, description="SQLite file; its folder must be there")
     keep_days: float = Field(default=30.0, gt=0.0, le=36_500.0, description="older scores are deleted")
 
 
-class ServiceConfig(Table):
+class ServiceConfig(TomlTable):
     """How the daemon lives."""
 
     heartbeat_s: float = Field(default=5.0, ge=0.1, le=5.0, description="status at least this often")
@@ -188,7 +191,7 @@ class ServiceConfig(Table):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class MetricsConfig(Table):
+class MetricsConfig(TomlTable):
     """Prometheus metrics; off unless they have an address."""
 
     listen: str | None = Field(
@@ -196,7 +199,7 @@ class MetricsConfig(Table):
     )
 
 
-class Config(Table):
+class Config(TomlTable):
     """Everything the daemon can be told."""
 
     stream: tuple[StreamConfig, ...] = Field(default=(StreamConfig(),), min_length=1, strict=False)

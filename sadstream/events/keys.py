@@ -38,7 +38,7 @@ class ServerKeys:
     allowed: Path
 
 
-class Allowed:
+class AllowList:
     """The public keys of an allow-list; a changed file counts from the next handshake on."""
 
     def __init__(self, path: Path) -> None:
@@ -208,7 +208,7 @@ def client_curve(server_key: str | None, secret_key: str | Path | None) -> Curve
     return Curve(server_key.encode(), public_key(path).encode(), read_secret(path))
 
 
-def zap_answer(request: list[bytes], allowed: Allowed) -> list[bytes] | None:
+def zap_answer(request: list[bytes], allowed: AllowList) -> list[bytes] | None:
     """The answer to a ZAP request (RFC 27): 200 for a key on the list, 400 for any other; None for no request."""
     import zmq.utils.z85
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sadstream.audio.sources.recording import Recording
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import UnavailableError
-from sadstream.base.files import write_whole
+from sadstream.base.files import write_atomic
 from sadstream.base.samples import SAMPLE_RATE, to_float
 from sadstream.events import Score
 from sadstream.scoring.recording import Scored
@@ -57,7 +57,7 @@ def _write(figure: Any, path: Path) -> None:
     picture = io.BytesIO()
     figure.savefig(picture, dpi=120, format="png", metadata={"Software": "sadstream"})
     try:
-        write_whole(path, picture.getvalue())
+        write_atomic(path, picture.getvalue())
     except OSError as error:
         raise UnavailableError(f"--plot {path}: cannot be written: {error.strerror}; choose another file") from None
 

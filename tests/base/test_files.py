@@ -11,7 +11,7 @@ import pytest
 from daemon import run
 
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError, UsageError
-from sadstream.base.files import PROBE_BYTES, expect_folder, expect_place, write_whole
+from sadstream.base.files import PROBE_BYTES, expect_folder, expect_place, write_atomic
 from sadstream.config import loading
 from sadstream.events import journal, keys
 from sadstream.events.journal import check_path
@@ -121,15 +121,15 @@ def test_a_full_disk_is_said_beforehand_and_nothing_is_left(full_disk: Path) -> 
     with pytest.raises(UnavailableError, match="No space left"):
         expect_place("--plot", full_disk / "out")
     with pytest.raises(OSError, match="No space left"):
-        write_whole(full_disk / "out", bytes(PROBE_BYTES))
+        write_atomic(full_disk / "out", bytes(PROBE_BYTES))
     assert [path.name for path in full_disk.iterdir()] == ["ballast"]
 
 
 def test_a_link_stays_one_and_a_device_stays_a_device(tmp_path: Path) -> None:
     link = a_link_to_somebody_elses(tmp_path)
-    write_whole(link, b"new")
+    write_atomic(link, b"new")
     expect_place("--plot", Path(os.devnull))
-    write_whole(Path(os.devnull), b"gone")
+    write_atomic(Path(os.devnull), b"gone")
 
     assert link.is_symlink()
     assert (tmp_path / "out").read_bytes() == b"new"
@@ -140,7 +140,7 @@ def test_a_pipe_gets_the_bytes(tmp_path: Path) -> None:
     read, write = os.pipe()
     path = Path(f"/dev/fd/{write}")
     expect_place("--plot", path)
-    write_whole(path, b"a picture")
+    write_atomic(path, b"a picture")
     os.close(write)
 
     assert os.read(read, 100) == b"a picture"
@@ -149,7 +149,7 @@ def test_a_pipe_gets_the_bytes(tmp_path: Path) -> None:
 def test_a_long_name_that_fits_is_one(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 255)
     expect_place("--plot", path)
-    write_whole(path, b"x")
+    write_atomic(path, b"x")
 
     assert [found.name for found in tmp_path.iterdir()] == ["x" * 255]
 

@@ -12,7 +12,7 @@ from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.client import subscribe
 from sadstream.events.keys import (
     KEY,
-    Allowed,
+    AllowList,
     allow,
     new_key,
     public_key,
@@ -178,7 +178,7 @@ def test_a_handshake_is_answered_by_the_list_as_it_is_now(key: Path, tmp_path: P
 
     listed = tmp_path / "allowed.keys"
     public = public_key(key)
-    allowed = Allowed(listed)
+    allowed = AllowList(listed)
     request = [b"1.0", b"7", b"sadstream", b"127.0.0.1", b"", b"CURVE", zmq.utils.z85.decode(public)]
 
     assert zap_answer(request, allowed)[2] == b"400"  # type: ignore[index]
@@ -197,11 +197,11 @@ def test_a_handshake_is_answered_by_the_list_as_it_is_now(key: Path, tmp_path: P
     ],
 )
 def test_any_other_handshake_is_turned_away(tmp_path: Path, mechanism: bytes, credentials: list[bytes]) -> None:
-    reply = zap_answer([b"1.0", b"7", b"d", b"a", b"", mechanism, *credentials], Allowed(tmp_path / "none"))
+    reply = zap_answer([b"1.0", b"7", b"d", b"a", b"", mechanism, *credentials], AllowList(tmp_path / "none"))
 
     assert reply is not None
     assert reply[2] == b"400"
-    assert zap_answer([b"garbage"], Allowed(tmp_path / "none")) is None
+    assert zap_answer([b"garbage"], AllowList(tmp_path / "none")) is None
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://0.0.0.0:5556", "tcp://*:5556", "tcp://[::]:5556", "tcp://192.0.2.7:5556"])

@@ -30,7 +30,7 @@ from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.events import Event, from_json, to_json, to_wire
 from sadstream.events.control import DaemonReport, StreamReport, Word, ask, control_path
 from sadstream.events.control import from_json as report_of
-from sadstream.events.keys import Allowed, allow, client_curve, new_key, public_key, server_keys, zap_answer
+from sadstream.events.keys import AllowList, allow, client_curve, new_key, public_key, server_keys, zap_answer
 from sadstream.events.query import Query
 from sadstream.views.dashboard.feed import Feed
 from sadstream.views.watch.glyphs import BLOCKS
@@ -370,7 +370,7 @@ def keys(folder: Path) -> Iterator[Trial]:
             path.write_bytes(content)
             path.chmod(0o600)
             os.utime(path, ns=(0, hash(content) % 2**40))
-        people = Allowed(allowed)
+        people = AllowList(allowed)
         reply = zap_answer(parts[2:], people)
         assert reply is None or (len(reply) == 6 and reply[2] in (b"200", b"400"))
         each(*(partial(use, context, secret, allowed) for use in (_serve, _listen, _add)))

@@ -286,13 +286,13 @@ def test_a_recording_of_more_than_an_hour_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sadstream.base.files import write_whole
+    from sadstream.base.files import write_atomic
 
     path = tmp_path / "a.html"
     path.write_text("before")
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space"):
-        write_whole(path, b"after")
+        write_atomic(path, b"after")
 
     assert path.read_text() == "before"
     assert [found.name for found in tmp_path.iterdir()] == ["a.html"]

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from sadstream.base.errors import DataError, MissingFileError
-from sadstream.base.files import TABLE_BYTES, contents, save_whole
+from sadstream.base.files import TABLE_BYTES, contents, save_atomic
 
 SPLITS = ("train", "validation", "test")
 NAME = "manifest.csv"
@@ -67,7 +67,7 @@ def as_bytes(rows: Sequence[Utterance]) -> bytes:
 def write(path: Path, rows: Sequence[Utterance]) -> Manifest:
     """Write a manifest whole or not at all."""
     content = as_bytes(rows)
-    save_whole(path, content)
+    save_atomic(path, content)
     return parse(content, str(path))
 
 

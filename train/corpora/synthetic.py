@@ -15,7 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from sadstream.base.errors import DataError, UnavailableError
-from sadstream.base.files import save_whole
+from sadstream.base.files import save_atomic
 from sadstream.base.samples import SAMPLE_RATE
 
 OTHER = ("neu", "neu", "ang", "hap", "exc", "fru", "fru", "xxx", "xxx")
@@ -138,11 +138,11 @@ def _write_dialogue(
         words.append(f"{line.name} [{start_s:08.4f}-{end_s:08.4f}]: {line.words}")
         file = io.BytesIO()
         soundfile.write(file, samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-        save_whole(session / "sentences" / "wav" / dialogue / f"{line.name}.wav", file.getvalue())
+        save_atomic(session / "sentences" / "wav" / dialogue / f"{line.name}.wav", file.getvalue())
         start_s = end_s + PAUSE_S
     words.append("M: [LAUGHTER]")
     for name, content in _texts(dialogue, labels, words):
-        save_whole(session / "dialog" / name, content.encode())
+        save_atomic(session / "dialog" / name, content.encode())
 
 
 def _texts(dialogue: str, labels: Sequence[str], words: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sadstream.base.files import save_whole
+from sadstream.base.files import save_atomic
 from sadstream.scoring.fusion.card import Card, OperatingPoint, card_path
 from sadstream.scoring.mood.episodes import Heard
 from train.corpora.clips import CALM
@@ -194,7 +194,7 @@ def _gain_text(gain: OffsetGain) -> str:
 
 def write_card(checkpoint: Path, card: Card) -> None:
     """Write the card beside its checkpoint, whole or not at all."""
-    save_whole(card_path(checkpoint), (card.model_dump_json(indent=1) + "\n").encode())
+    save_atomic(card_path(checkpoint), (card.model_dump_json(indent=1) + "\n").encode())
 
 
 def _points(points: Sequence[Point], calm_h: float) -> tuple[OperatingPoint, ...]:

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 
 from sadstream.base.errors import UnavailableError
-from sadstream.base.files import save_whole
+from sadstream.base.files import save_atomic
 from sadstream.base.progress import progress
 from sadstream.config import parse
 from sadstream.scoring.analyzer.analyzer import Analyzer
@@ -54,7 +54,7 @@ def simulate(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(_told(day), separators=(",", ":")) for day in report.days]
-        save_whole(out / "days.jsonl", ("\n".join(lines) + "\n").encode())
+        save_atomic(out / "days.jsonl", ("\n".join(lines) + "\n").encode())
     return report
 
 

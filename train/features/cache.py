@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from sadstream.base.files import save_whole
+from sadstream.base.files import save_atomic
 
 log = logging.getLogger("train")  # nobody sets it up: a warning is a line on standard error
 
@@ -96,4 +96,4 @@ class Cache:
 
     @staticmethod
     def _keep(path: Path, body: bytes) -> None:
-        save_whole(path, body + hashlib.sha256(body).digest())
+        save_atomic(path, body + hashlib.sha256(body).digest())

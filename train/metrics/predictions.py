@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadstream.base.errors import DataError, MissingFileError
-from sadstream.base.files import save_whole, table_text
+from sadstream.base.files import save_atomic, table_text
 from train.corpora.guards import check_predictions
 from train.corpora.manifest import Utterance
 
@@ -39,7 +39,7 @@ def write(path: Path, rows: Sequence[Utterance], logits: Sequence[float], p: Seq
         said = int(probability >= threshold)
         about = (row.utterance, row.split, row.speaker, row.dialogue, row.sad)
         writer.writerow([*about, f"{logit:.9g}", f"{probability:.9g}", said])
-    save_whole(path, text.getvalue().encode())
+    save_atomic(path, text.getvalue().encode())
 
 
 def read(path: Path, split: str, rows: Sequence[Utterance] | None = None) -> Predictions:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sadstream.base.files import save_whole
+from sadstream.base.files import save_atomic
 from sadstream.base.progress import progress
 from sadstream.scoring.fusion.header import TextEncoderConfig
 from sadstream.scoring.text.encoder import TextEncoder
@@ -55,7 +55,7 @@ def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, prov
     terms = HeaderTerms(config.prior, voice.threshold, tuple(f.metric for f in figures), provisional)
     sha256 = write(out, voice.part, text.part, terms)
     report = "\n".join([f"checkpoint {sha256[:12]}\n", shipped_table(figures), *voice.tables])
-    save_whole(out.with_suffix(".md"), report.encode())
+    save_atomic(out.with_suffix(".md"), report.encode())
     return report
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from sadstream.base.errors import DataError, SadstreamError
-from sadstream.base.files import expect_folder, expect_place, save_whole
+from sadstream.base.files import expect_folder, expect_place, save_atomic
 from train.corpora.folds import FIXED, advice, assign, fold_count, fold_names
 from train.corpora.guards import Protocol
 from train.corpora.manifest import Manifest, Utterance, read
@@ -103,9 +103,9 @@ def write_report(runs: Path, out: Path, force: bool = False) -> tuple[Path, Path
         if os.path.lexists(out / name):
             expect_place("--out", out / name, mark=FIGURE, force=force)
     for name, png in pictures.items():
-        save_whole(out / name, png)
-    save_whole(markdown_path, text.encode())
-    save_whole(page, html(text, pictures).encode())
+        save_atomic(out / name, png)
+    save_atomic(markdown_path, text.encode())
+    save_atomic(page, html(text, pictures).encode())
     return markdown_path, page
 
 

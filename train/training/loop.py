@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sadstream.base.errors import DataError
-from sadstream.base.files import save_whole
+from sadstream.base.files import save_atomic
 from sadstream.scoring.fusion.network import Fusion
 from train.corpora.guards import check_drawn
 from train.features.inputs import Inputs, batch_of, resident
@@ -56,7 +56,7 @@ class EpochWeights:
     def save(self, epoch: int, fusion: Fusion) -> None:
         """Keep the weights as they are now, float32."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in fusion.state_dict().items()}
-        save_whole(self.path(epoch), save(tensors))
+        save_atomic(self.path(epoch), save(tensors))
 
     def load(self, epoch: int, fusion: Fusion) -> None:
         """Put the weights of an epoch into the model."""
@@ -225,5 +225,5 @@ def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: No
                 utterances=int(trainer.drawn.size),
             )
         )
-        save_whole(state, trainer.state(history))
+        save_atomic(state, trainer.state(history))
     return history

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
-from sadstream.base.files import read_whole, save_whole
+from sadstream.base.files import read_whole, save_atomic
 from sadstream.scoring.fusion.header import Record
 from sadstream.scoring.fusion.network import Fusion
 from train.corpora.counts import partial_note, require_whole
@@ -91,7 +91,7 @@ class Run:
 
     def write(self, name: str, record: Record) -> None:
         """Keep a record in the folder."""
-        save_whole(self.folder / name, (record.model_dump_json(indent=2) + "\n").encode())
+        save_atomic(self.folder / name, (record.model_dump_json(indent=2) + "\n").encode())
 
     def _read(self, name: str, kind: type[R]) -> R:
         path = self.folder / name

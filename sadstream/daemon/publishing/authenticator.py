@@ -2,7 +2,7 @@
 
 import zmq
 
-from sadstream.events.keys import Allowed, ServerKeys, zap_answer
+from sadstream.events.keys import AllowList, ServerKeys, zap_answer
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"  # fixed by RFC 27
 ZAP_DOMAIN = b"sadstream"  # without a domain libzmq would not ask
@@ -15,7 +15,7 @@ class Door:
         self._keys = keys
         self.socket: zmq.Socket[bytes] | None = None
         if keys is not None:
-            self._allowed = Allowed(keys.allowed)
+            self._allowed = AllowList(keys.allowed)
             self.socket = context.socket(zmq.REP)
             self.socket.setsockopt(zmq.LINGER, 0)
             self.socket.bind(ZAP_ENDPOINT)

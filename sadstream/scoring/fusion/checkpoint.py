@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from sadstream.base.errors import UnavailableError
-from sadstream.base.files import contents, write_whole
+from sadstream.base.files import contents, write_atomic
 from sadstream.scoring.fusion.header import FORMAT, Header
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def save(path: Path, fusion: "Fusion", header: Header) -> str:
     content = to_bytes(tensors, metadata={str(FORMAT): json.dumps(sealed)})
     if len(content) > MAX_BYTES:
         raise ValueError(f"{path}: {len(content)} bytes: a checkpoint has at most {MAX_BYTES}")
-    write_whole(path, content)
+    write_atomic(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from sadstream.base import files as whole
+from sadstream.base import files
 from sadstream.base.errors import UnavailableError
 from sadstream.scoring.fusion.header import Record
 
@@ -32,28 +32,28 @@ def default_path() -> Path:
 def read_voice(path: Path) -> Voice | None:
     """The voice in a file, None where there is none; UnavailableError for a file that is none, PermissionError."""
     try:
-        return Voice.model_validate_json(whole.read_whole(path))
+        return Voice.model_validate_json(files.read_whole(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
         raise
     except (OSError, ValidationError) as error:
         raise UnavailableError(
-            f"{path}: not a calibrated voice ({whole.reason(error)}); run `sadstream calibrate` again"
+            f"{path}: not a calibrated voice ({files.reason(error)}); run `sadstream calibrate` again"
         ) from None
 
 
 def expect_place(path: Path, reads: Iterable[Path | None], force: bool) -> None:
     """Before anybody talks: the file can be written, over a voice or over nothing."""
-    whole.make_folder("--out", path.parent)
-    whole.expect_place("--out", path, mark=b'"sadstream-voice"', reads=reads, force=force)
+    files.make_folder("--out", path.parent)
+    files.expect_place("--out", path, mark=b'"sadstream-voice"', reads=reads, force=force)
 
 
 def write_voice(path: Path, voice: Voice) -> None:
     """Write the file whole or not at all, for its owner alone; UnavailableError where it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole.write_whole(path, f"{voice.model_dump_json(indent=2)}\n".encode(), mode=0o600)
+        files.write_atomic(path, f"{voice.model_dump_json(indent=2)}\n".encode(), mode=0o600)
     except OSError as error:
         raise UnavailableError(
             f"{path}: cannot be written: {error.strerror}; choose another place with --out"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from sadstream.base import files as whole
+from sadstream.base import files
 from sadstream.base.errors import ConfigError, UnavailableError, UsageError
 from sadstream.events import STREAM_NAME
 from sadstream.scoring.fusion.header import Record
@@ -69,7 +69,7 @@ def read_enrolled(folder: Path, name: str, encoder: str) -> Enrolled:
     """A person of this name; ConfigError where there is none, UnavailableError for a file that is none."""
     path = folder / f"{name}.json"
     try:
-        person = Enrolled.model_validate_json(whole.read_whole(path))
+        person = Enrolled.model_validate_json(files.read_whole(path))
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"voice.only: {path}: no such file; run `sadstream enroll {name}`") from None
     except PermissionError as error:
@@ -78,7 +78,7 @@ def read_enrolled(folder: Path, name: str, encoder: str) -> Enrolled:
         ) from None
     except (OSError, ValidationError) as error:
         raise UnavailableError(
-            f"{path}: not an enrolled voice ({whole.reason(error)}); run `sadstream enroll {name}` again"
+            f"{path}: not an enrolled voice ({files.reason(error)}); run `sadstream enroll {name}` again"
         ) from None
     if person.encoder != encoder:
         raise ConfigError(
@@ -90,8 +90,8 @@ def read_enrolled(folder: Path, name: str, encoder: str) -> Enrolled:
 
 def expect_place(folder: Path, name: str, force: bool) -> None:
     """Before anybody talks: the file can be written, over a person or over nothing."""
-    whole.make_folder("--out", folder)
-    whole.expect_place("--out", folder / f"{name}.json", mark=b'"sadstream-speaker"', force=force)
+    files.make_folder("--out", folder)
+    files.expect_place("--out", folder / f"{name}.json", mark=b'"sadstream-speaker"', force=force)
 
 
 def write_enrolled(folder: Path, person: Enrolled) -> Path:
@@ -99,7 +99,7 @@ def write_enrolled(folder: Path, person: Enrolled) -> Path:
     path = folder / f"{person.name}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        whole.write_whole(path, f"{person.model_dump_json(indent=2)}\n".encode(), mode=0o600)
+        files.write_atomic(path, f"{person.model_dump_json(indent=2)}\n".encode(), mode=0o600)
     except OSError as error:
         raise UnavailableError(
             f"{path}: cannot be written: {error.strerror}; choose another folder with --out"

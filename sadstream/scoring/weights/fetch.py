@@ -15,7 +15,7 @@ from rich.progress import DownloadColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from sadstream.base.errors import BusyError, DataError, UnavailableError, UsageError
-from sadstream.base.files import sync_folder, write_whole
+from sadstream.base.files import sync_folder, write_atomic
 from sadstream.base.progress import bars
 from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights import store as models
@@ -218,7 +218,7 @@ def _safetensors(payload: Payload) -> bytes:
 
 def _write(path: Path, content: bytes) -> str:
     """The content's SHA-256, once it is on the disk."""
-    write_whole(path, content)
+    write_atomic(path, content)
     return sha256(content).hexdigest()
 
 

@@ -7,7 +7,7 @@ from sadstream.audio.decoding.decoder import to_flac
 from sadstream.audio.sources.recording import Recording
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import UnavailableError, UsageError
-from sadstream.base.files import write_whole
+from sadstream.base.files import write_atomic
 from sadstream.scoring.analyzer.models import Models
 from sadstream.scoring.mood.episodes import Turn
 from sadstream.scoring.mood.mood import MoodPlan
@@ -69,6 +69,6 @@ def write_report(recording: Recording, story: Story, path: Path, embed_audio: bo
     pcm = b"".join(frame.pcm for frame in recording.frames())
     document = page(story, sound_rows(pcm), to_flac(pcm) if embed_audio else None)
     try:
-        write_whole(path, document.encode(), mode=0o600 if story.with_words or embed_audio else 0o666)
+        write_atomic(path, document.encode(), mode=0o600 if story.with_words or embed_audio else 0o666)
     except OSError as error:
         raise UnavailableError(f"--report {path}: cannot be written: {error.strerror}; choose another file") from None
