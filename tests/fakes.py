@@ -15,7 +15,7 @@ from capturing import quiet, talk, voice  # noqa: F401  for who imports them wit
 
 from sadstream.audio.filters.framing import Framer
 from sadstream.audio.segmenter import Segment
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.sources.microphone import Microphone
 from sadstream.audio.sources.source import Item, SourceChange, Stopped
 from sadstream.cli import main as cli
@@ -48,7 +48,7 @@ def analysis(segment: Segment, text: str = "") -> Analysis:
     )
 
 
-def fake_load(analyze: Callable[[Segment], Analysis | Unscored] = analysis, load_s: float = 0.0) -> Load:
+def fake_load(analyze: Callable[[Segment], Analysis | UnscoredSegment] = analysis, load_s: float = 0.0) -> Load:
     """Models that take `load_s` to load and then do what `analyze` does."""
 
     def load(_say: Say) -> Loaded:
@@ -61,10 +61,10 @@ def fake_load(analyze: Callable[[Segment], Analysis | Unscored] = analysis, load
 class Each:
     """An analyser that does to each segment what it was given; nothing is said early."""
 
-    def __init__(self, analyze: Callable[[Segment], Analysis | Unscored]) -> None:
+    def __init__(self, analyze: Callable[[Segment], Analysis | UnscoredSegment]) -> None:
         self._analyze = analyze
 
-    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | UnscoredSegment]:
         """Their analyses."""
         return [self._analyze(segment) for segment in segments]
 

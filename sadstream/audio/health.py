@@ -128,7 +128,7 @@ class DcOffset:
 
 
 @dataclass(slots=True)
-class _Stretch:
+class _FaultSpan:
     """Where one kind of fault was heard."""
 
     start_s: float
@@ -144,7 +144,7 @@ class SignalRecord:
     def __init__(self) -> None:
         self._health = SignalHealth()
         self._offset = DcOffset()
-        self._found: dict[str, _Stretch] = {}
+        self._found: dict[str, _FaultSpan] = {}
         self._share = 0.0
         self._end_s = 0.0
         self._frames = 0
@@ -169,18 +169,18 @@ class SignalRecord:
         """What is to be said of all that was fed, in a fixed order; nothing of a sound recording."""
         if not self._found and (last := self._health.finish()) != "none":
             whole = self._frames * FRAME_MS / 1000
-            stretch = _Stretch(max(0.0, self._end_s - whole), self._end_s, whole)
+            span = _FaultSpan(max(0.0, self._end_s - whole), self._end_s, whole)
             if last == "clipped" or self._health.same_frames == self._frames:
-                return (self._sentence(last, stretch),)
+                return (self._sentence(last, span),)
         return tuple(self._sentence(kind, self._found[kind]) for kind in KINDS if kind in self._found)
 
     def _add(self, kind: str, frames: int) -> None:
         seconds = frames * FRAME_MS / 1000
         start_s = max(0.0, self._end_s - max(0.0, seconds))
-        stretch = self._found.setdefault(kind, _Stretch(start_s, start_s))
-        stretch.seconds += seconds
-        stretch.end_s = self._end_s + min(0.0, seconds)
+        span = self._found.setdefault(kind, _FaultSpan(start_s, start_s))
+        span.seconds += seconds
+        span.end_s = self._end_s + min(0.0, seconds)
 
-    def _sentence(self, kind: str, stretch: _Stretch) -> str:
+    def _sentence(self, kind: str, span: _FaultSpan) -> str:
         what = KINDS[kind] if kind != "offset" else f"{offset_of(self._share)}, which is taken out"
-        return f"{what}: from {stretch.start_s:.1f} to {stretch.end_s:.1f} s, {stretch.seconds:.1f} s in all"
+        return f"{what}: from {span.start_s:.1f} to {span.end_s:.1f} s, {span.seconds:.1f} s in all"

@@ -11,7 +11,7 @@ from sadstream.config import Config
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SpeechProgress:
     """How much speech was heard, of how much."""
 
     speech_s: float

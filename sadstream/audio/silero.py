@@ -31,7 +31,7 @@ STRETCH = 4  # windows: 128 ms, the shortest word; of 1 to 12 windows, 3 and 4 k
 
 
 @dataclass(frozen=True, slots=True)
-class Unscored:
+class UnscoredSegment:
     """A segment that is not scored, and the probability of speech in the stretch of it that is most like a voice."""
 
     speech: float

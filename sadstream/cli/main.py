@@ -195,7 +195,7 @@ def calibrate(
     compute: ComputeOption = None,
 ) -> None:
     """Learn how you sound when nothing is the matter: talk for a few minutes; only numbers are kept."""
-    from sadstream.audio.hearing import Progress
+    from sadstream.audio.hearing import SpeechProgress
     from sadstream.audio.sources.opening import open_source
     from sadstream.config.loading import configured
     from sadstream.scoring.mood.calibration import calibrate as hear
@@ -208,7 +208,7 @@ def calibrate(
     path = voice_path(settings, out)
     expect_place(path, (Path(source), config), force)
     for said in hear(open_source(settings.stream[0], settings), settings, seconds):
-        if isinstance(said, Progress):
+        if isinstance(said, SpeechProgress):
             print(f"heard {said.speech_s:.0f} of {said.wanted_s:.0f} s of speech", file=sys.stderr, flush=True)
             continue
         write_voice(path, said)
@@ -227,7 +227,7 @@ def enroll(
     config: ConfigOption = None,
 ) -> None:
     """Learn one person's voice, so that `[voice] only` scores nobody else; only numbers are kept."""
-    from sadstream.audio.hearing import Progress
+    from sadstream.audio.hearing import SpeechProgress
     from sadstream.audio.sources.opening import open_source
     from sadstream.config.loading import configured
     from sadstream.scoring.speakers.enrolled import check_name, expect_place, write_enrolled
@@ -239,7 +239,7 @@ def enroll(
     folder = out or speakers_folder(settings)
     expect_place(folder, name, force)
     for said in hear(name, open_source(settings.stream[0], settings), settings, seconds):
-        if isinstance(said, Progress):
+        if isinstance(said, SpeechProgress):
             print(f"heard {said.speech_s:.0f} of {said.wanted_s:.0f} s of speech", file=sys.stderr, flush=True)
             continue
         path = write_enrolled(folder, said)

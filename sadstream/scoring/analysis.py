@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.base.odds import logit, sigmoid
 from sadstream.config import Config
 from sadstream.events import Latency, Score
@@ -60,7 +60,7 @@ UNHEARD = Transcript("", 0.0, 0.0, "off")
 class BatchAnalyzer(Protocol):
     """Whoever scores segments: the models, what stands in for them when memory runs out, or a test's fake."""
 
-    def many(self, segments: "Sequence[Segment]", early: Early | None = None) -> list[Analysis | Unscored]:
+    def many(self, segments: "Sequence[Segment]", early: Early | None = None) -> list[Analysis | UnscoredSegment]:
         """Each segment's analysis, or that nobody is to be scored in it; `early` hears of sounds before the words."""
         ...
 

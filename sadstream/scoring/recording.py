@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sadstream.audio.health import SignalRecord
 from sadstream.audio.segmenter import Segment, Segmenter
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.sources.recording import Recording
 from sadstream.audio.sources.source import SourceChange
 from sadstream.base.errors import DataError
@@ -52,7 +52,7 @@ def score_recording(
     for cut, vad_ms in _segments(recording, segmenter, on_progress, failures, signal or SignalRecord()):
         start = time.monotonic()
         (analysis,) = analyzer.many([cut])
-        if isinstance(analysis, Unscored):
+        if isinstance(analysis, UnscoredSegment):
             rejected += 1
             continue
         segment = replace(cut, number=cut.number - rejected)

@@ -10,7 +10,7 @@ from fakes import talk
 from microphone import missing, virtual_microphone
 from numpy.typing import NDArray
 
-from sadstream.audio.sources.capture import Device, Wanted, counts
+from sadstream.audio.sources.capture import CaptureRequest, Device, counts
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import to_float, to_pcm
 
@@ -26,24 +26,24 @@ MONO = Device(1, "Headset", "ALSA", 1, 48_000.0, default=False)
 @pytest.mark.parametrize(
     ("device", "wanted", "first"),
     [
-        (MONO, Wanted(), 1),
-        (STEREO, Wanted(), 2),
-        (STEREO, Wanted(channel=2), 2),
-        (SERVER, Wanted(), 2),
-        (SERVER, Wanted(channel=3), 8),
-        (SERVER, Wanted(channel=12), 12),
-        (SERVER, Wanted(channels=4), 4),
+        (MONO, CaptureRequest(), 1),
+        (STEREO, CaptureRequest(), 2),
+        (STEREO, CaptureRequest(channel=2), 2),
+        (SERVER, CaptureRequest(), 2),
+        (SERVER, CaptureRequest(channel=3), 8),
+        (SERVER, CaptureRequest(channel=12), 12),
+        (SERVER, CaptureRequest(channels=4), 4),
     ],
 )
 def test_a_card_is_opened_with_all_that_it_has_and_a_sound_server_with_what_is_asked_of_it(
-    device: Device, wanted: Wanted, first: int
+    device: Device, wanted: CaptureRequest, first: int
 ) -> None:
     assert counts(device, wanted)[0] == first
 
 
 def test_a_channel_that_a_microphone_does_not_have_is_said() -> None:
     with pytest.raises(UnavailableError, match=r"'Yeti' has 2 channel\(s\): expected 3.* stream.channel = 3"):
-        counts(STEREO, Wanted(channel=3))
+        counts(STEREO, CaptureRequest(channel=3))
 
 
 @pytest.mark.skipif(missing() is not None, reason=f"no virtual microphone: {missing()} is missing")

@@ -3,26 +3,26 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sadstream.audio.sources.clock import AHEAD_S, LOST_S, STALE_S, WINDOW_S, SampleClock, Verdict
+from sadstream.audio.sources.clock import AHEAD_S, LOST_S, STALE_S, WINDOW_S, ClockReading, SampleClock
 from sadstream.base.samples import SAMPLE_RATE
 
 BLOCK = 480
 BLOCK_S = BLOCK / SAMPLE_RATE
 
 
-def feed(clock: SampleClock, start_s: float, seconds: float, speed: float = 1.0) -> tuple[list[Verdict], float]:
+def feed(clock: SampleClock, start_s: float, seconds: float, speed: float = 1.0) -> tuple[list[ClockReading], float]:
     """Blocks that come regularly; what the clock says, and the time after them."""
     count = int(seconds / BLOCK_S)
     found = [clock.feed(int(BLOCK * speed), start_s + (n + 1) * BLOCK_S) for n in range(count)]
     return found, start_s + count * BLOCK_S
 
 
-def faults(found: list[Verdict]) -> set[str]:
-    return {verdict.fault for verdict in found} - {"none"}
+def faults(found: list[ClockReading]) -> set[str]:
+    return {reading.fault for reading in found} - {"none"}
 
 
-def lost_s(found: list[Verdict]) -> float:
-    return sum(verdict.lost for verdict in found) / SAMPLE_RATE
+def lost_s(found: list[ClockReading]) -> float:
+    return sum(reading.lost for reading in found) / SAMPLE_RATE
 
 
 def test_an_hour_without_a_fault_has_none() -> None:

@@ -31,7 +31,7 @@ def encoded(form: str, subtype: str, samples: np.ndarray = VOICE) -> bytes:
     return file.getvalue()
 
 
-def layout(content: bytes) -> container.Layout:
+def layout(content: bytes) -> container.SoundLayout:
     kind = container.sniffed(content[:8192])
     assert kind is not None
     found = container.layout(kind, lambda at, size: content[at : at + size])

@@ -14,7 +14,7 @@ import soundfile
 from fakes import talk
 
 from sadstream.audio.sources.fifo import NamedPipe
-from sadstream.audio.sources.network import Remote, is_address, shown
+from sadstream.audio.sources.network import NetworkSource, is_address, shown
 from sadstream.audio.sources.opening import open_source
 from sadstream.audio.sources.recording import Recording
 from sadstream.audio.sources.source import Item, SourceChange
@@ -71,7 +71,7 @@ def test_a_tone_over_rtp_arrives_as_16_khz_frames_and_its_end_and_return_are_sai
     until = time.monotonic() + 25
     with sending(address) as hang_up:
         second = None
-        for item in Remote(address, SERVICE).listen(lambda: time.monotonic() > until):
+        for item in NetworkSource(address, SERVICE).listen(lambda: time.monotonic() > until):
             if isinstance(item, SourceChange):
                 changes.append((item.state, item.reason))
                 if item.state == "no-device" and second is None:
@@ -103,7 +103,7 @@ def test_a_sender_of_several_channels_is_mixed_and_chosen_from_as_a_recording_is
 
     def heard(channel: Channel) -> tuple[bytes, list[str]]:
         items: list[Item] = []
-        for item in Remote(f"file://{path}", SERVICE, channel).listen(lambda: False):
+        for item in NetworkSource(f"file://{path}", SERVICE, channel).listen(lambda: False):
             items.append(item)
             if isinstance(item, SourceChange) and item.state == "no-device":
                 break
@@ -126,7 +126,7 @@ def test_a_sender_that_is_not_there_is_an_absent_device_said_once() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     until = time.monotonic() + 1.0
-    found = list(Remote(f"tcp://user:secret@127.0.0.1:{port}", SERVICE).listen(lambda: time.monotonic() > until))
+    found = list(NetworkSource(f"tcp://user:secret@127.0.0.1:{port}", SERVICE).listen(lambda: time.monotonic() > until))
 
     assert [(change.state, change.reason) for change in found if isinstance(change, SourceChange)] == [
         ("no-device", "device-absent")
@@ -150,12 +150,12 @@ def test_no_password_is_shown() -> None:
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sadstream.audio.decoding.ffmpeg.find_spec", lambda _: None)
     with pytest.raises(UnavailableError, match=r"sadstream\[av\]"):
-        Remote("rtsp://me:secret@host/one", SERVICE)
+        NetworkSource("rtsp://me:secret@host/one", SERVICE)
 
 
 def test_the_daemon_opens_an_address_a_named_pipe_and_a_recording_each_as_what_it_is(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    sources = {"rtp://127.0.0.1:5004": Remote, str(pipe): NamedPipe, str(scene_path()): Recording}
+    sources = {"rtp://127.0.0.1:5004": NetworkSource, str(pipe): NamedPipe, str(scene_path()): Recording}
     for source, kind in sources.items():
         assert isinstance(open_source(StreamConfig(source=source), Config()), kind)

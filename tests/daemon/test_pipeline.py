@@ -13,7 +13,7 @@ from fakes import READY, FakeSource, analysis, config, fake_load, quiet, slow, s
 
 from sadstream.audio.filters.framing import Framer
 from sadstream.audio.segmenter import Segment
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.sources.clock import boottime
 from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import DataError
@@ -190,11 +190,11 @@ class TestPipeline:
         batches: list[list[int]] = []
 
         class EverySecond:
-            def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
+            def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | UnscoredSegment]:
                 assert early is None
                 time.sleep(0.0 if batches else 1.5)  # meanwhile every stream has one that waits
                 batches.append([segment.number for segment in segments])
-                return [analysis(s) if s.number % 2 == 0 else Unscored(0.0) for s in segments]
+                return [analysis(s) if s.number % 2 == 0 else UnscoredSegment(0.0) for s in segments]
 
         names = ("a", "b", "c")
         sources = [FakeSource(spoken(TALK), live=False) for _ in names]

@@ -22,7 +22,7 @@ from wilson import line
 
 from sadstream.audio.filters.framing import Framer
 from sadstream.audio.segmenter import Segment
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import BusyError, DataError, StalledError, UnavailableError
 from sadstream.base.logs import set_up
@@ -75,7 +75,7 @@ class TestLife:
 
     def test_a_provisional_score_comes_first_where_it_is_asked_for_under_the_same_segment(self, tmp_path: Path) -> None:
         class SoundFirst:
-            def many(self, segments: Sequence[Segment], early: Any = None) -> list[Analysis | Unscored]:
+            def many(self, segments: Sequence[Segment], early: Any = None) -> list[Analysis | UnscoredSegment]:
                 for number, segment in enumerate(segments):
                     early(number, replace(analysis(segment), provisional=True))
                 return [analysis(segment, "so sad") for segment in segments]
@@ -489,8 +489,8 @@ def _after(seconds: float, act: Callable[[], None]) -> None:
 
 class TestSpeechAndMood:
     def test_what_holds_no_speech_is_counted_and_leaves_no_hole(self, tmp_path: Path) -> None:
-        def every_second(segment: Segment) -> Analysis | Unscored:
-            return Unscored(0.01) if segment.number % 2 == 0 else analysis(segment)
+        def every_second(segment: Segment) -> Analysis | UnscoredSegment:
+            return UnscoredSegment(0.01) if segment.number % 2 == 0 else analysis(segment)
 
         source = FakeSource(spoken(to_pcm(talk(6))), live=False)
         daemon, said = service(tmp_path, [source], fake_load(every_second), pace_realtime=False)
@@ -504,8 +504,8 @@ class TestSpeechAndMood:
         assert daemon._streams["mic"].facts.no_speech == 3
 
     def test_what_others_say_is_counted_apart_and_leaves_no_hole(self, tmp_path: Path) -> None:
-        def every_third(segment: Segment) -> Analysis | Unscored:
-            return Unscored(0.9, stranger=True) if segment.number % 3 == 1 else analysis(segment)
+        def every_third(segment: Segment) -> Analysis | UnscoredSegment:
+            return UnscoredSegment(0.9, stranger=True) if segment.number % 3 == 1 else analysis(segment)
 
         source = FakeSource(spoken(to_pcm(talk(6))), live=False)
         daemon, said = service(tmp_path, [source], fake_load(every_third), pace_realtime=False)

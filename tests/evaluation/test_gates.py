@@ -13,7 +13,7 @@ import soundfile
 from fakes import analysis, voice
 
 from sadstream.audio.segmenter import Segment
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.config import Config
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer.analyzer import Analyzer
@@ -48,17 +48,17 @@ ENGLISH_KEPT = 0.93  # the lower end: an upper end below it is worse
 class FakeAnalyzer:
     """The daemon's analyser without models."""
 
-    def __init__(self, answer: Callable[[Segment], Analysis | Unscored]) -> None:
+    def __init__(self, answer: Callable[[Segment], Analysis | UnscoredSegment]) -> None:
         self._answer = answer
 
-    def __call__(self, segment: Segment) -> Analysis | Unscored:
+    def __call__(self, segment: Segment) -> Analysis | UnscoredSegment:
         return self._answer(segment)
 
     def is_speech(self, segment: Segment) -> bool:
-        return not isinstance(self(segment), Unscored)
+        return not isinstance(self(segment), UnscoredSegment)
 
 
-def analyzer(answer: Callable[[Segment], Analysis | Unscored]) -> Any:
+def analyzer(answer: Callable[[Segment], Analysis | UnscoredSegment]) -> Any:
     return FakeAnalyzer(answer)
 
 
@@ -86,7 +86,7 @@ def test_a_share_has_wilsons_interval() -> None:
 def test_what_passes_the_gate_its_words_and_its_decisions_are_counted() -> None:
     sound = Noise("voice", True, voice(4.0))
     through = heard_in_noise(sound, -20.0, analyzer(sad), 0)
-    stopped = heard_in_noise(sound, -20.0, analyzer(lambda _: Unscored(0.0)), 0)
+    stopped = heard_in_noise(sound, -20.0, analyzer(lambda _: UnscoredSegment(0.0)), 0)
 
     assert (through.passed, through.words, through.sad) == (through.cut, through.cut, through.cut)
     assert through.cut >= 1
@@ -105,7 +105,7 @@ def test_the_table_of_noises_ends_when_enough_hours_were_heard() -> None:
 
 def test_a_gate_that_drops_everything_loses_everything(clips: list[Clip]) -> None:
     kept = loss_table(clips, analyzer(analysis), lambda: None)
-    dropped = loss_table(clips, analyzer(lambda _: Unscored(0.0)), lambda: None)
+    dropped = loss_table(clips, analyzer(lambda _: UnscoredSegment(0.0)), lambda: None)
 
     assert "| sad | all | 0.000 [" in kept
     assert "| other | -45 | 1.000 [" in dropped

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sadstream.audio.segmenter import Segment, Segmenter
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.sources.recording import Recording
 from sadstream.base.samples import AudioFrame
 from sadstream.cli.demo.play import scene_path
@@ -42,7 +42,7 @@ def test_a_batch_is_scored_like_its_members(analyzer: Analyzer, segments: list[S
     """To 1e-4 in each part, the words to the letter, and who does not speak stays out of it."""
     together, alone = analyzer.many(segments), [analyzer(segment) for segment in segments]
 
-    assert [isinstance(answer, Unscored) for answer in together] == [False, False, True, False, False]
+    assert [isinstance(answer, UnscoredSegment) for answer in together] == [False, False, True, False, False]
     for found, expected in zip(together, alone, strict=True):
         if isinstance(found, Analysis) and isinstance(expected, Analysis):
             assert found.transcript.text == expected.transcript.text

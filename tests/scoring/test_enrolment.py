@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeSource, quiet, spoken, talk
 from numpy.typing import NDArray
 
-from sadstream.audio.hearing import Progress
+from sadstream.audio.hearing import SpeechProgress
 from sadstream.base.errors import ConfigError, DataError, UnavailableError, UsageError
 from sadstream.base.samples import to_pcm
 from sadstream.config import Config, parse
@@ -39,11 +39,11 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "locate", lambda name, kind: Path(f"{kind}-{name}"))
 
 
-def heard(turns: int, wanted_s: float = 20.0) -> tuple[list[Progress], Enrolled]:
+def heard(turns: int, wanted_s: float = 20.0) -> tuple[list[SpeechProgress], Enrolled]:
     source = FakeSource(spoken(to_pcm(talk(turns)) + to_pcm(quiet(1.0))), live=False)
     *progress, person = enroll("anna", source, Config(), wanted_s)
     assert isinstance(person, Enrolled)
-    return [one for one in progress if isinstance(one, Progress)], person
+    return [one for one in progress if isinstance(one, SpeechProgress)], person
 
 
 @pytest.mark.usefixtures("fakes")

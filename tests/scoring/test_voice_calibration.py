@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from fakes import FakeSource, analysis, quiet, spoken, talk
 
-from sadstream.audio.hearing import Progress
+from sadstream.audio.hearing import SpeechProgress
 from sadstream.audio.segmenter import Segment
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.base.errors import DataError
 from sadstream.base.samples import to_pcm
 from sadstream.config import Config, parse
@@ -21,7 +21,7 @@ from sadstream.scoring.mood import calibration as calibrate
 from sadstream.scoring.mood.calibration import voice_path
 from sadstream.scoring.mood.voice import Voice, write_voice
 
-Answer = Callable[[Segment], Analysis | Unscored]
+Answer = Callable[[Segment], Analysis | UnscoredSegment]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
             def __init__(self, models: SimpleNamespace) -> None:
                 self.models = models
 
-            def __call__(self, segment: Segment) -> Analysis | Unscored:
+            def __call__(self, segment: Segment) -> Analysis | UnscoredSegment:
                 return answer(segment)
 
         monkeypatch.setattr(calibrate, "load_models", load_models)
@@ -46,11 +46,11 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
     return use
 
 
-def heard(turns: int, wanted_s: float = 600.0) -> tuple[list[Progress], Voice]:
+def heard(turns: int, wanted_s: float = 600.0) -> tuple[list[SpeechProgress], Voice]:
     source = FakeSource(spoken(to_pcm(talk(turns)) + to_pcm(quiet(1.0))), live=False)
     *progress, voice = calibrate.calibrate(source, Config(), wanted_s)
     assert isinstance(voice, Voice)
-    return [one for one in progress if isinstance(one, Progress)], voice
+    return [one for one in progress if isinstance(one, SpeechProgress)], voice
 
 
 def gloomy(segment: Segment) -> Analysis:
@@ -75,7 +75,7 @@ def test_it_ends_when_enough_was_said(answers: Callable[[Answer], None]) -> None
 
 
 def test_noise_does_not_count_as_speech(answers: Callable[[Answer], None]) -> None:
-    answers(lambda segment: Unscored(0.01) if segment.number % 2 else gloomy(segment))
+    answers(lambda segment: UnscoredSegment(0.01) if segment.number % 2 else gloomy(segment))
     _, voice = heard(24)
 
     assert voice.segments == 12

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from sadstream.audio.segmenter import Segment
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.vad import webrtc_detector
 from sadstream.base.odds import logit
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, to_pcm
@@ -72,7 +72,7 @@ def heard_in_noise(noise: Noise, level_dbfs: float, analyzer: Analyzer, seed: in
         count.cut_s += length
         count.cut += 1
         analysis = analyzer(segment)
-        if not isinstance(analysis, Unscored):
+        if not isinstance(analysis, UnscoredSegment):
             count.passed_s += length
             count.passed += 1
             count.words += analysis.transcript.kept
@@ -274,6 +274,6 @@ def _analyzed(
     for number, clip in enumerate(clips):
         for segment in daemon_segments(read_audio(clip.path), number)[:per_clip]:
             analysis = analyzer(segment)
-            if not isinstance(analysis, Unscored):
+            if not isinstance(analysis, UnscoredSegment):
                 yield clip, segment, analysis
         tick()

@@ -56,7 +56,7 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class SizeField:
     """A field of the header that holds the sound's size: where, how wide, and how much more it counts."""
 
     at: int
@@ -71,12 +71,12 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class SoundLayout:
     """Where the sound lies: its first byte, the bytes that the header promises (none: left open), the size fields."""
 
     start: int
     promised: int | None
-    fields: tuple[Sizes, ...]
+    fields: tuple[SizeField, ...]
     align: int = 1
 
 
@@ -186,13 +186,13 @@ def _ogg_start(content: bytes) -> int | None:
     return None
 
 
-def layout(container: Container, read: Read) -> Layout | None:
+def layout(container: Container, read: Read) -> SoundLayout | None:
     """Where the sound lies; none where the container has no size of it (Ogg, MP3), or no sound."""
     readers = {"wav": _wav, "aiff": _aiff, "au": _au, "caf": _caf, "w64": _w64, "nistsphere": _sphere, "voc": _voc}
     return readers[container.ffmpeg](read) if container.ffmpeg in readers else None
 
 
-def sound_end(found: Layout, size: int, read: Read) -> int:
+def sound_end(found: SoundLayout, size: int, read: Read) -> int:
     """Where the sound ends in a file of this size: as promised where chunks follow, else at the file's end."""
     if found.promised is None or found.start + found.promised >= size:
         return size
@@ -243,7 +243,7 @@ def ogg_ends(read: Read, size: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Mp3:
+class Mp3Layout:
     """Where the frames of an MP3 file begin, the bytes that its Xing header promises, and where that stands."""
 
     start: int
@@ -265,15 +265,15 @@ class Mp3:
         return (head + bytes(before - 4) + b"Xing\0\0\0\x01\x7f\xff\xff\xff").ljust(frame[0], b"\0")
 
 
-def mp3(read: Read) -> Mp3:
+def mp3(read: Read) -> Mp3Layout:
     """What is to be known of an MP3 file."""
     start = _after_id3(read)
     head = read(start, 512)
     for mark in (b"Xing", b"Info"):
         at = head.find(mark)
         if 0 < at <= 64 and len(head) >= at + 16 and head[at + 7] & 3 == 3:
-            return Mp3(start, int.from_bytes(head[at + 12 : at + 16], "big"), start + at)
-    return Mp3(start)
+            return Mp3Layout(start, int.from_bytes(head[at + 12 : at + 16], "big"), start + at)
+    return Mp3Layout(start)
 
 
 def _after_id3(read: Read) -> int:
@@ -295,7 +295,7 @@ def _chunks(read: Read, at: int, big: bool) -> Iterator[tuple[bytes, int, int]]:
         at += 8 + size + size % 2
 
 
-def _wav(read: Read) -> Layout | None:
+def _wav(read: Read) -> SoundLayout | None:
     big, wide, ds64, align = read(0, 4) == b"RIFX", None, 0, 1
     for name, size, at in _chunks(read, 12, big):
         if name == b"ds64":
@@ -304,20 +304,20 @@ def _wav(read: Read) -> Layout | None:
             align = int.from_bytes(read(at + 12, 2), "big" if big else "little")
         elif name == b"data":
             promised = _open(wide if wide is not None and size == 0xFFFF_FFFF else size)
-            fields = [Sizes(at - 4, 4, big)]
+            fields = [SizeField(at - 4, 4, big)]
             if wide is not None and size == 0xFFFF_FFFF:
-                fields = [Sizes(ds64, 8, False)]
-            return Layout(at, promised, tuple(fields), max(1, align))
+                fields = [SizeField(ds64, 8, False)]
+            return SoundLayout(at, promised, tuple(fields), max(1, align))
     return None
 
 
-def _aiff(read: Read) -> Layout | None:
+def _aiff(read: Read) -> SoundLayout | None:
     for name, size, at in _chunks(read, 12, big=True):
         if name == b"SSND":
             offset = int.from_bytes(read(at, 4), "big")
             known = _open(size)
             promised = None if known is None or known <= 8 else known - 8 - offset
-            return Layout(at + 8 + offset, promised, (Sizes(at - 4, 4, True, 8 + offset),))
+            return SoundLayout(at + 8 + offset, promised, (SizeField(at - 4, 4, True, 8 + offset),))
     return None
 
 
@@ -327,39 +327,41 @@ def _is_au(head: bytes) -> bool:
     return 24 <= start < 1 << 16 and 1 <= coding <= 27
 
 
-def _au(read: Read) -> Layout | None:
+def _au(read: Read) -> SoundLayout | None:
     head = read(0, 24)
     big = head[:1] == b"."
     start, size = (int.from_bytes(head[at : at + 4], "big" if big else "little") for at in (4, 8))
-    return Layout(start, _open(size), (Sizes(8, 4, big),))
+    return SoundLayout(start, _open(size), (SizeField(8, 4, big),))
 
 
-def _caf(read: Read) -> Layout | None:
+def _caf(read: Read) -> SoundLayout | None:
     at = 8
     while len(chunk := read(at, 12)) == 12:
         size = int.from_bytes(chunk[4:], "big", signed=True)
         if chunk[:4] == b"data":
-            return Layout(at + 16, None if size <= 4 or _open(size) is None else size - 4, (Sizes(at + 4, 8, True, 4),))
+            return SoundLayout(
+                at + 16, None if size <= 4 or _open(size) is None else size - 4, (SizeField(at + 4, 8, True, 4),)
+            )
         if size < 0:
             return None
         at += 12 + size
     return None
 
 
-def _w64(read: Read) -> Layout | None:
+def _w64(read: Read) -> SoundLayout | None:
     at = 40
     while len(chunk := read(at, 24)) == 24:
         size = int.from_bytes(chunk[16:], "little")
         if chunk[:4] == b"data":
             known = size > 24 and _open(size) is not None
-            return Layout(at + 24, size - 24 if known else None, (Sizes(at + 16, 8, False, 24),))
+            return SoundLayout(at + 24, size - 24 if known else None, (SizeField(at + 16, 8, False, 24),))
         if size < 24:
             return None
         at += size + -size % 8
     return None
 
 
-def _sphere(read: Read) -> Layout | None:
+def _sphere(read: Read) -> SoundLayout | None:
     head = read(0, 4096)
     start = int(head[8:16]) if head[8:16].strip().isdigit() else 1024
     values = {}
@@ -369,17 +371,17 @@ def _sphere(read: Read) -> Layout | None:
             values[name] = int(rest)
     width = values.get(b"sample_n_bytes", 2) * values.get(b"channel_count", 1)
     count = values.get(b"sample_count", 0)
-    return Layout(start, count * width or None, ())
+    return SoundLayout(start, count * width or None, ())
 
 
-def _voc(read: Read) -> Layout | None:
+def _voc(read: Read) -> SoundLayout | None:
     at = int.from_bytes(read(20, 2), "little")
     while len(block := read(at, 4)) == 4 and block[0]:
         size = int.from_bytes(block[1:], "little")
         if block[0] in (1, 9):
             more = 2 if block[0] == 1 else 12
-            return Layout(
-                at + 4 + more, size - more if more < size < 0xFF_0000 else None, (Sizes(at + 1, 3, False, more),)
+            return SoundLayout(
+                at + 4 + more, size - more if more < size < 0xFF_0000 else None, (SizeField(at + 1, 3, False, more),)
             )
         at += 4 + size
     return None

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self
 
 from sadstream.audio.decoding import container, ffmpeg
-from sadstream.audio.decoding.container import BrokenError, Container, Layout, Read, UnreadableError
+from sadstream.audio.decoding.container import BrokenError, Container, Read, SoundLayout, UnreadableError
 from sadstream.base.errors import DataError
 from sadstream.base.samples import SAMPLE_RATE, Channel
 
@@ -43,7 +43,7 @@ class Codec(Protocol):
         ...
 
 
-class View:
+class MendedFile:
     """A file as libsndfile is to see it: its header mended, its end where its sound ends."""
 
     def __init__(self, read: Read, end: int, patches: tuple[tuple[int, bytes], ...] = ()) -> None:
@@ -80,7 +80,7 @@ class View:
 class Sndfile:
     """What libsndfile makes of a file."""
 
-    def __init__(self, file: View) -> None:
+    def __init__(self, file: MendedFile) -> None:
         import soundfile
 
         head = file.read(len(SAMPLE_DUMP))
@@ -117,10 +117,10 @@ class Sndfile:
         return found
 
 
-class Long:
+class SectionedSound:
     """Sound beyond what its header's field can say: one section after the other, each with a header that holds it."""
 
-    def __init__(self, read: Read, lay: Layout, end: int, first: Sndfile) -> None:
+    def __init__(self, read: Read, lay: SoundLayout, end: int, first: Sndfile) -> None:
         self._read, self._lay, self._end = read, lay, end
         self._size = SECTION_BYTES // (first.width or lay.align) * (first.width or lay.align)
         self._at, self._codec = lay.start, self._section(lay.start)
@@ -143,7 +143,7 @@ class Long:
                 return self._read(place, min(size, start - place))
             return self._read(place - start + at, size)
 
-        return Sndfile(View(read, start + size, tuple(field.patch(size) for field in self._lay.fields)))
+        return Sndfile(MendedFile(read, start + size, tuple(field.patch(size) for field in self._lay.fields)))
 
 
 class Sound:
@@ -255,7 +255,7 @@ class Sound:
         if not ffmpeg.is_here():
             raise DataError(f"{self._name}: {kind.name}: {ffmpeg.CURE}")
         try:
-            codec = ffmpeg.of_file(View(self._at, self._size), kind.ffmpeg)
+            codec = ffmpeg.of_file(MendedFile(self._at, self._size), kind.ffmpeg)
         except UnreadableError as error:
             raise DataError(f"{self._name}: {kind.name} ({self._size} bytes) cannot be read: {error}") from None
         if codec.frames is not None:
@@ -268,12 +268,12 @@ class Sound:
         lay = None if kind is None else container.layout(kind, self._at)
         if lay is not None and lay.start <= self._size:
             end = container.sound_end(lay, self._size, self._at)
-            first = Sndfile(View(self._at, end, tuple(field.patch(end - lay.start) for field in lay.fields)))
+            first = Sndfile(MendedFile(self._at, end, tuple(field.patch(end - lay.start) for field in lay.fields)))
             is_long = end - lay.start > SECTION_BYTES and any(field.width < 8 for field in lay.fields)
-            codec: Sndfile | Long = Long(self._at, lay, end, first) if is_long else first
+            codec: Sndfile | SectionedSound = SectionedSound(self._at, lay, end, first) if is_long else first
             self._measure(codec, lay.promised, end - lay.start)
             return codec
-        whole = Sndfile(View(self._at, self._size))
+        whole = Sndfile(MendedFile(self._at, self._size))
         if kind == container.OGG:
             self._fault = "" if container.ogg_ends(self._at, self._size) else "its last page is not whole"
         elif whole.shortened:
@@ -286,7 +286,7 @@ class Sound:
         """FLAC and MP3, whose lengths are taken out of the header, because libsndfile would end there."""
         end, info = container.tagged_end(self._size, self._at), container.flac_samples(self._at)
         if info is not None:
-            codec = Sndfile(View(self._at, end, (info[1],)))
+            codec = Sndfile(MendedFile(self._at, end, (info[1],)))
             self.promised = codec.frames = info[0] or None
             return codec
         promise = container.mp3(self._at)
@@ -294,12 +294,14 @@ class Sound:
         if promise.promised is None:
             header = promise.header(self._at)
             shift = promise.start - len(header)
-            return Sndfile(View(lambda at, size: header[at : at + size] or self._at(at + shift, size), end - shift))
+            return Sndfile(
+                MendedFile(lambda at, size: header[at : at + size] or self._at(at + shift, size), end - shift)
+            )
         if there < promise.promised:
             self._fault = f"its header promises {promise.promised} bytes of sound, {there} are there"
-        return Sndfile(View(self._at, end, promise.patches(there) if there != promise.promised else ()))
+        return Sndfile(MendedFile(self._at, end, promise.patches(there) if there != promise.promised else ()))
 
-    def _measure(self, codec: "Sndfile | Long", promised: int | None, there: int) -> None:
+    def _measure(self, codec: "Sndfile | SectionedSound", promised: int | None, there: int) -> None:
         """What the header promises, as samples."""
         if promised is None or not codec.frames or there <= 0:
             return

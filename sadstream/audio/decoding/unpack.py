@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from sadstream.audio.decoding import container, ffmpeg
 from sadstream.audio.decoding.child import follow_parent
-from sadstream.audio.decoding.container import BrokenError, Container, Layout, UnreadableError
-from sadstream.audio.decoding.decoder import LOUDEST, Codec, Sndfile, View, check_format
+from sadstream.audio.decoding.container import BrokenError, Container, SoundLayout, UnreadableError
+from sadstream.audio.decoding.decoder import LOUDEST, Codec, MendedFile, Sndfile, check_format
 from sadstream.base.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ AHEAD_BYTES = 1 << 24  # who looks further ahead asks for an end that is not the
 STREAMED = (container.WAV, container.AIFF, container.AU, container.W64, container.FLAC)
 
 
-class Tape:
+class PipeBuffer:
     """A pipe's bytes by their place; only the last are kept, and another file's beginning is an end."""
 
     def __init__(self, fd: int, head: bytes) -> None:
@@ -45,7 +45,7 @@ class Tape:
         self.end: int | None = None  # of this file, as far as it is known
         self.hard = False  # it is certain
         self.patient = True  # a read waits until all that it asks for is there: half a sample is lost to libsndfile
-        self.lay: Layout | None = None
+        self.lay: SoundLayout | None = None
         self.head = b""  # the header
         self._number = 0
         self.opened = False  # the header is read
@@ -82,7 +82,7 @@ class Tape:
         def read(at: int, size: int) -> bytes:
             return self.head[at : at + size] if at < lay.start else self.read(at + shift, size)
 
-        codec = Sndfile(View(read, lay.start + size, tuple(field.patch(size) for field in lay.fields)))
+        codec = Sndfile(MendedFile(read, lay.start + size, tuple(field.patch(size) for field in lay.fields)))
         codec.frames = None
         return codec
 
@@ -123,15 +123,15 @@ class Tape:
             self.end, self.hard = end, True
 
 
-class Reader:
-    """A tape as FFmpeg reads it: forward only."""
+class PipeBufferReader:
+    """The buffer as FFmpeg reads it: forward only."""
 
-    def __init__(self, tape: Tape) -> None:
-        self._tape = tape
+    def __init__(self, buffer: PipeBuffer) -> None:
+        self._buffer = buffer
         self._at = 0
 
     def read(self, size: int) -> bytes:
-        found = self._tape.read(self._at, size)
+        found = self._buffer.read(self._at, size)
         self._at += len(found)
         return found
 
@@ -143,20 +143,20 @@ def unpacked(fd: int, head: bytes, name: str) -> Iterator[tuple[int, int, "NDArr
     """
     files = failures = 0
     while head:
-        tape = Tape(fd, head)
-        kind = container.sniffed(tape.read(0, container.HEAD_BYTES)) or container.sniffed(
-            tape.read(0, container.FRAMES_BYTES)
+        buffer = PipeBuffer(fd, head)
+        kind = container.sniffed(buffer.read(0, container.HEAD_BYTES)) or container.sniffed(
+            buffer.read(0, container.FRAMES_BYTES)
         )
         if kind is None:  # notes behind the last file, or nothing that is known
             head = _skipped(fd, head)
             continue
         files += 1
         try:
-            yield from _one(tape, kind, name)
-            head = tape.rest()
+            yield from _one(buffer, kind, name)
+            head = buffer.rest()
         except DataError as error:
             failures += 1
-            head = _skipped(fd, tape.after(), QUIET_S)
+            head = _skipped(fd, buffer.after(), QUIET_S)
             if not head:
                 raise
             print(f"{error}{FOLLOWED}", file=sys.stderr, flush=True)
@@ -164,11 +164,11 @@ def unpacked(fd: int, head: bytes, name: str) -> Iterator[tuple[int, int, "NDArr
         raise DataError(f"{name}: {failures} of {files} files in it could not be read whole; send them again")
 
 
-def _one(tape: Tape, kind: Container, name: str) -> Iterator[tuple[int, int, "NDArray[np.float32]"]]:
+def _one(buffer: PipeBuffer, kind: Container, name: str) -> Iterator[tuple[int, int, "NDArray[np.float32]"]]:
     """What this file holds; DataError at its end where sound is missing."""
-    codec, promised = _opened(tape, kind, name)
+    codec, promised = _opened(buffer, kind, name)
     check_format(name, codec.rate, codec.channels)
-    tape.opened, tape.patient = True, kind in container.LINEAR
+    buffer.opened, buffer.patient = True, kind in container.LINEAR
     found = 0
     try:
         while True:
@@ -176,12 +176,12 @@ def _one(tape: Tape, kind: Container, name: str) -> Iterator[tuple[int, int, "ND
             check_scale(block, name, kind)
             found += block.shape[0]
             yield codec.rate, codec.channels, block
-            if (codec.frames is not None and found >= codec.frames) or (tape.patient and tape.dry):
+            if (codec.frames is not None and found >= codec.frames) or (buffer.patient and buffer.dry):
                 break
             if not block.shape[0]:
-                if not tape.patient:
+                if not buffer.patient:
                     break
-                codec = tape.again()
+                codec = buffer.again()
     except BrokenError as error:
         yield codec.rate, codec.channels, error.samples
         found += error.samples.shape[0]
@@ -218,33 +218,33 @@ def _skipped(fd: int, head: bytes, quiet_s: float | None = None) -> bytes:
     return head[at:]
 
 
-def _opened(tape: Tape, kind: Container, name: str) -> tuple[Codec, int | None]:
+def _opened(buffer: PipeBuffer, kind: Container, name: str) -> tuple[Codec, int | None]:
     try:
         if kind in STREAMED:
-            return _streamed(tape, kind)
+            return _streamed(buffer, kind)
         if not ffmpeg.is_here():
             raise DataError(f"{name}: {kind.name} in a pipe {ffmpeg.CURE}")
-        return ffmpeg.of_file(Reader(tape), kind.ffmpeg), None
+        return ffmpeg.of_file(PipeBufferReader(buffer), kind.ffmpeg), None
     except UnreadableError as error:
         raise DataError(f"{name}: {kind.name} cannot be read from a pipe: {error}; write it to a file first") from None
 
 
-def _streamed(tape: Tape, kind: Container) -> tuple[Codec, int | None]:
+def _streamed(buffer: PipeBuffer, kind: Container) -> tuple[Codec, int | None]:
     if kind == container.FLAC:
-        info = container.flac_samples(tape.read)
+        info = container.flac_samples(buffer.read)
         if info is None:
             raise UnreadableError("no STREAMINFO")
-        codec = Sndfile(View(tape.read, FAR, (info[1],)))
+        codec = Sndfile(MendedFile(buffer.read, FAR, (info[1],)))
         codec.frames = info[0] or None
         return codec, codec.frames
-    lay = container.layout(kind, tape.read)
+    lay = container.layout(kind, buffer.read)
     if lay is None:
         raise UnreadableError("no sound in it")
-    tape.lay, tape.head = lay, tape.read(0, lay.start)
-    codec = tape.section(0)
+    buffer.lay, buffer.head = lay, buffer.read(0, lay.start)
+    codec = buffer.section(0)
     if lay.promised is None:
         return codec, None
-    tape.end = lay.start + lay.promised
+    buffer.end = lay.start + lay.promised
     return codec, lay.promised // codec.width if codec.width else None
 
 

@@ -78,7 +78,7 @@ def choose(found: list[Device], part: str | None) -> Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CaptureRequest:
     """What is to be heard: a device by a part of its name, and one of its channels or the mix."""
 
     part: str | None = None
@@ -86,7 +86,7 @@ class Wanted:
     channels: int = 1  # more than 1: how many to open, which a sound server leaves to us
 
 
-def counts(device: Device, wanted: Wanted) -> list[int]:
+def counts(device: Device, wanted: CaptureRequest) -> list[int]:
     """How many channels to open it with, the best first; UnavailableError where it has too few."""
     needed = max(wanted.channels, 1 if wanted.channel == "mix" else wanted.channel)
     if needed > device.channels:
@@ -102,7 +102,7 @@ def counts(device: Device, wanted: Wanted) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Open:
+class _OpenDevice:
     """A device that gives audio, and how."""
 
     device: Device
@@ -116,7 +116,7 @@ class _Open:
         return FRAME_SAMPLES * self.rate // SAMPLE_RATE
 
 
-def capture(wanted: Wanted, out: int, wait_s: float | None = None) -> None:
+def capture(wanted: CaptureRequest, out: int, wait_s: float | None = None) -> None:
     """Write the device's audio to the file descriptor `out` for ever; raises when the device is lost.
 
     wait_s: between two tries where there is none; without it the first try decides.
@@ -136,7 +136,7 @@ def capture(wanted: Wanted, out: int, wait_s: float | None = None) -> None:
         raise StalledError(f"device {name} was lost: {error}") from None
 
 
-def _await(wanted: Wanted, wait_s: float) -> _Open:
+def _await(wanted: CaptureRequest, wait_s: float) -> _OpenDevice:
     """The device as soon as it can be opened; each try that fails is one line, which is a sign of life too."""
     until_s = time.monotonic() + LIFE_S
     signs, settled_s, looked_s = _signs(), 0.0, time.monotonic()
@@ -156,7 +156,7 @@ def _await(wanted: Wanted, wait_s: float) -> _Open:
             _look_again()
 
 
-def _open(wanted: Wanted) -> _Open:
+def _open(wanted: CaptureRequest) -> _OpenDevice:
     """The device, started; UnavailableError where there is none, StalledError where it does not open."""
     sounddevice = _sounddevice()
     try:
@@ -174,7 +174,7 @@ def _open(wanted: Wanted) -> _Open:
                 raise
     except sounddevice.PortAudioError as error:
         raise StalledError(f"no device could be opened: {error}") from None
-    return _Open(device, rate, channels, stream)
+    return _OpenDevice(device, rate, channels, stream)
 
 
 def _is_listed(part: str | None) -> bool:
@@ -273,7 +273,7 @@ def main() -> int:
     channel: Channel = "mix" if options.channel == "mix" else int(options.channel)
     follow_parent()
     try:
-        capture(Wanted(options.device, channel, options.channels), sys.stdout.fileno(), options.wait)
+        capture(CaptureRequest(options.device, channel, options.channels), sys.stdout.fileno(), options.wait)
     except BrokenPipeError:
         return 0
     except SadstreamError as error:

@@ -26,7 +26,7 @@ def boottime() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ClockReading:
     """How the newest sample stands against the clock."""
 
     late_s: float
@@ -35,7 +35,7 @@ class Verdict:
 
 
 class SampleClock:
-    """Counts of samples in, a verdict out; the time is the caller's."""
+    """Counts of samples in, a reading out; the time is the caller's."""
 
     __slots__ = (
         "_ahead_s",
@@ -59,14 +59,14 @@ class SampleClock:
         self._flowing = True  # no pause in it
         self._open_window(0.0)
 
-    def feed(self, samples: int, now_s: float) -> Verdict:
+    def feed(self, samples: int, now_s: float) -> ClockReading:
         """These samples have arrived."""
         self._count += samples
         spoken_s = now_s - self._count / SAMPLE_RATE
         if self._base_s is None:
             self._base_s, self._heard_s = spoken_s, now_s
             self._open_window(now_s)
-            return Verdict(0.0)
+            return ClockReading(0.0)
         passed_s, self._heard_s = now_s - self._heard_s, now_s
         self._base_s += DRIFT * passed_s
         late_s = spoken_s - self._base_s
@@ -74,25 +74,25 @@ class SampleClock:
         if late_s < 0:
             self._base_s, late_s = spoken_s, 0.0
         if self._ahead_s > AHEAD_S:
-            return Verdict(late_s, fault="rate")
+            return ClockReading(late_s, fault="rate")
         if late_s > STALE_S:
-            return Verdict(late_s, fault="stalled")
+            return ClockReading(late_s, fault="stalled")
         self._flowing = self._flowing and passed_s < PAUSE_S
         self._least_s = min(self._least_s, late_s)
         self._window_count += samples
-        return self._judge(now_s, late_s) if now_s - self._window_s >= WINDOW_S else Verdict(late_s)
+        return self._judge(now_s, late_s) if now_s - self._window_s >= WINDOW_S else ClockReading(late_s)
 
-    def _judge(self, now_s: float, late_s: float) -> Verdict:
+    def _judge(self, now_s: float, late_s: float) -> ClockReading:
         share = self._window_count / SAMPLE_RATE / (now_s - self._window_s)
         slow, least_s = self._flowing and share < SLOW_SHARE, self._least_s
         self._open_window(now_s)
         if least_s < LOST_S:
             self._lossy = 0
-            return Verdict(late_s, fault="rate" if slow else "none")
+            return ClockReading(late_s, fault="rate" if slow else "none")
         self._lossy += 1
         lost = int(least_s * SAMPLE_RATE)
         self._count += lost
-        return Verdict(late_s - least_s, lost, "rate" if slow or self._lossy >= LOSSY_WINDOWS else "none")
+        return ClockReading(late_s - least_s, lost, "rate" if slow or self._lossy >= LOSSY_WINDOWS else "none")
 
     def _open_window(self, now_s: float) -> None:
         self._window_s = now_s

@@ -11,7 +11,7 @@ from sadstream.audio.filters.framing import Framer
 from sadstream.audio.sources.capture import ABSENT as ABSENT_LINE
 from sadstream.audio.sources.capture import LOST as LOST_LINE
 from sadstream.audio.sources.capture import MIXED
-from sadstream.audio.sources.clock import WINDOW_S, SampleClock, Verdict, boottime
+from sadstream.audio.sources.clock import WINDOW_S, ClockReading, SampleClock, boottime
 from sadstream.audio.sources.pipe import PIPE_BYTES
 from sadstream.audio.sources.source import POLL_S, Item, SourceChange, Stopped, left_out, readable, sleep
 from sadstream.base.samples import SAMPLE_RATE, Channel
@@ -82,10 +82,10 @@ class Microphone:
                     return
                 continue
             heard_s = now_s
-            verdict = clock.feed(len(pcm) // 2, now_s)
-            if verdict.fault != "none":
-                self._suspect = verdict.fault == "rate"
-                yield _lost(verdict.fault, f"audio is {verdict.late_s:.1f} s late")
+            reading = clock.feed(len(pcm) // 2, now_s)
+            if reading.fault != "none":
+                self._suspect = reading.fault == "rate"
+                yield _lost(reading.fault, f"audio is {reading.late_s:.1f} s late")
                 return
             if self._suspect and now_s - opened_s < LOOK_S:
                 continue
@@ -95,13 +95,13 @@ class Microphone:
                 self._catch_up(now_s - len(pcm) / 2 / SAMPLE_RATE)
                 yield SourceChange("listening", "none", capture.said())
             yield from capture.mixed()
-            yield from self._frames(pcm, verdict)
+            yield from self._frames(pcm, reading)
 
-    def _frames(self, pcm: bytes, verdict: Verdict) -> Iterator[Item]:
-        if verdict.lost:
-            self._skip(verdict.lost)
+    def _frames(self, pcm: bytes, reading: ClockReading) -> Iterator[Item]:
+        if reading.lost:
+            self._skip(reading.lost)
         self._count += len(pcm) // 2
-        yield from self._framer.feed(pcm, time.monotonic() - verdict.late_s)
+        yield from self._framer.feed(pcm, time.monotonic() - reading.late_s)
 
     def _catch_up(self, spoken_s: float) -> None:
         """Sample `_count` is spoken at this time: what the clock has ahead of it was not heard."""

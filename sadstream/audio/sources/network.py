@@ -36,7 +36,7 @@ def shown(source: str) -> str:
     return re.sub(r"(?<=://)[^/@]*@", "", source)
 
 
-class Remote:
+class NetworkSource:
     """A sender at an address, mono 16 kHz whatever it sends: its mix, or the channel that is asked for."""
 
     live = True

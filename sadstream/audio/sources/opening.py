@@ -9,7 +9,7 @@ from pathlib import Path
 from sadstream.audio.decoding.container import FRAMES_BYTES, sniffed
 from sadstream.audio.sources.fifo import NamedPipe, is_pipe
 from sadstream.audio.sources.microphone import Microphone
-from sadstream.audio.sources.network import Remote, is_address
+from sadstream.audio.sources.network import NetworkSource, is_address
 from sadstream.audio.sources.pipe import PcmPipe
 from sadstream.audio.sources.recording import Recording
 from sadstream.audio.sources.source import Source
@@ -48,7 +48,7 @@ def open_source(stream: StreamConfig, config: Config) -> Source:  # noqa: PLR091
             return Recording(Path("-"), stream.channel, Path(f"/proc/self/fd/{sys.stdin.fileno()}"))
         return PcmPipe(sys.stdin.fileno(), stream.rate, stream.channels, config.service.stall_s, stream.channel)
     if is_address(stream.source):
-        return Remote(stream.source, config.service, stream.channel)
+        return NetworkSource(stream.source, config.service, stream.channel)
     if os.path.realpath(stream.source).startswith("/proc/") and Path(stream.source).is_fifo():  # <(...) has an end
         fd = os.open(stream.source, os.O_RDONLY | os.O_CLOEXEC)
         return PcmPipe(fd, stream.rate, stream.channels, config.service.stall_s, stream.channel, stream.source)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sadstream.audio.segmenter import Segment
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.base.errors import UnavailableError
 from sadstream.daemon.messages import Degraded, Loaded, Ready, Say
 from sadstream.scoring.analysis import Analysis, Early
@@ -45,7 +45,7 @@ class Fallback:
         assert self._loaded is not None
         return self._loaded.ready
 
-    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | UnscoredSegment]:
         """The segments' scores, on whichever stage holds; nothing is said early a second time."""
         if self._at and self._now() >= self._retry_at_s:
             self._climb()

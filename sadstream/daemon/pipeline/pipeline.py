@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.sources.clock import boottime
 from sadstream.audio.sources.source import Source
 from sadstream.config import Config
@@ -174,7 +174,7 @@ class Pipeline:
         for number, (item, answer) in enumerate(zip(batch, answers, strict=True)):
             if item.live and suspended:
                 self._report(Dropped(item.stream, stale=True))
-            elif isinstance(answer, Unscored):
+            elif isinstance(answer, UnscoredSegment):
                 self._rejected[item.stream] += 1
                 self._report(Rejected(item.stream, self._inbox.waiting(item.stream), answer.stranger))
             else:

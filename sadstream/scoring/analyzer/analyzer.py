@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segment
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.base.odds import sigmoid
 from sadstream.scoring.analysis import (
     UNHEARD,
@@ -40,24 +40,24 @@ class Analyzer:
         self._threshold = threshold_in_force(models.config, models.header)
         self._warm_up()
 
-    def __call__(self, segment: Segment) -> Analysis | Unscored:
+    def __call__(self, segment: Segment) -> Analysis | UnscoredSegment:
         """The score of a segment, its parts, and the milliseconds that each stage took; or that nobody spoke."""
         return self.many([segment])[0]
 
-    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | Unscored]:
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | UnscoredSegment]:
         """As if each were analysed alone, in less time; a segment waits for its whole batch.
 
         early: is told which of them it is, and what its sound alone comes to, before the words are heard.
         """
         start = time.perf_counter()
         speech = [self.models.speech_gate(segment.samples) for segment in segments]
-        answers: list[Analysis | Unscored] = [Unscored(chance) for chance in speech]
+        answers: list[Analysis | UnscoredSegment] = [UnscoredSegment(chance) for chance in speech]
         spoken = [n for n, chance in enumerate(speech) if chance >= self._least_speech]
         if (people := self.models.speaker_gate) is not None:
             strangers = [n for n in spoken if not people.know(segments[n])]
             spoken = [n for n in spoken if n not in strangers]
             for n in strangers:
-                answers[n] = Unscored(speech[n], stranger=True)
+                answers[n] = UnscoredSegment(speech[n], stranger=True)
         if spoken:
             batch = _Batch([segments[n] for n in spoken], [speech[n] for n in spoken], start)
             say = None if early is None else (lambda n, analysis: early(spoken[n], analysis))

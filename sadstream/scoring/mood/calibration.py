@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
-from sadstream.audio.hearing import Progress, segments_of
-from sadstream.audio.silero import Unscored
+from sadstream.audio.hearing import SpeechProgress, segments_of
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.sources.source import Source
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.config import Config, with_changes
@@ -19,7 +19,7 @@ from sadstream.scoring.mood.voice import Voice
 LEAST_SEGMENTS = 10  # measured on 4 to 30: below, a voice is known no better than before
 
 
-def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Progress | Voice]:
+def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[SpeechProgress | Voice]:
     """Progress, and at last the voice; DataError where too little was said.
 
     The words do not count: the models run without them.
@@ -32,11 +32,11 @@ def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Progr
     heard_s = 0.0
     for segment in segments_of(source, config):
         analysis = analyzer(segment)
-        if isinstance(analysis, Unscored) or not analysis.sure_speech:
+        if isinstance(analysis, UnscoredSegment) or not analysis.sure_speech:
             continue
         parts.append(analysis.audio_logit)
         heard_s += segment.t_end - segment.t_start
-        yield Progress(heard_s, wanted_s)
+        yield SpeechProgress(heard_s, wanted_s)
         if heard_s >= wanted_s:
             break
     if len(parts) < LEAST_SEGMENTS:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sadstream.audio.hearing import Progress, segments_of
+from sadstream.audio.hearing import SpeechProgress, segments_of
 from sadstream.audio.silero import SpeechGate
 from sadstream.audio.sources.source import Source
 from sadstream.base.errors import DataError
@@ -15,7 +15,7 @@ from sadstream.scoring.whisper.trust import SURE_SPEECH
 LEAST_S = 10.0  # of speech: with less, a voice is known too little to leave others out
 
 
-def enroll(name: str, source: Source, config: Config, wanted_s: float) -> Iterator[Progress | Enrolled]:
+def enroll(name: str, source: Source, config: Config, wanted_s: float) -> Iterator[SpeechProgress | Enrolled]:
     """Progress, and at last the person; DataError where too little was said."""
     encoder, gate = SpeakerEncoder(locate(NAME, "speaker")), SpeechGate()
     prints = []
@@ -25,7 +25,7 @@ def enroll(name: str, source: Source, config: Config, wanted_s: float) -> Iterat
             continue
         prints.append(encoder(segment.heard))
         heard_s += segment.t_end - segment.t_start
-        yield Progress(heard_s, wanted_s)
+        yield SpeechProgress(heard_s, wanted_s)
         if heard_s >= wanted_s:
             break
     if heard_s < min(LEAST_S, wanted_s):

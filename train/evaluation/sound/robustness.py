@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from sadstream.audio.silero import Unscored
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from train.corpora.clips import Clip, daemon_segments, read_audio
 from train.evaluation.gates import real_speech, share
@@ -72,8 +72,8 @@ def robustness_table(
             for segment in daemon_segments(changed, number):
                 analysis = analyzer(segment)
                 if real_speech(segment, level):
-                    lost.append(isinstance(analysis, Unscored))
-                if not isinstance(analysis, Unscored):
+                    lost.append(isinstance(analysis, UnscoredSegment))
+                if not isinstance(analysis, UnscoredSegment):
                     labels.append(clip.sad)
                     parts.append(analysis.audio_logit)
                     speakers.append(clip.speaker)
