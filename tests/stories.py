@@ -11,8 +11,8 @@ import numpy as np
 from sadstream.audio.segmenter import Segment
 from sadstream.events.types import envelope
 from sadstream.scoring.analysis import Timing, latency, make_score
-from sadstream.scoring.mood.episodes import Turn
-from sadstream.scoring.recording import Scored
+from sadstream.scoring.mood.episodes import EpisodeUpdate
+from sadstream.scoring.recording import RecordedSegment
 from sadstream.scoring.whisper.recognizer import Transcript
 from sadstream.views.report.story import Story, told
 
@@ -20,7 +20,7 @@ STEPS = 15
 STEP_S = 3.0 / STEPS
 
 
-def scored(number: int, text: str = "", **changes: Any) -> Scored:
+def scored(number: int, text: str = "", **changes: Any) -> RecordedSegment:
     """A segment of 2 s every 3 s, with an attention that rises through what was heard."""
     start = 3.0 * number + 0.5
     segment = Segment(number, np.zeros(48_000, np.float32), start, start + 2.0, 0.9, 0.0)
@@ -30,12 +30,12 @@ def scored(number: int, text: str = "", **changes: Any) -> Scored:
     if text:
         analysis = replace(analysis, transcript=Transcript(text, 0.0, 0.0, "none"))
     opening, spent = envelope("talk", "a" * 16, number), latency(Timing(0.0, 0.0, 0.0, 0.0), analysis)
-    return Scored(segment, analysis, make_score(opening, segment, analysis, spent, 0, with_text=True))
+    return RecordedSegment(segment, analysis, make_score(opening, segment, analysis, spent, 0, with_text=True))
 
 
-def a_turn(**changes: Any) -> Turn:
+def a_turn(**changes: Any) -> EpisodeUpdate:
     """An episode's end."""
-    return replace(Turn(0, "end", 3.5, 9.0, 3, 2, 1.5, 0.8, 1, 3), **changes)
+    return replace(EpisodeUpdate(0, "end", 3.5, 9.0, 3, 2, 1.5, 0.8, 1, 3), **changes)
 
 
 def a_story(n: int = 3, text: str = "", words: bool = False, **changes: Any) -> Story:

@@ -17,10 +17,10 @@ from safetensors.numpy import save
 
 from sadstream.scoring.weights.catalogue import ModelSpec
 from sadstream.scoring.weights.convert import Payload
-from sadstream.scoring.weights.ctranslate2 import Dims, expected_shape, tensor_names
-from sadstream.scoring.weights.origins.origin import Progress
+from sadstream.scoring.weights.ctranslate2 import WhisperDimensions, expected_shape, tensor_names
+from sadstream.scoring.weights.origins.origin import FetchProgress
 
-DIMS = Dims(
+DIMS = WhisperDimensions(
     n_mels=4,
     n_audio_ctx=6,
     n_audio_state=4,
@@ -36,13 +36,13 @@ DIMS = Dims(
 Tensors = dict[str, NDArray[Any]]
 
 
-def whisper_state(dims: Dims = DIMS, dtype: str = "<f2", seed: int = 0) -> Tensors:
+def whisper_state(dims: WhisperDimensions = DIMS, dtype: str = "<f2", seed: int = 0) -> Tensors:
     """Random tensors with the names and shapes of openai-whisper's state dict."""
     rng = np.random.default_rng(seed)
     return {name: rng.normal(size=expected_shape(name, dims)).astype(dtype) for name in sorted(tensor_names(dims))}
 
 
-def ct2_variables(state: Tensors, dims: Dims = DIMS) -> Tensors:
+def ct2_variables(state: Tensors, dims: WhisperDimensions = DIMS) -> Tensors:
     """The same model under CTranslate2's names, fused as CTranslate2 fuses it."""
     variables: Tensors = {
         "decoder/embeddings/weight": state["decoder.token_embedding.weight"],
@@ -134,12 +134,12 @@ class Bringing:
         self.payload = payload
         self.asked = 0
 
-    def __call__(self, _spec: ModelSpec, _work: Path, _progress: Progress) -> Payload:
+    def __call__(self, _spec: ModelSpec, _work: Path, _progress: FetchProgress) -> Payload:
         self.asked += 1
         return replace(self.payload)
 
 
-class Told:
+class NotedProgress:
     """A progress that keeps what it was told."""
 
     def __init__(self) -> None:

@@ -25,10 +25,10 @@ from sadstream.config.tables import StreamConfig
 from sadstream.events import Score, to_json
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
-from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.mood.plan import read_plan
-from sadstream.scoring.recording import Scored, score_recording
+from sadstream.scoring.recording import RecordedSegment, score_recording
 from sadstream.views.plot import MARK as PICTURE
 from sadstream.views.report.write import MARK as PAGE
 
@@ -57,8 +57,8 @@ class Wanted:
 class _Found:
     """What a recording came to; `whole` when it was read to its end."""
 
-    scored: list[Scored] = field(default_factory=list)
-    turns: list[Turn] = field(default_factory=list)
+    scored: list[RecordedSegment] = field(default_factory=list)
+    turns: list[EpisodeUpdate] = field(default_factory=list)
     whole: bool = False
     notes: tuple[str, ...] = ()  # what is to be said of its sound
 
@@ -162,7 +162,7 @@ def _score_one(
     found, signal, known = _Found(), SignalRecord(), recording.remark
     try:
         for item in _advancing(recording, config, analyzer, plan, progress, task, signal):
-            if isinstance(item, Turn):
+            if isinstance(item, EpisodeUpdate):
                 found.turns.append(item)
                 continue
             found.scored.append(item)
@@ -196,7 +196,7 @@ def _advancing(
     progress: Progress,
     task: TaskID,
     signal: SignalRecord,
-) -> Iterator[Scored | Turn]:
+) -> Iterator[RecordedSegment | EpisodeUpdate]:
     try:
         yield from score_recording(
             recording, config, analyzer, lambda seconds: progress.update(task, completed=seconds), plan, signal

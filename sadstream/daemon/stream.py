@@ -15,7 +15,7 @@ from sadstream.events import Episode, Event, Reason, Score, State, Status
 from sadstream.events.control import StreamReport
 from sadstream.events.types import EventName
 from sadstream.scoring.analysis import latency, make_score
-from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import Mood, MoodPlan
 
 log = logging.getLogger("sadstream")
@@ -184,7 +184,7 @@ class Stream:
         analysis, segment, threshold = report.analysis, report.segment, self.config.model.threshold
         if threshold is not None:
             analysis = replace(analysis, threshold=threshold)
-        turns: Sequence[Turn] = ()
+        turns: Sequence[EpisodeUpdate] = ()
         if analysis.provisional:
             analysis = self._mood.early(analysis)
         else:
@@ -197,7 +197,7 @@ class Stream:
         self.facts.analyzed(report.busy_s, segment.t_end - segment.t_start, report.waiting)
         return [score, *self._episodes(turns), *self._news()]
 
-    def _episodes(self, turns: Sequence[Turn]) -> list[Event]:
+    def _episodes(self, turns: Sequence[EpisodeUpdate]) -> list[Event]:
         alarms = self._plan.false_alarms_h
         return [
             Episode(**self._opening(Episode.type), **asdict(turn), false_alarms_h=alarms, model=self._model)

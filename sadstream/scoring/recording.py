@@ -16,14 +16,14 @@ from sadstream.config import Config
 from sadstream.events import Score
 from sadstream.events.types import envelope, stream_name
 from sadstream.scoring.analysis import Analysis, BatchAnalyzer, Timing, latency, make_score
-from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
 
 PROGRESS_S = 30  # of audio without speech between two words of progress
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class RecordedSegment:
     """One segment of a recording with all that is known of it."""
 
     segment: Segment
@@ -38,8 +38,8 @@ def score_recording(
     on_progress: Callable[[float], None] = lambda _: None,
     plan: MoodPlan = NO_PLAN,
     signal: SignalRecord | None = None,
-) -> Iterator[Scored | Turn]:
-    """Its segments in order, each with its score, and the turns of its episodes; `on_progress` hears the seconds done.
+) -> Iterator[RecordedSegment | EpisodeUpdate]:
+    """Its segments in order, each with its score, and its episodes' updates; `on_progress` hears the seconds done.
 
     signal: hears every frame as it was recorded.
 
@@ -56,14 +56,14 @@ def score_recording(
             rejected += 1
             continue
         segment = replace(cut, number=cut.number - rejected)
-        analysis, turns = mood.feed(analysis, segment.t_start, segment.t_end)
+        analysis, updates = mood.feed(analysis, segment.t_start, segment.t_end)
         timing = Timing(
             queue_ms=0.0, vad_ms=vad_ms, arrived_s=min(segment.arrived_s, start), analyzed_s=time.monotonic()
         )
         opening, spent = envelope(name, session, segment.number), latency(timing, analysis)
         score = make_score(opening, segment, analysis, spent, dropped=0, with_text=config.publish.text)
-        yield Scored(segment, analysis, score)
-        yield from turns
+        yield RecordedSegment(segment, analysis, score)
+        yield from updates
     yield from mood.flush()
     for failure in failures:
         raise failure

@@ -12,7 +12,7 @@ from sadstream.base.errors import UnavailableError
 from sadstream.base.files import write_atomic
 from sadstream.base.samples import SAMPLE_RATE, to_float
 from sadstream.events import Score
-from sadstream.scoring.recording import Scored
+from sadstream.scoring.recording import RecordedSegment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ def require_matplotlib() -> None:
     matplotlib.use("Agg")
 
 
-def plot_recording(recording: Recording, found: Sequence[Scored], path: Path) -> None:
+def plot_recording(recording: Recording, found: Sequence[RecordedSegment], path: Path) -> None:
     """Write the picture of a scored recording."""
     require_matplotlib()
     import matplotlib.pyplot as plt
@@ -73,7 +73,7 @@ def _peaks(recording: Recording) -> "NDArray[np.float32]":
     return peaks
 
 
-def _draw_wave(axes: Any, peaks: "NDArray[np.float32]", found: Sequence[Scored]) -> None:
+def _draw_wave(axes: Any, peaks: "NDArray[np.float32]", found: Sequence[RecordedSegment]) -> None:
     import numpy as np
 
     t = np.arange(peaks.size) / PEAK_HZ
@@ -85,7 +85,7 @@ def _draw_wave(axes: Any, peaks: "NDArray[np.float32]", found: Sequence[Scored])
     axes.set_ylim(-1.05 * max(peaks.max(), 0.01), 1.05 * max(peaks.max(), 0.01))
 
 
-def _draw_scores(axes: Any, found: Sequence[Scored]) -> None:
+def _draw_scores(axes: Any, found: Sequence[RecordedSegment]) -> None:
     for scored in found:
         event = scored.score
         color = SAD if event.sad else OTHER

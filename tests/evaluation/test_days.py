@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sadstream.scoring.fusion.card import Card, card_path
-from sadstream.scoring.mood.episodes import Heard
+from sadstream.scoring.mood.episodes import ScoredSegment
 from train.corpora.clips import CALM, Clip
 from train.evaluation.alarms import METHODS, at_rate, curve, hmm_starts, outcome
 from train.evaluation.card import days_report, doubt, offset_gain, write_card
@@ -83,7 +83,7 @@ def test_an_alarm_counts_for_the_episode_in_which_it_starts_and_else_is_false() 
 
 
 def test_every_method_rings_for_sad_stretches_and_at_a_very_high_threshold_never() -> None:
-    heard = [Heard(3.0 * n, 3.0 * n + 2, n, False, 2.5 if n % 40 > 35 else -1.5) for n in range(400)]
+    heard = [ScoredSegment(3.0 * n, 3.0 * n + 2, n, False, 2.5 if n % 40 > 35 else -1.5) for n in range(400)]
     for starts in METHODS.values():
         counts = [len(starts(heard, threshold)) for threshold in (1.5, 50.0)]
         assert counts == [10, 0]

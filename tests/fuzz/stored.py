@@ -38,8 +38,8 @@ from sadstream.scoring.fusion.header import (
 )
 from sadstream.scoring.mood.mood import Mood
 from sadstream.scoring.mood.plan import read_plan
-from sadstream.scoring.mood.voice import Voice, read_voice
-from sadstream.scoring.speakers.enrolled import Enrolled, read_enrolled
+from sadstream.scoring.mood.voice import VoiceBaseline, read_voice
+from sadstream.scoring.speakers.enrolled import EnrolledSpeaker, read_enrolled
 from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights.fetch import fetch
 from sadstream.scoring.weights.store import installed, load_tensors
@@ -163,7 +163,7 @@ def cards(folder: Path) -> Iterator[Trial]:
     shutil.copy(checkpoint.default_path(), path)
     card = json.loads(checkpoint.default_path().with_suffix(".card.json").read_text())
     voice = json.loads(
-        Voice(model=card["model"], segments=9, speech_s=20.0, typical=0.1, offset_logit=-0.4).model_dump_json()
+        VoiceBaseline(model=card["model"], segments=9, speech_s=20.0, typical=0.1, offset_logit=-0.4).model_dump_json()
     )
     segment = Segment(0, np.zeros(48_000, np.float32), 0.0, 3.0, 0.9, 0.0)
     config = parse({"model": {"checkpoint": str(path)}, "voice": {"path": str(folder / "voice.json")}}, "fuzz")
@@ -190,11 +190,11 @@ def cards(folder: Path) -> Iterator[Trial]:
 @contextmanager
 def speakers(folder: Path) -> Iterator[Trial]:
     """Enrolled people, and how alike a voice is."""
-    print_ = np.random.default_rng(0).standard_normal(256).astype(np.float32)
-    print_ /= np.linalg.norm(print_)
+    embedding = np.random.default_rng(0).standard_normal(256).astype(np.float32)
+    embedding /= np.linalg.norm(embedding)
     whole = json.loads(
-        Enrolled(
-            name="anna", encoder=ENCODER, segments=3, speech_s=9.0, voice=tuple(map(float, print_))
+        EnrolledSpeaker(
+            name="anna", encoder=ENCODER, segments=3, speech_s=9.0, voice=tuple(map(float, embedding))
         ).model_dump_json()
     )
 
@@ -204,7 +204,7 @@ def speakers(folder: Path) -> Iterator[Trial]:
     def feed(parts: Parts) -> None:
         (folder / "anna.json").write_bytes(parts[0])
         person = read_enrolled(folder, "anna", ENCODER)
-        assert -1.01 <= person.likeness(print_) <= 1.01, "no cosine"
+        assert -1.01 <= person.cosine(embedding) <= 1.01, "no cosine"
 
     yield Trial([[json.dumps(whole).encode()]], make, feed)
 
@@ -296,10 +296,10 @@ def bundles(folder: Path) -> Iterator[Trial]:
         {name: getattr(tiny_models.DIMS, name) for name in tiny_models.DIMS.__dataclass_fields__}
     ).encode()
     contents = {"config.json": config, "model.safetensors": weights}
-    listed = tuple(manifest.Listed(n, _sha(c), len(c)) for n, c in sorted(contents.items()))
+    listed = tuple(manifest.ListedFile(n, _sha(c), len(c)) for n, c in sorted(contents.items()))
     from sadstream.scoring.weights.store import identity
 
-    described = manifest.Manifest("own", "whisper", identity(tiny_models.whisper_state()), "MIT", "test", listed)
+    described = manifest.ModelManifest("own", "whisper", identity(tiny_models.whisper_state()), "MIT", "test", listed)
     whole = json.loads(manifest.render(described))
     target = folder / "models" / "whisper-own"
 

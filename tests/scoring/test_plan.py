@@ -15,7 +15,7 @@ from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.fusion.card import card_path, read_card
 from sadstream.scoring.fusion.checkpoint import default_path
 from sadstream.scoring.mood.plan import read_plan
-from sadstream.scoring.mood.voice import Voice, read_voice, write_voice
+from sadstream.scoring.mood.voice import VoiceBaseline, read_voice, write_voice
 
 MODEL = checkpoint.load(default_path()).sha256[:12]
 
@@ -25,8 +25,8 @@ def configured(folder: Path, **tables: dict[str, object]) -> Config:
     return parse({"voice": voice} | tables, "test")
 
 
-def voice(model: str = MODEL) -> Voice:
-    return Voice(model=model, segments=30, speech_s=75.0, typical=0.4, offset_logit=-0.9)
+def voice(model: str = MODEL) -> VoiceBaseline:
+    return VoiceBaseline(model=model, segments=30, speech_s=75.0, typical=0.4, offset_logit=-0.9)
 
 
 def test_the_shipped_card_was_measured_for_the_shipped_checkpoint() -> None:

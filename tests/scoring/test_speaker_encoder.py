@@ -1,4 +1,4 @@
-"""A voice's print says whose it is, whatever the level, by weights that are what they claim."""
+"""A voice's embedding says whose it is, whatever the level, by weights that are what they claim."""
 
 from pathlib import Path
 
@@ -50,10 +50,10 @@ def test_a_print_has_length_one_and_does_not_know_the_level(encoder: SpeakerEnco
 
 @pytest.mark.models
 def test_a_neutral_voice_is_known_again_sad_and_happy_and_nobody_else_is_taken_for_it(encoder: SpeakerEncoder) -> None:
-    prints = [encoder(segment.heard) for segment in utterances()]
-    likeness = [float(prints[0] @ other) for other in prints]
+    embeddings = [encoder(segment.heard) for segment in utterances()]
+    cosine = [float(embeddings[0] @ other) for other in embeddings]
 
-    assert [value >= Config().voice.match for value in likeness] == [who == 17 for who in SPEAKERS]
+    assert [value >= Config().voice.match for value in cosine] == [who == 17 for who in SPEAKERS]
 
 
 def saved(path: Path, **changes: torch.Tensor) -> Path:

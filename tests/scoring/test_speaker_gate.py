@@ -14,8 +14,8 @@ from sadstream.config import Config, parse
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.speakers import gate as module
-from sadstream.scoring.speakers.enrolled import Enrolled, write_enrolled
-from sadstream.scoring.speakers.gate import People
+from sadstream.scoring.speakers.enrolled import EnrolledSpeaker, write_enrolled
+from sadstream.scoring.speakers.gate import SpeakerGate
 
 
 class ByLoudness:
@@ -35,7 +35,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """Anna is loud, and the only one who is scored."""
     monkeypatch.setattr(module, "SpeakerEncoder", ByLoudness)
     monkeypatch.setattr(module, "locate", lambda name, kind: Path(f"{kind}-{name}"))
-    anna = Enrolled(name="anna", encoder="e" * 64, segments=3, speech_s=9.0, voice=(1.0, 0.0))
+    anna = EnrolledSpeaker(name="anna", encoder="e" * 64, segments=3, speech_s=9.0, voice=(1.0, 0.0))
     write_enrolled(tmp_path, anna)
     return parse({"voice": {"only": ["anna"], "speakers": str(tmp_path)}}, "test")
 
@@ -45,17 +45,17 @@ def of_level(level: float) -> Segment:
 
 
 def test_a_known_voice_is_known_and_another_is_not(settings: Config) -> None:
-    people = People(settings)
+    people = SpeakerGate(settings)
 
-    assert people.know(of_level(0.5))
-    assert not people.know(of_level(0.01))
+    assert people.admits(of_level(0.5))
+    assert not people.admits(of_level(0.01))
 
 
 def test_whoever_was_never_enrolled_cannot_be_asked_for(settings: Config, tmp_path: Path) -> None:
     unknown = parse({"voice": {"only": ["anna", "bob"], "speakers": str(tmp_path)}}, "test")
 
     with pytest.raises(ConfigError, match=r"bob\.json: no such file"):
-        People(unknown)
+        SpeakerGate(unknown)
 
 
 def test_a_print_that_is_none_is_refused(settings: Config, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_print_that_is_none_is_refused(settings: Config, tmp_path: Path) -> No
     for numbers in ("1e300, 0.0", "0.0, 0.0", "0.5, 0.5"):
         path.write_text(re.sub(r"1\.0,\s*0\.0", numbers, sound))
         with pytest.raises(UnavailableError, match="not an enrolled voice"):
-            People(settings)
+            SpeakerGate(settings)
 
 
 def test_a_print_of_another_length_is_refused_before_anybody_speaks(settings: Config, tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_a_print_of_another_length_is_refused_before_anybody_speaks(settings: Co
     path = tmp_path / "anna.json"
     path.write_text(re.sub(r"1\.0,\s*0\.0", "1.0, 0.0, 0.0", path.read_text()))
 
-    with pytest.raises(UnavailableError, match="a print of 3 numbers, expected 2"):
-        People(settings).know(of_level(0.01))
+    with pytest.raises(UnavailableError, match="an embedding of 3 numbers, expected 2"):
+        SpeakerGate(settings).admits(of_level(0.01))
 
 
 @pytest.mark.models

@@ -290,10 +290,10 @@ def test_verified_loading_of_a_whisper_model_is_cheap(root: Path) -> None:
     (folder / "config.json").write_bytes(payload.config)
     (folder / "model.safetensors").write_bytes(save(big))
     files = tuple(
-        manifest.Listed(name, _sha256(folder / name), (folder / name).stat().st_size)
+        manifest.ListedFile(name, _sha256(folder / name), (folder / name).stat().st_size)
         for name in ("config.json", "model.safetensors")
     )
-    claimed = manifest.Manifest("cheap", "whisper", models.identity(big), "MIT", "test", files)
+    claimed = manifest.ModelManifest("cheap", "whisper", models.identity(big), "MIT", "test", files)
     (folder / models.MANIFEST).write_bytes(manifest.render(claimed))
 
     times_s = []

@@ -19,7 +19,7 @@ from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.fusion.checkpoint import default_path, load
 from sadstream.scoring.mood import calibration as calibrate
 from sadstream.scoring.mood.calibration import voice_path
-from sadstream.scoring.mood.voice import Voice, write_voice
+from sadstream.scoring.mood.voice import VoiceBaseline, write_voice
 
 Answer = Callable[[Segment], Analysis | UnscoredSegment]
 
@@ -46,10 +46,10 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
     return use
 
 
-def heard(turns: int, wanted_s: float = 600.0) -> tuple[list[SpeechProgress], Voice]:
+def heard(turns: int, wanted_s: float = 600.0) -> tuple[list[SpeechProgress], VoiceBaseline]:
     source = FakeSource(spoken(to_pcm(talk(turns)) + to_pcm(quiet(1.0))), live=False)
     *progress, voice = calibrate.calibrate(source, Config(), wanted_s)
-    assert isinstance(voice, Voice)
+    assert isinstance(voice, VoiceBaseline)
     return [one for one in progress if isinstance(one, SpeechProgress)], voice
 
 

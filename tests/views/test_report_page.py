@@ -26,9 +26,9 @@ from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.analysis import audio_part
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
-from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import MoodPlan
-from sadstream.scoring.recording import Scored, score_recording
+from sadstream.scoring.recording import RecordedSegment, score_recording
 from sadstream.views.report.document import page
 from sadstream.views.report.drawing import ATTENTION, GUTTER, SCORE, UNITS_S
 from sadstream.views.report.spectrogram import ROW_S, SoundRow, sound_rows, to_png
@@ -189,8 +189,8 @@ def test_episodes_come_with_the_scores(tmp_path: Path) -> None:
     plan = MoodPlan(threshold=-99.0, false_alarms_h=1.0)
     items = list(score_recording(Recording(path), Config(), fakes.Each(fakes.analysis), plan=plan))
 
-    assert [item.phase for item in items if isinstance(item, Turn)] == ["start", "end"]
-    assert isinstance(items[0], Scored)
+    assert [item.phase for item in items if isinstance(item, EpisodeUpdate)] == ["start", "end"]
+    assert isinstance(items[0], RecordedSegment)
 
 
 @pytest.mark.models

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sadstream.scoring.mood.episodes import HYSTERESIS, EpisodeFilter, Heard, stretch_ratio
+from sadstream.scoring.mood.episodes import HYSTERESIS, EpisodeFilter, ScoredSegment, stretch_llr
 from train.evaluation.days import Day
 from train.metrics.detection import Interval
 
@@ -28,27 +28,27 @@ class Outcome:
     delays_s: tuple[float, ...]
 
 
-Starts = Callable[[Sequence[Heard], float], list[float]]  # scores, threshold -> when alarms start
+Starts = Callable[[Sequence[ScoredSegment], float], list[float]]  # scores, threshold -> when alarms start
 
 
-def hmm_starts(heard: Sequence[Heard], threshold: float) -> list[float]:
+def hmm_starts(heard: Sequence[ScoredSegment], threshold: float) -> list[float]:
     """The daemon's own filter."""
     episodes = EpisodeFilter(threshold)
     return [turn.t_end for one in heard for turn in episodes.feed(one) if turn.phase == "start"]
 
 
-def cusum_starts(heard: Sequence[Heard], threshold: float) -> list[float]:
+def cusum_starts(heard: Sequence[ScoredSegment], threshold: float) -> list[float]:
     """Cumulative sum of the same evidence, never below zero and not far above the threshold."""
     total, ringing, starts = 0.0, False, []
     for one in heard:
-        total = min(threshold + HYSTERESIS, max(0.0, total + stretch_ratio(one.ratio)))
+        total = min(threshold + HYSTERESIS, max(0.0, total + stretch_llr(one.ratio)))
         if not ringing and total >= threshold:
             starts.append(one.t_end)
         ringing = total >= threshold or (ringing and total > threshold - HYSTERESIS and total > 0.0)
     return starts
 
 
-def single_starts(heard: Sequence[Heard], threshold: float) -> list[float]:
+def single_starts(heard: Sequence[ScoredSegment], threshold: float) -> list[float]:
     """An alarm at the first of each run of segments above the threshold: no filter at all."""
     starts, above = [], False
     for one in heard:
@@ -122,7 +122,7 @@ def point(outcomes: Sequence[Outcome], threshold: float, seed: int = 0) -> Point
 
 
 def curve(
-    made: Sequence[Day], scores: Callable[[Day], Sequence[Heard]], starts: Starts, thresholds: Sequence[float]
+    made: Sequence[Day], scores: Callable[[Day], Sequence[ScoredSegment]], starts: Starts, thresholds: Sequence[float]
 ) -> list[Point]:
     """The trade-off of one method over all days."""
     heard = [scores(day) for day in made]

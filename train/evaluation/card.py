@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sadstream.base.files import save_atomic
 from sadstream.scoring.fusion.card import Card, OperatingPoint, card_path
-from sadstream.scoring.mood.episodes import Heard
+from sadstream.scoring.mood.episodes import ScoredSegment
 from train.corpora.clips import CALM
 from train.evaluation.alarms import METHODS, Point, at_rate, curve
 from train.evaluation.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
@@ -17,7 +17,7 @@ from train.metrics.detection import Interval, auc, bootstrap, over_groups, true_
 from train.metrics.markdown import markdown
 from train.shipped.scorecard import ScoredClips
 
-Scores = Callable[[Day], Sequence[Heard]]
+Scores = Callable[[Day], Sequence[ScoredSegment]]
 
 COVERAGE = 0.7
 DRAWS = 5

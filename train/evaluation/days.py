@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from sadstream.scoring.fusion.header import Record
-from sadstream.scoring.mood.episodes import Heard
+from sadstream.scoring.mood.episodes import ScoredSegment
 from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.corpora.clips import CALM, Clip
 from train.shipped.scorecard import ScoredClips
@@ -56,23 +56,23 @@ class Day:
     """An hour of one speaker: what is heard, which clip each score comes from, and the truth."""
 
     speaker: str
-    heard: tuple[Heard, ...]
+    heard: tuple[ScoredSegment, ...]
     clips: tuple[Clip, ...]  # (len(heard),)
     truth: tuple[SadSpan, ...]
     seconds: float
     offset: float  # from the clips that were kept for it and are not in the day
     calibration: frozenset[Clip]
 
-    def moved(self, calibrated: bool) -> tuple[Heard, ...]:
+    def moved(self, calibrated: bool) -> tuple[ScoredSegment, ...]:
         """The scores as the daemon would give them, with or without the offset."""
         shift = self.offset if calibrated else 0.0
-        return tuple(Heard(h.t_start, h.t_end, h.seq, h.sad, h.ratio + shift) for h in self.heard)
+        return tuple(ScoredSegment(h.t_start, h.t_end, h.seq, h.sad, h.ratio + shift) for h in self.heard)
 
-    def running(self, reference: float) -> tuple[Heard, ...]:
+    def running(self, reference: float) -> tuple[ScoredSegment, ...]:
         """The scores with the causal running offset."""
         offset = RunningOffset(reference)
         return tuple(
-            Heard(h.t_start, h.t_end, h.seq, h.sad, h.ratio + offset.feed(h.ratio, h.t_end - h.t_start))
+            ScoredSegment(h.t_start, h.t_end, h.seq, h.sad, h.ratio + offset.feed(h.ratio, h.t_end - h.t_start))
             for h in self.heard
         )
 
@@ -120,7 +120,7 @@ class _Hour:
         other = self._shuffled([c for c in clips if not c.clip.sad and c.clip.emotion not in CALM])
         self._other = other[: round(len(self._calm) * (1.0 - config.calm_share) / max(config.calm_share, 1e-9))]
         self._t = 0.0
-        self._heard: list[Heard] = []
+        self._heard: list[ScoredSegment] = []
         self._clips: list[Clip] = []
         self._truth: list[SadSpan] = []
 
@@ -167,7 +167,7 @@ class _Hour:
             self._pause()
         for ratio, seconds in zip(spoken.ratios, spoken.seconds, strict=True):
             end = self._t + float(seconds)
-            self._heard.append(Heard(self._t, end, len(self._heard), False, float(ratio)))
+            self._heard.append(ScoredSegment(self._t, end, len(self._heard), False, float(ratio)))
             self._clips.append(spoken.clip)
             self._t = end
 

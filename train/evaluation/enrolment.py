@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadstream.audio.segmenter import Segment
-from sadstream.scoring.speakers.encoder import SpeakerEncoder, typical
+from sadstream.scoring.speakers.encoder import SpeakerEncoder, mean_embedding
 from train.corpora.clips import Clip, by_speaker, daemon_segments, read_audio
 from train.evaluation.gates import share
 from train.metrics.markdown import markdown
@@ -67,7 +67,7 @@ def _likenesses(room: Room, encoder: SpeakerEncoder, tick: Callable[[], None]) -
         tick()
         if sum(segment.t_end - segment.t_start for segment in enrolled) < LEAST_S:
             continue
-        people[speaker] = typical([encoder(segment.heard) for segment in enrolled])
+        people[speaker] = mean_embedding([encoder(segment.heard) for segment in enrolled])
         rest = [clip for clip in tests.get(speaker, []) if clip not in used]
         segments = [
             s for number, clip in enumerate(rest[:TESTED]) for s in daemon_segments(read_audio(clip.path), number)

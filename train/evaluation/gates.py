@@ -14,7 +14,7 @@ from sadstream.base.odds import logit
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, to_pcm
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer.analyzer import Analyzer
-from sadstream.scoring.mood.episodes import EpisodeFilter, Heard
+from sadstream.scoring.mood.episodes import EpisodeFilter, ScoredSegment
 from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
 from train.corpora.clips import Clip, daemon_segments, read_audio
 from train.features.noises import Noise, at_mean_level, frame_powers, loud_dbfs
@@ -255,7 +255,7 @@ def _talk_row(talk: Talk, threshold: float) -> tuple[str, ...]:
     hours = sum(one.seconds for said in talk.values() for one in said) / 3600.0
     episodes, t, starts = EpisodeFilter(threshold), 0.0, 0
     for number, one in enumerate(one for said in talk.values() for one in said):
-        heard = Heard(t, t + one.seconds, number, one.margin >= 0.0, one.ratio)
+        heard = ScoredSegment(t, t + one.seconds, number, one.margin >= 0.0, one.ratio)
         starts += sum(turn.phase == "start" for turn in episodes.feed(heard))
         t += one.seconds + BREATH_S
     return (

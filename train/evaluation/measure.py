@@ -13,7 +13,7 @@ from sadstream.base.files import save_atomic
 from sadstream.base.progress import progress
 from sadstream.config import parse
 from sadstream.scoring.analyzer.analyzer import Analyzer
-from sadstream.scoring.analyzer.models import LINGUIST, load_models
+from sadstream.scoring.analyzer.models import LANGUAGE_IDENTIFIER, load_models
 from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Offset, read_card
 from sadstream.scoring.fusion.checkpoint import load
 from sadstream.scoring.mood.plan import checkpoint_path
@@ -108,7 +108,7 @@ def trust(data: Path, scale: float, seed: int) -> str:
     }
     sounds = _sounds(data, seed)
     sounds = [sounds[at] for at in range(0, len(sounds), max(1, round(1.0 / scale)))]
-    whispers = [Whisper(locate(name, "whisper"), "cpu", "en") for name in ("tiny.en", LINGUIST)]
+    whispers = [Whisper(locate(name, "whisper"), "cpu", "en") for name in ("tiny.en", LANGUAGE_IDENTIFIER)]
     witness = Witness(whispers[0], whispers[1], parse({}, "evaluation").gate.speech)
     with progress("trust", len(sounds) + sum(map(len, groups.values())), "recordings") as tick:
         return trust_table(groups_of(groups, sounds, witness, seed, tick))

@@ -13,7 +13,7 @@ from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import SpeechGate
 from sadstream.scoring.fusion.header import WHISPER_DBFS
 from sadstream.scoring.whisper.recognizer import Whisper
-from sadstream.scoring.whisper.trust import ALONE, ASKED, Evidence, Weights, judge
+from sadstream.scoring.whisper.trust import ALONE, ASKED, Evidence, TrustModel, judge
 from train.corpora.clips import Clip, daemon_segments, read_audio
 from train.evaluation.gates import NOISE_DBFS, SPOKEN, share
 from train.features.noises import Noise, at_mean_level
@@ -39,10 +39,10 @@ class Known:
 class Witness:
     """Segments in, evidence out, with the language asked of everything that has words."""
 
-    def __init__(self, whisper: Whisper, linguist: Whisper, least_speech: float) -> None:
+    def __init__(self, whisper: Whisper, language_identifier: Whisper, least_speech: float) -> None:
         self._gate = SpeechGate()
         self._whisper = whisper
-        self._linguist = linguist
+        self._language_identifier = language_identifier
         self._least = least_speech
 
     def __call__(self, segment: Segment) -> Evidence | None:
@@ -53,7 +53,7 @@ class Witness:
         with torch.inference_mode():
             samples = torch.from_numpy(at_level(segment.samples, WHISPER_DBFS)).unsqueeze(0)
             (evidence,) = self._whisper.evidence(samples, [chance], [segment.t_end - segment.t_start])
-            (languages,) = self._linguist.languages(samples)
+            (languages,) = self._language_identifier.languages(samples)
         return replace(evidence, languages=languages)
 
 
@@ -86,7 +86,7 @@ def known_of_noises(noises: Sequence[Noise], seed: int, witness: Witness, tick: 
     return known
 
 
-def fitted(known: Sequence[Known], shape: Weights, lost: float) -> Weights:
+def fitted(known: Sequence[Known], shape: TrustModel, lost: float) -> TrustModel:
     """Weights of the same shape, with the bias at which so much of what was said in English is lost."""
     names = _names(shape)
     rows = [one for one in known if one.said is not None and not _hopeless(one.evidence)]
@@ -95,7 +95,7 @@ def fitted(known: Sequence[Known], shape: Weights, lost: float) -> Weights:
     weight = np.array([COUNTS.get(one.group, 1.0) * EVEN / max(sizes[one.group], EVEN // 2) for one in rows])
     model = LogisticRegression(C=3.0, max_iter=5000)
     model.fit(matrix, [one.said for one in rows], sample_weight=weight)
-    weights = Weights(0.0, **dict(zip(names, model.coef_[0].tolist(), strict=True)))
+    weights = TrustModel(0.0, **dict(zip(names, model.coef_[0].tolist(), strict=True)))
     english = [one.evidence for one in known if one.group == "English"]
     sums = sorted(_sum(evidence, weights) for evidence in english)
     return replace(weights, bias=-sums[int(lost * len(sums))])
@@ -142,15 +142,15 @@ def _half(one: Known) -> int:
     return sha256(f"{one.group}/{one.name}".encode()).digest()[0] % 2
 
 
-def _names(shape: Weights) -> list[str]:
+def _names(shape: TrustModel) -> list[str]:
     """The evidence that these weights weigh."""
     return [field.name for field in fields(shape) if field.name != "bias" and getattr(shape, field.name) != 0.0]
 
 
 def _row(evidence: Evidence, names: Sequence[str]) -> list[float]:
     """Each piece of evidence as the weights see it."""
-    nothing = dict.fromkeys((field.name for field in fields(Weights)), 0.0)
-    return [Weights(**(nothing | {name: 1.0}))(evidence) for name in names]
+    nothing = dict.fromkeys((field.name for field in fields(TrustModel)), 0.0)
+    return [TrustModel(**(nothing | {name: 1.0}))(evidence) for name in names]
 
 
 def _hopeless(evidence: Evidence) -> bool:
@@ -159,7 +159,7 @@ def _hopeless(evidence: Evidence) -> bool:
     return judge(certain) != "none"
 
 
-def _sum(evidence: Evidence, weights: Weights) -> float:
+def _sum(evidence: Evidence, weights: TrustModel) -> float:
     """What decides: the weights' sum, but for words that are sure or cannot count."""
     if _hopeless(evidence):
         return float("-inf")

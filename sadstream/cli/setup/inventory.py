@@ -23,12 +23,12 @@ def needed(header: Header) -> tuple[str, ...]:
     """The models that a checkpoint and the default configuration need on this machine."""
     names = []
     if header.text is not None:
-        from sadstream.scoring.analyzer.models import LINGUIST, compute_device, whisper_model
+        from sadstream.scoring.analyzer.models import LANGUAGE_IDENTIFIER, compute_device, whisper_model
 
         words = whisper_model("auto", compute_device("auto"))
         names += [words, header.text.name]
         if words.endswith(".en"):  # it cannot tell another language from mumbled English
-            names.append(LINGUIST)
+            names.append(LANGUAGE_IDENTIFIER)
     if isinstance(header.audio, WhisperStatesConfig):
         names.append(header.audio.model)
     return tuple(dict.fromkeys(names))

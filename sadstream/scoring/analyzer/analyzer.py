@@ -54,7 +54,7 @@ class Analyzer:
         answers: list[Analysis | UnscoredSegment] = [UnscoredSegment(chance) for chance in speech]
         spoken = [n for n, chance in enumerate(speech) if chance >= self._least_speech]
         if (people := self.models.speaker_gate) is not None:
-            strangers = [n for n in spoken if not people.know(segments[n])]
+            strangers = [n for n in spoken if not people.admits(segments[n])]
             spoken = [n for n in spoken if n not in strangers]
             for n in strangers:
                 answers[n] = UnscoredSegment(speech[n], stranger=True)
@@ -92,12 +92,12 @@ class Analyzer:
         spent = (1000 * (heard - batch.start), 1000 * (embedded - heard), 1000 * (time.perf_counter() - embedded))
         return [self._analysis(transcripts[n], batch.speech[n], parts[n], spent) for n in everyone]
 
-    def _sound(self, segments: Sequence[Segment]) -> "_Sound":
+    def _sound(self, segments: Sequence[Segment]) -> "_AudioFeatures":
         import torch
 
         config = self.models.header.audio
         if config is None:
-            return _Sound(None, None)
+            return _AudioFeatures(None, None)
         samples = torch.stack([torch.from_numpy(at_level(one.samples, config.level_dbfs)) for one in segments])
         if isinstance(config, WhisperStatesConfig):
             assert self.models.state_whisper is not None
@@ -105,9 +105,9 @@ class Analyzer:
         else:
             features = log_mel(samples, config).to(self.models.device)
         if not self.models.header.masked:
-            return _Sound(features, None)
+            return _AudioFeatures(features, None)
         frames = [heard_frames(one.heard.size, config.n_frames) for one in segments]
-        return _Sound(features, torch.tensor(frames, device=self.models.device))
+        return _AudioFeatures(features, torch.tensor(frames, device=self.models.device))
 
     def _transcribe(self, batch: "_Batch") -> list[Transcript]:
         import torch
@@ -118,7 +118,7 @@ class Analyzer:
         seconds = [one.t_end - one.t_start for one in batch.segments]
         return self.models.whisper.transcribe(samples, batch.speech, seconds, self.models.language_identifier)
 
-    def _fused(self, sound: "_Sound", rows: Sequence[int], embedding: "Tensor | None") -> "dict[int, _Raw]":
+    def _fused(self, sound: "_AudioFeatures", rows: Sequence[int], embedding: "Tensor | None") -> "dict[int, _Raw]":
         """The raw parts of some of a batch, by their place in it: of all these with words, or of none."""
         import torch
 
@@ -172,7 +172,7 @@ class Analyzer:
         samples = torch.from_numpy(noise).unsqueeze(0)
         self.models.speech_gate(noise)
         if self.models.speaker_gate is not None:
-            self.models.speaker_gate.know(dummy)
+            self.models.speaker_gate.admits(dummy)
         with torch.inference_mode():
             self._fused(self._sound([dummy]), [0], None)
             if self.models.whisper is not None:
@@ -192,7 +192,7 @@ class _Batch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Sound:
+class _AudioFeatures:
     """What the fusion model hears of each segment, and how many of its frames hold audio."""
 
     features: "Tensor | None"

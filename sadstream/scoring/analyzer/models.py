@@ -10,7 +10,7 @@ from sadstream.config import Config
 from sadstream.scoring.analysis import text_part
 from sadstream.scoring.fusion import checkpoint as checkpoints
 from sadstream.scoring.fusion.header import Calibration, Header, WhisperStatesConfig
-from sadstream.scoring.speakers.gate import People
+from sadstream.scoring.speakers.gate import SpeakerGate
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.recognizer import Whisper
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sadstream")
 
-LINGUIST = "base"  # the smallest that knows languages and can be had
+LANGUAGE_IDENTIFIER = "base"  # the smallest that knows languages and can be had
 # Words that say nothing of how anybody feels: what a text part makes of them shows whether it was trained on words.
 ORDINARY = (
     "I'll be there in a minute.",
@@ -42,7 +42,7 @@ class Models:
     model_id: str  # first 12 hex digits of the checkpoint's SHA-256
     fusion: "Fusion"
     speech_gate: SpeechGate
-    speaker_gate: People | None  # nobody is turned away
+    speaker_gate: SpeakerGate | None  # nobody is turned away
     text_encoder: TextEncoder | None  # words are off
     whisper: Whisper | None  # hears the words; none where they are off
     state_whisper: Whisper | None  # its encoder's states are what the fusion model hears; often the same
@@ -63,7 +63,7 @@ def load_models(config: Config) -> Models:
     device = compute_device(config.compute.device)
     loaded = checkpoints.load(checkpoints.named(config.model.checkpoint))
     fusion, model_id = loaded.fusion.to(device), loaded.sha256[:12]
-    speech_gate, speaker_gate = SpeechGate(), People(config) if config.voice.only else None
+    speech_gate, speaker_gate = SpeechGate(), SpeakerGate(config) if config.voice.only else None
     encoder = _text_encoder(config, loaded.header, device)
     if encoder is not None and (trouble := words_trouble(fusion, loaded.header.calibration, encoder)):
         log.warning(
@@ -150,7 +150,7 @@ def _language_identifier(config: Config, whisper: Whisper | None, device: str) -
     if whisper.multilingual:
         return whisper
     try:
-        found = Whisper(locate(LINGUIST if wanted == "auto" else wanted, "whisper"), device, "en")
+        found = Whisper(locate(LANGUAGE_IDENTIFIER if wanted == "auto" else wanted, "whisper"), device, "en")
     except UnavailableError:
         if wanted != "auto":
             raise

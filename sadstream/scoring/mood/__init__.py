@@ -1,1 +1,1 @@
-"""What the scores of one stream come to over time: offset, doubt, mood, episodes. Words are never known here."""
+"""What scores of one stream come to over time: offset, rejection band, mood, episodes. Words are never known here."""

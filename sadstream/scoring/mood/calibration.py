@@ -14,12 +14,12 @@ from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.fusion.card import read_card
 from sadstream.scoring.mood.offset import calibrated_offset
 from sadstream.scoring.mood.plan import checkpoint_path
-from sadstream.scoring.mood.voice import Voice
+from sadstream.scoring.mood.voice import VoiceBaseline
 
 LEAST_SEGMENTS = 10  # measured on 4 to 30: below, a voice is known no better than before
 
 
-def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[SpeechProgress | Voice]:
+def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[SpeechProgress | VoiceBaseline]:
     """Progress, and at last the voice; DataError where too little was said.
 
     The words do not count: the models run without them.
@@ -44,7 +44,7 @@ def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Speec
             f"calibrate: {len(parts)} segments of speech, {heard_s:.0f} s: expected at least {LEAST_SEGMENTS}; "
             "talk on, about anything that is neither sad nor exciting"
         )
-    yield Voice(
+    yield VoiceBaseline(
         model=analyzer.models.model_id,
         segments=len(parts),
         speech_s=round(heard_s, 2),

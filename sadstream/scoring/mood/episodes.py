@@ -1,6 +1,6 @@
 """Stretches of sad talk out of single scores: a two-state hidden Markov model over log-likelihood ratios, pure.
 
-One segment says little (the ratio is capped at about 3) and talk is long; an alarm from single segments rings a hundred
+One segment says little (its llr is capped at about 3) and talk is long; an alarm from single segments rings a hundred
 times an hour. The filter holds the log-odds that the speaker is in a sad stretch now: each score adds its evidence,
 and time takes it away.
 """
@@ -20,18 +20,18 @@ UPDATE_S = 10.0  # of audio between two updates
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ScoredSegment:
     """What the filter needs of a score."""
 
     t_start: float
     t_end: float
     seq: int
     sad: bool
-    ratio: float  # log-likelihood ratio: audio, text and offset parts, without the prior
+    llr: float  # log-likelihood ratio: audio, text and offset parts, without the prior
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class EpisodeUpdate:
     """An episode starts, goes on or ends."""
 
     episode: int
@@ -47,18 +47,18 @@ class Turn:
 
 
 @dataclass(slots=True)
-class _Stretch:
+class _EpisodeCandidate:
     """The segments since the evidence began to rise."""
 
-    first: Heard
-    last: Heard
+    first: ScoredSegment
+    last: ScoredSegment
     segments: int = 0
     sad_segments: int = 0
 
-    def add(self, heard: Heard) -> None:
-        self.last = heard
+    def add(self, segment: ScoredSegment) -> None:
+        self.last = segment
         self.segments += 1
-        self.sad_segments += heard.sad
+        self.sad_segments += segment.sad
 
 
 class EpisodeFilter:
@@ -68,12 +68,12 @@ class EpisodeFilter:
     hidden Markov models and selected applications in speech recognition", Proceedings of the IEEE 77 (1989).
     """
 
-    __slots__ = ("_episode", "_open", "_said_s", "_stretch", "_t", "_threshold", "evidence")
+    __slots__ = ("_candidate", "_episode", "_open", "_said_s", "_t", "_threshold", "evidence")
 
     def __init__(self, threshold: float) -> None:
         self.evidence = REST
         self._threshold = threshold
-        self._stretch: _Stretch | None = None
+        self._candidate: _EpisodeCandidate | None = None
         self._open = False
         self._episode = -1
         self._t: float | None = None
@@ -84,25 +84,25 @@ class EpisodeFilter:
         """Probability that the speaker is in a sad stretch now."""
         return sigmoid(self.evidence)
 
-    def feed(self, heard: Heard) -> list[Turn]:
+    def feed(self, segment: ScoredSegment) -> list[EpisodeUpdate]:
         """What this score changes: an end in the silence before it, and a start, an update or an end with it."""
-        turns = self.elapse(heard.t_start)
+        updates = self.elapse(segment.t_start)
         self.evidence = elapsed(
-            self.evidence, max(0.0, heard.t_end - max(heard.t_start, self._t or 0.0))
-        ) + stretch_ratio(heard.ratio)
-        self._t = max(heard.t_end, self._t or 0.0)
-        self._grow(heard)
+            self.evidence, max(0.0, segment.t_end - max(segment.t_start, self._t or 0.0))
+        ) + stretch_llr(segment.llr)
+        self._t = max(segment.t_end, self._t or 0.0)
+        self._grow(segment)
         if not self._open and self.evidence >= self._threshold:
             self._open = True
             self._episode += 1
-            return [*turns, self._turn("start")]
+            return [*updates, self._update("start")]
         if self._open and self.evidence < self._threshold - HYSTERESIS:
-            return [*turns, self._end()]
-        if self._open and heard.t_end - self._said_s >= UPDATE_S:
-            return [*turns, self._turn("update")]
-        return turns
+            return [*updates, self._end()]
+        if self._open and segment.t_end - self._said_s >= UPDATE_S:
+            return [*updates, self._update("update")]
+        return updates
 
-    def elapse(self, t: float) -> list[Turn]:
+    def elapse(self, t: float) -> list[EpisodeUpdate]:
         """Time that passed without a score, up to this second of audio: an episode may end in it."""
         if self._t is None or t <= self._t:
             return []
@@ -110,46 +110,46 @@ class EpisodeFilter:
         self._t = t
         return [self._end()] if self._open and self.evidence < self._threshold - HYSTERESIS else []
 
-    def flush(self) -> list[Turn]:
+    def flush(self) -> list[EpisodeUpdate]:
         """The end of the episode that is still on, as at the end of a recording."""
         return [self._end()] if self._open else []
 
-    def _grow(self, heard: Heard) -> None:
-        if not self._open and (self._stretch is None or self.evidence <= REST + HYSTERESIS):
-            self._stretch = _Stretch(heard, heard)
-        assert self._stretch is not None
-        self._stretch.add(heard)
+    def _grow(self, segment: ScoredSegment) -> None:
+        if not self._open and (self._candidate is None or self.evidence <= REST + HYSTERESIS):
+            self._candidate = _EpisodeCandidate(segment, segment)
+        assert self._candidate is not None
+        self._candidate.add(segment)
 
-    def _end(self) -> Turn:
-        turn = self._turn("end")
+    def _end(self) -> EpisodeUpdate:
+        update = self._update("end")
         self._open = False
-        self._stretch = None
-        return turn
+        self._candidate = None
+        return update
 
-    def _turn(self, phase: Phase) -> Turn:
-        stretch = self._stretch
-        assert stretch is not None
-        self._said_s = stretch.last.t_end
-        return Turn(
+    def _update(self, phase: Phase) -> EpisodeUpdate:
+        candidate = self._candidate
+        assert candidate is not None
+        self._said_s = candidate.last.t_end
+        return EpisodeUpdate(
             episode=self._episode,
             phase=phase,
-            t_start=stretch.first.t_start,
-            t_end=stretch.last.t_end,
-            segments=stretch.segments,
-            sad_segments=stretch.sad_segments,
+            t_start=candidate.first.t_start,
+            t_end=candidate.last.t_end,
+            segments=candidate.segments,
+            sad_segments=candidate.sad_segments,
             evidence=self.evidence,
             mood=self.mood,
-            first_score_seq=stretch.first.seq,
-            last_score_seq=stretch.last.seq,
+            first_score_seq=candidate.first.seq,
+            last_score_seq=candidate.last.seq,
         )
 
 
 REST = math.log(EPISODE_S / BETWEEN_S)  # log-odds when nothing was heard for long
 
 
-def stretch_ratio(ratio: float) -> float:
+def stretch_llr(llr: float) -> float:
     """Log-likelihood ratio of a sad stretch against other talk, of a segment's: not all of a stretch sounds sad."""
-    return math.log(SAD_SHARE * math.exp(ratio) + 1.0 - SAD_SHARE)
+    return math.log(SAD_SHARE * math.exp(llr) + 1.0 - SAD_SHARE)
 
 
 def elapsed(evidence: float, seconds: float) -> float:

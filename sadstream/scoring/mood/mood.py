@@ -1,4 +1,4 @@
-"""What the scores of one stream come to over time: the voice's offset, doubt, mood and episodes; pure."""
+"""What the scores of one stream come to over time: the voice's offset, the rejection band, mood and episodes; pure."""
 
 import math
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from sadstream.base.errors import ConfigError
 from sadstream.base.odds import sigmoid
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Card, Offset
-from sadstream.scoring.mood.episodes import EpisodeFilter, Heard, Turn
+from sadstream.scoring.mood.episodes import EpisodeFilter, EpisodeUpdate, ScoredSegment
 from sadstream.scoring.mood.offset import RunningOffset
 
 NEVER = math.inf  # threshold of a filter that only smooths
@@ -54,7 +54,7 @@ def plan(card: Card | None, wanted_h: float | None, offset: Offset, offset_logit
 
 
 class Mood:
-    """Analyses of one stream in, the same with what came before them out, and the turns of its episodes."""
+    """Analyses of one stream in, the same with what came before them out, and the updates of its episodes."""
 
     __slots__ = ("_filter", "_plan", "_running", "_seq")
 
@@ -64,31 +64,31 @@ class Mood:
         self._running = RunningOffset(plan.reference)
         self._seq = 0  # of the stream's scores: every one goes through here
 
-    def feed(self, analysis: Analysis, t_start: float, t_end: float) -> tuple[Analysis, list[Turn]]:
-        """The analysis with offset, mood and doubt, and what it makes of the episodes."""
+    def feed(self, analysis: Analysis, t_start: float, t_end: float) -> tuple[Analysis, list[EpisodeUpdate]]:
+        """The analysis with offset, mood and whether it is too close to call, and what it makes of the episodes."""
         offset = self._offset(analysis.audio_logit, t_end - t_start)
-        ratio = analysis.audio_logit + analysis.text_logit + offset
-        p_sad = sigmoid(analysis.bias_logit + ratio)
+        llr = analysis.audio_logit + analysis.text_logit + offset
+        p_sad = sigmoid(analysis.bias_logit + llr)
         sad = p_sad >= analysis.threshold
-        turns = self._filter.feed(Heard(t_start, t_end, self._seq, sad, ratio))
+        updates = self._filter.feed(ScoredSegment(t_start, t_end, self._seq, sad, llr))
         self._seq += 1
         limits = self._plan.uncertain
-        close = None if limits is None else not analysis.sure_speech or limits[0] < ratio < limits[1]
+        close = None if limits is None else not analysis.sure_speech or limits[0] < llr < limits[1]
         moved = replace(analysis, offset_logit=offset, p_sad=p_sad, mood=self._filter.mood, uncertain=close)
-        return moved, turns
+        return moved, updates
 
     def early(self, analysis: Analysis) -> Analysis:
         """A provisional analysis with the voice's offset; it moves no mood and no episode, and has a number."""
         offset = self._offset_now()
         self._seq += 1
-        ratio = analysis.bias_logit + analysis.audio_logit + analysis.text_logit + offset
-        return replace(analysis, offset_logit=offset, p_sad=sigmoid(ratio))
+        llr = analysis.bias_logit + analysis.audio_logit + analysis.text_logit + offset
+        return replace(analysis, offset_logit=offset, p_sad=sigmoid(llr))
 
-    def elapse(self, t: float) -> list[Turn]:
+    def elapse(self, t: float) -> list[EpisodeUpdate]:
         """Nobody spoke up to this second of audio."""
         return self._filter.elapse(t)
 
-    def flush(self) -> list[Turn]:
+    def flush(self) -> list[EpisodeUpdate]:
         """The stream ends."""
         return self._filter.flush()
 

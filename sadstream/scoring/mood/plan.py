@@ -10,7 +10,7 @@ from sadstream.config import Config
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Card, Offset, read_card
 from sadstream.scoring.mood.mood import MoodPlan, plan
-from sadstream.scoring.mood.voice import Voice, default_path, read_voice
+from sadstream.scoring.mood.voice import VoiceBaseline, default_path, read_voice
 
 log = logging.getLogger("sadstream")
 
@@ -58,7 +58,7 @@ def _card(path: Path, model: str, needed: bool) -> Card | None:
         return None
 
 
-def _voice(config: Config, model: str) -> Voice | None:
+def _voice(config: Config, model: str) -> VoiceBaseline | None:
     """The calibrated voice where it is wanted and there; ConfigError where it is demanded and not there."""
     wanted = config.voice.offset
     if wanted not in ("auto", "calibrated"):

@@ -11,7 +11,7 @@ from sadstream.base.errors import UnavailableError
 from sadstream.scoring.fusion.header import Record
 
 
-class Voice(Record):
+class VoiceBaseline(Record):
     """How a voice sounds to one checkpoint when nothing is the matter; no audio and no words."""
 
     format: Literal["sadstream-voice"] = "sadstream-voice"
@@ -29,10 +29,10 @@ def default_path() -> Path:
     return user_state_path("sadstream") / "voice.json"
 
 
-def read_voice(path: Path) -> Voice | None:
+def read_voice(path: Path) -> VoiceBaseline | None:
     """The voice in a file, None where there is none; UnavailableError for a file that is none, PermissionError."""
     try:
-        return Voice.model_validate_json(files.read_whole(path))
+        return VoiceBaseline.model_validate_json(files.read_whole(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
@@ -49,7 +49,7 @@ def expect_place(path: Path, reads: Iterable[Path | None], force: bool) -> None:
     files.expect_place("--out", path, mark=b'"sadstream-voice"', reads=reads, force=force)
 
 
-def write_voice(path: Path, voice: Voice) -> None:
+def write_voice(path: Path, voice: VoiceBaseline) -> None:
     """Write the file whole or not at all, for its owner alone; UnavailableError where it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Whose voice a segment is: a print of it, by an existing encoder, to be compared with those of enrolled people.
+"""Whose voice a segment is: an embedding of it, by an existing encoder, to be compared with those of enrolled people.
 
 Resemblyzer's weights (a three-layer LSTM trained by the GE2E loss, Wan et al. 2018); their package is never imported.
 """
@@ -24,17 +24,17 @@ WINDOW_FRAMES = 160  # 1.6 s, as trained
 STEP_FRAMES = exact_div(WINDOW_FRAMES, 4)
 
 
-def typical(prints: "Sequence[NDArray[np.float32]]") -> "NDArray[np.float32]":
-    """(256,) of length 1: the direction in which several prints of one voice lie on average."""
+def mean_embedding(embeddings: "Sequence[NDArray[np.float32]]") -> "NDArray[np.float32]":
+    """(256,) of length 1: the direction in which several embeddings of one voice lie on average."""
     import numpy as np
 
-    mean = np.mean(prints, axis=0)
+    mean = np.mean(embeddings, axis=0)
     found: NDArray[np.float32] = mean / np.linalg.norm(mean)
     return found
 
 
 class SpeakerEncoder:
-    """Samples in, a voice's print out.
+    """Samples in, a voice's embedding out.
 
     Wan, Wang, Papir and Lopez Moreno, "Generalized end-to-end loss for speaker verification", ICASSP 2018.
     """
@@ -66,6 +66,6 @@ class SpeakerEncoder:
             if frames.shape[0] > WINDOW_FRAMES:
                 windows = frames.unfold(0, WINDOW_FRAMES, STEP_FRAMES).transpose(1, 2)
             _, (hidden, _) = self._lstm(windows)
-            prints = torch.nn.functional.normalize(self._linear(hidden[-1]).relu(), dim=1)
-            found: NDArray[np.float32] = torch.nn.functional.normalize(prints.mean(0), dim=0).numpy()
+            embeddings = torch.nn.functional.normalize(self._linear(hidden[-1]).relu(), dim=1)
+            found: NDArray[np.float32] = torch.nn.functional.normalize(embeddings.mean(0), dim=0).numpy()
         return found

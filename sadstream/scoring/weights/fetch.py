@@ -21,16 +21,16 @@ from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.catalogue import LICENCE_UNKNOWN, ModelSpec, models_dir, spec
 from sadstream.scoring.weights.convert import Payload
-from sadstream.scoring.weights.manifest import MANIFEST, Listed, Manifest
+from sadstream.scoring.weights.manifest import MANIFEST, ListedFile, ModelManifest
 from sadstream.scoring.weights.origins.origin import (
+    FetchProgress,
     Origin,
-    Progress,
     from_folder,
     official_hub,
     own_checkpoint,
     pinned_packages,
 )
-from sadstream.scoring.weights.store import CONFIG, WEIGHTS, Installed
+from sadstream.scoring.weights.store import CONFIG, WEIGHTS, InstalledModel
 
 DEFAULT = ("tiny.en", "minilm")
 
@@ -44,7 +44,7 @@ NAMED_ORIGINS: tuple[tuple[str, Origin], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Silent:
+class SilentProgress:
     """A progress that shows nothing."""
 
     def step(self, what: str, done: int, total: int | None) -> None:
@@ -58,10 +58,10 @@ def fetch(
     names: Sequence[str] = DEFAULT,
     to: Path | None = None,
     from_dir: Path | None = None,
-    progress: Progress | None = None,
+    progress: FetchProgress | None = None,
     *,
     origins: Sequence[tuple[str, Origin]] = NAMED_ORIGINS,
-) -> list[Installed]:
+) -> list[InstalledModel]:
     """The named models, verified, in the order asked; what is there and sound is not fetched again.
 
     A name may also be the path of an openai-whisper .pt file. With `from_dir` nothing else is asked.
@@ -74,7 +74,7 @@ def fetch(
             raise UnavailableError(f"{from_dir}: no such folder, expected one that holds the models")
         origins = ((f"folder {from_dir}", from_folder(from_dir)),)
     wanted = [_wanted(name, origins) for name in names or DEFAULT]
-    return [_fetch_one(found, root, progress or Silent(), ways) for found, ways in wanted]
+    return [_fetch_one(found, root, progress or SilentProgress(), ways) for found, ways in wanted]
 
 
 def _wanted(name: str, origins: Sequence[tuple[str, Origin]]) -> tuple[ModelSpec, Sequence[tuple[str, Origin]]]:
@@ -92,7 +92,9 @@ def _wanted(name: str, origins: Sequence[tuple[str, Origin]]) -> tuple[ModelSpec
     return own, ((f"file {path}", own_checkpoint(path)),)
 
 
-def _fetch_one(wanted: ModelSpec, root: Path, progress: Progress, origins: Sequence[tuple[str, Origin]]) -> Installed:
+def _fetch_one(
+    wanted: ModelSpec, root: Path, progress: FetchProgress, origins: Sequence[tuple[str, Origin]]
+) -> InstalledModel:
     found = _already(wanted, root, progress)
     if found is not None:
         return found
@@ -127,7 +129,7 @@ def _expect_ours(target: Path) -> None:
         raise BusyError(f"{target}: there already, and no model; remove it or choose another folder")
 
 
-def _already(wanted: ModelSpec, root: Path, progress: Progress) -> Installed | None:
+def _already(wanted: ModelSpec, root: Path, progress: FetchProgress) -> InstalledModel | None:
     folder = root / wanted.folder
     if not folder.is_dir():
         return None
@@ -144,7 +146,7 @@ def _already(wanted: ModelSpec, root: Path, progress: Progress) -> Installed | N
 
 
 @contextmanager
-def _only_one(root: Path, progress: Progress) -> Iterator[None]:
+def _only_one(root: Path, progress: FetchProgress) -> Iterator[None]:
     """One fetch at a time in a folder; the lock goes with its process."""
     with (root / LOCK).open("a") as file:
         try:
@@ -158,8 +160,8 @@ def _only_one(root: Path, progress: Progress) -> Iterator[None]:
 
 
 def _try_all(
-    wanted: ModelSpec, root: Path, work: Path, progress: Progress, origins: Sequence[tuple[str, Origin]]
-) -> Installed:
+    wanted: ModelSpec, root: Path, work: Path, progress: FetchProgress, origins: Sequence[tuple[str, Origin]]
+) -> InstalledModel:
     failed = []
     for label, origin in origins:
         try:
@@ -174,7 +176,7 @@ def _try_all(
     )
 
 
-def _install(wanted: ModelSpec, payload: Payload, root: Path, work: Path, progress: Progress) -> Installed:
+def _install(wanted: ModelSpec, payload: Payload, root: Path, work: Path, progress: FetchProgress) -> InstalledModel:
     """Writes a model beside its place, reads it back, and moves it there in one step."""
     progress.step(f"{wanted.name}: writing", 0, None)
     found = models.identity(payload.tensors)
@@ -185,9 +187,9 @@ def _install(wanted: ModelSpec, payload: Payload, root: Path, work: Path, progre
     new.mkdir()
     contents = {CONFIG: payload.config, WEIGHTS: _safetensors(payload), **payload.files}
     listed = tuple(
-        Listed(name, _write(new / name, content), len(content)) for name, content in sorted(contents.items())
+        ListedFile(name, _write(new / name, content), len(content)) for name, content in sorted(contents.items())
     )
-    described = Manifest(wanted.name, wanted.kind, found, wanted.licence, payload.source, listed)
+    described = ModelManifest(wanted.name, wanted.kind, found, wanted.licence, payload.source, listed)
     _write(new / MANIFEST, manifest.render(described))
     sync_folder(new)
     models.verify(new)
@@ -197,7 +199,7 @@ def _install(wanted: ModelSpec, payload: Payload, root: Path, work: Path, progre
         target.rename(work / "replaced")
     new.rename(target)
     sync_folder(root)
-    installed = Installed(
+    installed = InstalledModel(
         wanted.name,
         wanted.kind,
         found,
@@ -222,7 +224,7 @@ def _write(path: Path, content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-class _Shown:
+class _RichProgress:
     """A progress drawn by rich: one line for the step under way, and lines that stay above it."""
 
     def __init__(self, shown: Bars) -> None:
@@ -237,7 +239,7 @@ class _Shown:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar() -> Iterator[FetchProgress]:
     """A progress on standard error: a bar of bytes where the size is known, else a moving one."""
     with bars(DownloadColumn(), TimeElapsedColumn()) as shown:
-        yield _Shown(shown)
+        yield _RichProgress(shown)

@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedFile:
     """One file of a model."""
 
     path: str
@@ -23,7 +23,7 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class ModelManifest:
     """What a fetched model's folder claims to hold."""
 
     name: str
@@ -31,17 +31,17 @@ class Manifest:
     identity: str
     licence: str
     source: str
-    files: tuple[Listed, ...]
+    files: tuple[ListedFile, ...]
 
 
-def render(manifest: Manifest) -> bytes:
+def render(manifest: ModelManifest) -> bytes:
     """The manifest as JSON with a seal, the SHA-256 of the rest, so that a change in any byte shows."""
     body = asdict(manifest)
     seal = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     return (json.dumps({**body, "seal": seal}, indent=2) + "\n").encode()
 
 
-def read(folder: Path) -> Manifest:
+def read(folder: Path) -> ModelManifest:
     """The manifest in this folder; UnavailableError if it is missing or not exactly what was written."""
     path = folder / MANIFEST
     content = contents(path)
@@ -66,7 +66,7 @@ def contents(path: Path) -> bytes:
         raise UnavailableError(f"{path}: cannot be read: {error.strerror}; {again(path.parent)}") from None
 
 
-def checked(folder: Path, listed: Listed) -> bytes:
+def checked(folder: Path, listed: ListedFile) -> bytes:
     """A listed file's bytes; UnavailableError naming both hashes if its SHA-256 is another."""
     path = folder / listed.path
     content = contents(path)
@@ -85,21 +85,21 @@ def again(folder: Path) -> str:
     return f"fetch it again with: sadstream models fetch {name}"
 
 
-def _parse(value: Any) -> Manifest:
+def _parse(value: Any) -> ModelManifest:
     files = tuple(_listed(str(f["path"]), str(f["sha256"]), int(f["bytes"])) for f in value["files"])
     kind = value["kind"]
     if kind not in get_args(Kind):
         raise ValueError(kind)
-    return Manifest(
+    return ModelManifest(
         str(value["name"]), kind, str(value["identity"]), str(value["licence"]), str(value["source"]), files
     )
 
 
-def _listed(path: str, sha256: str, size: int) -> Listed:
+def _listed(path: str, sha256: str, size: int) -> ListedFile:
     """A file of this folder; ValueError for one elsewhere, or a hash that is none."""
     pure = PurePosixPath(path)
     if not path.isprintable() or not pure.parts or pure.is_absolute() or ".." in pure.parts:
         raise ValueError(path)
     if re.fullmatch("[0-9a-f]{64}", sha256) is None:
         raise ValueError(sha256)
-    return Listed(path, sha256, size)
+    return ListedFile(path, sha256, size)

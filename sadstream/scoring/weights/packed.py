@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 ENGINE = "fbgemm"  # x86 with AVX2; elsewhere the layers stay as they are
 
 
-class Packed(nn.Module):
+class PackedLinear(nn.Module):
     """A linear layer, its weights packed once as float16; sums are in float32."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
@@ -28,7 +28,7 @@ class Packed(nn.Module):
         return answer
 
 
-class Adapting(nn.Linear):
+class AdaptingLinear(nn.Linear):
     """A linear layer that takes on its input's precision, as on a GPU, where words are heard in half precision."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,8 +56,8 @@ def can_pack() -> bool:
 def packed(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
     """A linear layer of these (out, in) weights: packed where they are float16 and can be, else float32."""
     if can_pack() and weight.dtype == torch.float16 and weight.device.type == "cpu":
-        return Packed(weight, bias)
-    plain = Adapting(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+        return PackedLinear(weight, bias)
+    plain = AdaptingLinear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     plain.load_state_dict({"weight": weight.float()} | ({} if bias is None else {"bias": bias.float()}), assign=True)
     return plain.requires_grad_(False)
 
@@ -71,7 +71,7 @@ def pack(model: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
                 twin = packed(child.weight.detach(), None if child.bias is None else child.bias.detach())
-                if isinstance(twin, Packed):
+                if isinstance(twin, PackedLinear):
                     setattr(parent, name, twin)
     for module in model.modules():
         if not isinstance(module, nn.Embedding):

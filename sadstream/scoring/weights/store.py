@@ -11,7 +11,7 @@ from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.base.json_text import parsed
 from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights.catalogue import KNOWN, LICENCE_UNKNOWN, Kind, ModelSpec, models_dir, noun, spec
-from sadstream.scoring.weights.manifest import MANIFEST, Manifest, again
+from sadstream.scoring.weights.manifest import MANIFEST, ModelManifest, again
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -25,9 +25,9 @@ __all__ = [
     "KNOWN",
     "MANIFEST",
     "WEIGHTS",
-    "Installed",
+    "InstalledModel",
     "Kind",
-    "Loaded",
+    "LoadedModel",
     "ModelSpec",
     "folders",
     "identity",
@@ -44,7 +44,7 @@ CONFIG = "config.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Installed:
+class InstalledModel:
     """A model on this machine, as its manifest describes it."""
 
     name: str
@@ -57,10 +57,10 @@ class Installed:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A verified model in memory: what was checked is what runs."""
 
-    installed: Installed
+    installed: InstalledModel
     config: Mapping[str, Any]
     """The object in config.json: a Whisper model's ten dimensions, or the text encoder's settings."""
     tensors: "Mapping[str, Array]"
@@ -94,7 +94,7 @@ def folders(root: Path | None = None) -> tuple[Path, ...]:
     return tuple(sorted(p for p in base.iterdir() if p.is_dir() and p.name.startswith(kinds)))
 
 
-def installed(root: Path | None = None) -> list[Installed]:
+def installed(root: Path | None = None) -> list[InstalledModel]:
     """Fetched models by their manifests, without reading the weights; `verify` gives proof."""
     return [_described(folder, manifest.read(folder)) for folder in folders(root)]
 
@@ -135,7 +135,7 @@ def _own_folder(path: Path) -> Path:
     return path
 
 
-def verify(directory: Path) -> Installed:
+def verify(directory: Path) -> InstalledModel:
     """What this folder holds, after each file's hash and the weights' identity were checked.
 
     UnavailableError names the file that is missing, truncated or changed, and both hashes.
@@ -143,7 +143,7 @@ def verify(directory: Path) -> Installed:
     return load_tensors(directory).installed
 
 
-def load_tensors(directory: Path) -> Loaded:
+def load_tensors(directory: Path) -> LoadedModel:
     """The model in this folder, checked as in `verify`.
 
     Each file is read once, so what was checked is what runs. A user's own folder needs no manifest: its identity
@@ -159,26 +159,28 @@ def load_tensors(directory: Path) -> Loaded:
     _refuse_unlisted(directory, {MANIFEST, *files})
     tensors = _tensors(directory / WEIGHTS, files.pop(WEIGHTS))
     _compare(directory, claimed, identity(tensors))
-    return Loaded(_described(directory, claimed), _json(directory / CONFIG, files[CONFIG]), tensors)
+    return LoadedModel(_described(directory, claimed), _json(directory / CONFIG, files[CONFIG]), tensors)
 
 
 def _is_fetched(directory: Path) -> bool:
     return directory.resolve().parent == models_dir().resolve() or directory.name in {k.folder for k in KNOWN}
 
 
-def _load_own(directory: Path) -> Loaded:
+def _load_own(directory: Path) -> LoadedModel:
     files = {name: manifest.contents(directory / name) for name in (CONFIG, WEIGHTS)}
     config = _json(directory / CONFIG, files[CONFIG])
     tensors = _tensors(directory / WEIGHTS, files[WEIGHTS])
     kind: Kind = "whisper" if "n_audio_state" in config else "text"
     size = sum(map(len, files.values()))
-    own = Installed(directory.name, kind, identity(tensors), LICENCE_UNKNOWN, size, directory, "own folder")
-    return Loaded(own, config, tensors)
+    own = InstalledModel(directory.name, kind, identity(tensors), LICENCE_UNKNOWN, size, directory, "own folder")
+    return LoadedModel(own, config, tensors)
 
 
-def _described(directory: Path, claimed: Manifest) -> Installed:
+def _described(directory: Path, claimed: ModelManifest) -> InstalledModel:
     size = sum(listed.bytes for listed in claimed.files)
-    return Installed(claimed.name, claimed.kind, claimed.identity, claimed.licence, size, directory, claimed.source)
+    return InstalledModel(
+        claimed.name, claimed.kind, claimed.identity, claimed.licence, size, directory, claimed.source
+    )
 
 
 def _refuse_unlisted(directory: Path, listed: set[str]) -> None:
@@ -188,7 +190,7 @@ def _refuse_unlisted(directory: Path, listed: set[str]) -> None:
             raise UnavailableError(f"{path}: not in {MANIFEST}, expected only what was fetched; {again(directory)}")
 
 
-def _compare(directory: Path, claimed: Manifest, found: str) -> None:
+def _compare(directory: Path, claimed: ModelManifest, found: str) -> None:
     pinned = next((k.identity for k in KNOWN if (k.name, k.kind) == (claimed.name, claimed.kind)), None)
     for expected in (claimed.identity, pinned or claimed.identity):
         if found != expected:

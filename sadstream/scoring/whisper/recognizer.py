@@ -79,17 +79,17 @@ class Whisper:
         samples: "Tensor",
         speech: Sequence[float] | None = None,
         seconds: Sequence[float] | None = None,
-        linguist: "Whisper | None" = None,
+        language_identifier: "Whisper | None" = None,
     ) -> list[Transcript]:
         """The words in each of (batch, 48000) float32 samples, greedy.
 
-        speech: probability that somebody speaks in each; seconds: of audio in each, the rest is silence; linguist: a
-        multilingual model to be asked in doubt.
+        speech: probability that somebody speaks in each; seconds: of audio in each, the rest is silence;
+        language_identifier: a multilingual model to be asked in doubt.
         """
         evidence = self.evidence(samples, speech, seconds)
         doubtful = [n for n, one in enumerate(evidence) if one.text and not one.sure and not one.looped]
-        if linguist is not None and doubtful:
-            for n, languages in zip(doubtful, linguist.languages(samples[doubtful]), strict=True):
+        if language_identifier is not None and doubtful:
+            for n, languages in zip(doubtful, language_identifier.languages(samples[doubtful]), strict=True):
                 evidence[n] = replace(evidence[n], languages=languages)
         return [Transcript(one.text, one.no_speech, one.avg_logprob, judge(one)) for one in evidence]
 

@@ -49,7 +49,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class TrustModel:
     """A logistic regression: words are trusted where the sum is not negative."""
 
     bias: float
@@ -78,8 +78,8 @@ class Weights:
 
 # Fitted by `sadstream-train trust`: at 2 percent of English segments lost with a model that knows languages, at
 # 5 percent without one, because then confidence is all that speaks against another language.
-ASKED = Weights(2.25, 2.8, -1.7, -0.9, -1.75, 0.5, expected=1.85, spread=-0.85)
-ALONE = Weights(3.45, 5.8, -0.8, -1.75, -0.8, 0.8)
+ASKED = TrustModel(2.25, 2.8, -1.7, -0.9, -1.75, 0.5, expected=1.85, spread=-0.85)
+ALONE = TrustModel(3.45, 5.8, -0.8, -1.75, -0.8, 0.8)
 
 
 def judge(evidence: Evidence) -> TextReason:

