@@ -5,7 +5,8 @@ It needs pyzmq alone, and never knows the daemon's insides. What `__all__` lists
 
 from sadstream.base.errors import UsageError
 from sadstream.client.follower import Gap, Restart, Stale
-from sadstream.client.reader import Item, Line, Reader
+from sadstream.client.reader import Item, Reader
+from sadstream.client.reader import SubscriptionRequest as Line
 from sadstream.client.subscription import (
     ALL_TYPES,
     HEARTBEAT_MS,

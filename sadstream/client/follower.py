@@ -54,7 +54,7 @@ Finding = Gap | Restart | Stale
 
 
 @dataclass(slots=True)
-class _Heard:
+class _LastHeard:
     """What was last heard of one stream."""
 
     session: str
@@ -72,14 +72,14 @@ class Follower:
         self._types = frozenset(types)
         self._began_s = now_s
         self._count_gaps = count_gaps
-        self._streams: dict[str, _Heard] = {}
+        self._streams: dict[str, _LastHeard] = {}
         self._nobody = False
 
     def feed(self, event: Event, now_s: float) -> Iterator[Event | Finding]:
         """The event, after what it reveals; nothing for a repetition."""
         heard = self._streams.get(event.stream)
         if heard is None or heard.session != event.session:
-            self._streams[event.stream] = _Heard(event.session, now_s, from_start=heard is not None)
+            self._streams[event.stream] = _LastHeard(event.session, now_s, from_start=heard is not None)
             if heard is not None:
                 yield Restart(stream=event.stream, session=event.session, previous=heard.session)
             heard = self._streams[event.stream]

@@ -16,7 +16,7 @@ Item = Event | Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class SubscriptionRequest:
     """Where to listen, to what, and how."""
 
     endpoint: str
@@ -35,12 +35,12 @@ class Line:
 class Reader:
     """Between the sockets and the follower: which past to ask for, and what the caller wants to see."""
 
-    def __init__(self, line: Line, timeout_s: float | None) -> None:
+    def __init__(self, request: SubscriptionRequest, timeout_s: float | None) -> None:
         now = time.monotonic()
-        self._line = line
+        self._request = request
         self._until = float("inf") if timeout_s is None else now + timeout_s
-        self._follower = Follower(line.wire_types, now, count_gaps=not line.latest)
-        self._held: list[Event] | None = [] if line.replay else None
+        self._follower = Follower(request.wire_types, now, count_gaps=not request.latest)
+        self._held: list[Event] | None = [] if request.replay else None
         self.where = ""  # the daemon's past is kept, as its status says
 
     def wait_ms(self) -> int | None:
@@ -52,13 +52,13 @@ class Reader:
 
     def queries(self, event: Event) -> list[Query]:
         """What to ask `where` before this event is taken."""
-        line = self._line
+        request = self._request
         if isinstance(event, Status):
-            self.where = "" if event.replay is None else replay_address(event.replay, line.endpoint)
-        if not (line.replay and self.where):
+            self.where = "" if event.replay is None else replay_address(event.replay, request.endpoint)
+        if not (request.replay and self.where):
             return []
         if self._held is not None:
-            return [Query(stream=line.stream, last=line.replay)]
+            return [Query(stream=request.stream, last=request.replay)]
         return [
             Query(
                 stream=gap.stream,
@@ -72,7 +72,7 @@ class Reader:
 
     def take(self, answers: list[list[Event]], event: Event) -> Iterator[Item]:
         """What the caller sees of an event, and of the past that came before it."""
-        events = [old for answer in answers for old in answer if old.type in self._line.wire_types]
+        events = [old for answer in answers for old in answer if old.type in self._request.wire_types]
         if self._held is not None:
             self._held.append(event)
             if not isinstance(event, Status) and len(self._held) < HELD_EVENTS:
@@ -89,9 +89,9 @@ class Reader:
         yield from filter(self._is_wanted, self._follower.tick(time.monotonic()))
 
     def _is_wanted(self, item: Item) -> bool:
-        if isinstance(item, Gap) and item.event_type not in self._line.types:
+        if isinstance(item, Gap) and item.event_type not in self._request.types:
             return False
-        return item.type in self._line.types
+        return item.type in self._request.types
 
 
 def replay_address(replay: str, endpoint: str) -> str:

@@ -13,7 +13,7 @@ SERVICES = "/run/sadstream*"  # a folder for the system's service, and one for e
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningDaemon:
     """A daemon, and whether we may do with it what we want."""
 
     endpoint: str
@@ -43,19 +43,19 @@ def denied(endpoint: str, control: bool) -> UnavailableError:
     return UnavailableError(f"{endpoint}: a daemon runs there, permission denied: {may}; {cure}")
 
 
-def services(control: bool) -> list[Running]:
+def services(control: bool) -> list[RunningDaemon]:
     """The system's service, its instances, and the user's own service, those that run."""
     folders = [*sorted(Path("/").glob(SERVICES.lstrip("/"))), runtime_folder() / "sadstream"]
     return [daemon for folder in folders if (daemon := _probed(f"ipc://{folder}/pub", control)) is not None]
 
 
-def by_hand(control: bool) -> list[Running]:
+def by_hand(control: bool) -> list[RunningDaemon]:
     """What our own user runs over tcp; and for listening, whatever answers at the usual port."""
     names = sorted((runtime_folder() / "sadstream").glob("tcp-*.control"))
     ports = [path.name.removeprefix("tcp-").removesuffix(".control") for path in names]
     found = [daemon for port in ports if (daemon := _probed(f"tcp://127.0.0.1:{port}", control=True)) is not None]
     if not control and DEFAULT_ENDPOINT not in [daemon.endpoint for daemon in found] and _answers_at_the_usual_port():
-        found.append(Running(DEFAULT_ENDPOINT, allowed=True))
+        found.append(RunningDaemon(DEFAULT_ENDPOINT, allowed=True))
     return found
 
 
@@ -69,7 +69,7 @@ def service_endpoint(configuration: Path) -> str | None:
     return None
 
 
-def _probed(endpoint: str, control: bool) -> Running | None:
+def _probed(endpoint: str, control: bool) -> RunningDaemon | None:
     """The daemon at an endpoint; None where nobody listens, as after a kill -9."""
     path = control_path(endpoint) if control else Path(endpoint.removeprefix("ipc://"))
     try:
@@ -77,12 +77,12 @@ def _probed(endpoint: str, control: bool) -> Running | None:
             client.settimeout(PROBE_S)
             client.connect(str(path))
     except PermissionError:
-        return Running(endpoint, allowed=False)
+        return RunningDaemon(endpoint, allowed=False)
     except (BlockingIOError, TimeoutError):  # it is busy
-        return Running(endpoint, allowed=True)
+        return RunningDaemon(endpoint, allowed=True)
     except OSError:
         return None
-    return Running(endpoint, allowed=True)
+    return RunningDaemon(endpoint, allowed=True)
 
 
 def _answers_at_the_usual_port() -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sadstream.base.errors import UsageError
 from sadstream.client.follower import Gap, Restart, Stale
-from sadstream.client.reader import Item, Line, Reader
+from sadstream.client.reader import Item, Reader, SubscriptionRequest
 from sadstream.events import DEFAULT_ENDPOINT, EVENT_TYPES, STREAM_NAME, Event, from_wire, topic
 from sadstream.events.keys import Curve, client_curve
 from sadstream.events.query import Query
@@ -29,9 +29,9 @@ REPLAY_TIMEOUT_MS = 1000
 class Subscription:
     """Events and findings, for `for` and for `async for`; sockets open at the first and close at the end."""
 
-    def __init__(self, line: Line, timeout_s: float | None) -> None:
-        self._plain = _plain(line, timeout_s)
-        self._async = _async(line, timeout_s)
+    def __init__(self, request: SubscriptionRequest, timeout_s: float | None) -> None:
+        self._plain = _plain(request, timeout_s)
+        self._async = _async(request, timeout_s)
 
     def __iter__(self) -> Iterator[Item]:
         return self._plain
@@ -69,7 +69,7 @@ def subscribe(
         raise UsageError(f"types {', '.join(sorted(unknown))}: expected some of {', '.join(ALL_TYPES)}")
     if latest and (stream is None or replay):
         raise UsageError("latest: expected one stream and no replay; the newest event is of one stream")
-    line = Line(
+    request = SubscriptionRequest(
         endpoint=endpoint,
         stream=stream,
         types=frozenset(types),
@@ -77,7 +77,7 @@ def subscribe(
         replay=replay,
         curve=client_curve(server_key, secret_key),
     )
-    return Subscription(line, timeout_s)
+    return Subscription(request, timeout_s)
 
 
 def past(replay: str, query: Query, curve: Curve | None = None) -> list[Event]:
@@ -91,22 +91,22 @@ def past(replay: str, query: Query, curve: Curve | None = None) -> list[Event]:
         context.term()
 
 
-def _plain(line: Line, timeout_s: float | None) -> Iterator[Item]:
+def _plain(request: SubscriptionRequest, timeout_s: float | None) -> Iterator[Item]:
     import zmq
 
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     sockets: list[zmq.Socket[bytes]] = []
     try:
         poller = zmq.Poller()
-        for socket in _connected(context, line, sockets):
+        for socket in _connected(context, request, sockets):
             poller.register(socket, zmq.POLLIN)
-        reader = Reader(line, timeout_s)
+        reader = Reader(request, timeout_s)
         while (wait_ms := reader.wait_ms()) is not None:
             ready = poller.poll(wait_ms)
             for socket, _ in ready:
                 event = _event(socket.recv())
                 if event is not None:
-                    answers = [_fetch(context, reader.where, query, line.curve) for query in reader.queries(event)]
+                    answers = [_fetch(context, reader.where, query, request.curve) for query in reader.queries(event)]
                     yield from reader.take(answers, event)
             if not ready:
                 yield from reader.quiet()
@@ -116,7 +116,7 @@ def _plain(line: Line, timeout_s: float | None) -> Iterator[Item]:
         context.term()
 
 
-async def _async(line: Line, timeout_s: float | None) -> AsyncIterator[Item]:
+async def _async(request: SubscriptionRequest, timeout_s: float | None) -> AsyncIterator[Item]:
     import zmq
     import zmq.asyncio
 
@@ -124,16 +124,16 @@ async def _async(line: Line, timeout_s: float | None) -> AsyncIterator[Item]:
     sockets: list[zmq.asyncio.Socket] = []
     try:
         poller = zmq.asyncio.Poller()
-        for socket in _connected(context, line, sockets):
+        for socket in _connected(context, request, sockets):
             poller.register(socket, zmq.POLLIN)
-        reader = Reader(line, timeout_s)
+        reader = Reader(request, timeout_s)
         while (wait_ms := reader.wait_ms()) is not None:
             ready = await poller.poll(wait_ms)
             for socket, _ in ready:
                 event = _event(await socket.recv())
                 if event is None:
                     continue
-                answers = [await _fetch_async(context, reader.where, q, line.curve) for q in reader.queries(event)]
+                answers = [await _fetch_async(context, reader.where, q, request.curve) for q in reader.queries(event)]
                 for item in reader.take(answers, event):
                     yield item
             if not ready:
@@ -145,21 +145,21 @@ async def _async(line: Line, timeout_s: float | None) -> AsyncIterator[Item]:
         context.term()
 
 
-def _connected(context: "zmq.Context[S]", line: Line, sockets: "list[S]") -> "list[S]":
+def _connected(context: "zmq.Context[S]", request: SubscriptionRequest, sockets: "list[S]") -> "list[S]":
     """One socket for every event; or, for the latest only, one a type, in which the newest replaces the rest."""
     import zmq
 
-    for types in [(t,) for t in line.wire_types] if line.latest else [line.wire_types]:
+    for types in [(t,) for t in request.wire_types] if request.latest else [request.wire_types]:
         socket = context.socket(zmq.SUB)
         sockets.append(socket)
-        if line.latest:
+        if request.latest:
             socket.setsockopt(zmq.CONFLATE, 1)
         for event_type in types:
             # Before connecting: the first message counts too. Without a stream the prefix ends before its name.
-            prefix = topic(event_type, line.stream) if line.stream else f"sad.{event_type}."
+            prefix = topic(event_type, request.stream) if request.stream else f"sad.{event_type}."
             socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
-        if not _connect(socket, line.endpoint, line.curve):
-            raise UsageError(f"{line.endpoint}: expected tcp://HOST:PORT or ipc:///path")
+        if not _connect(socket, request.endpoint, request.curve):
+            raise UsageError(f"{request.endpoint}: expected tcp://HOST:PORT or ipc:///path")
     return sockets
 
 

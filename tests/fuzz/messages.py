@@ -22,7 +22,7 @@ from fuzz.trial import Parts, Trial, each
 from sadstream.client import ALL_TYPES
 from sadstream.client.follower import Gap
 from sadstream.client.lines import finding_line, line
-from sadstream.client.reader import Line, Reader
+from sadstream.client.reader import Reader, SubscriptionRequest
 from sadstream.client.subscription import _answer, _event
 from sadstream.daemon.publishing.authenticator import Door
 from sadstream.daemon.publishing.publisher import Publisher
@@ -79,7 +79,7 @@ def events(_: Path) -> Iterator[Trial]:
         return [mutated_event(rng, one) if rng.random() < 0.7 else to_wire(one) for one in chosen]
 
     def feed(parts: Parts) -> None:
-        asked = Line(
+        asked = SubscriptionRequest(
             endpoint="tcp://127.0.0.1:5556", stream=None, types=frozenset(ALL_TYPES), latest=False,
             replay=len(parts) % 2 * 5, curve=None,
         )  # fmt: skip
