@@ -21,13 +21,13 @@ from sadstream.audio.sources.source import Item, SourceChange, Stopped
 from sadstream.cli import main as cli
 from sadstream.config import Config, parse
 from sadstream.daemon import run
-from sadstream.daemon.messages import Load, Loaded, Ready, Say
+from sadstream.daemon.messages import Load, LoadedAnalyzer, ModelsReady, OnDegraded
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import E, Score
 from sadstream.scoring.analysis import Analysis, Early
 from sadstream.scoring.whisper.recognizer import Transcript
 
-READY = Ready("fake", "cpu", "Apache-2.0", terms="")
+READY = ModelsReady("fake", "cpu", "Apache-2.0", terms="")
 
 
 def analysis(segment: Segment, text: str = "") -> Analysis:
@@ -51,9 +51,9 @@ def analysis(segment: Segment, text: str = "") -> Analysis:
 def fake_load(analyze: Callable[[Segment], Analysis | UnscoredSegment] = analysis, load_s: float = 0.0) -> Load:
     """Models that take `load_s` to load and then do what `analyze` does."""
 
-    def load(_say: Say) -> Loaded:
+    def load(_say: OnDegraded) -> LoadedAnalyzer:
         time.sleep(load_s)
-        return Loaded(Each(analyze), READY)
+        return LoadedAnalyzer(Each(analyze), READY)
 
     return load
 

@@ -11,7 +11,7 @@ from sadstream.scoring.analysis import Analysis, BatchAnalyzer, Timing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Queued:
+class QueuedSegment:
     """A segment that waits for the analyser."""
 
     stream: str
@@ -23,7 +23,7 @@ class Queued:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ModelsReady:
     """The models are loaded and warm."""
 
     whisper: str
@@ -33,7 +33,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class SourceChanged:
     """A stream's source says how it is."""
 
     stream: str
@@ -41,7 +41,7 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Felt:
+class SignalFault:
     """A stream's audio shows a fault, or `none` again."""
 
     stream: str
@@ -49,7 +49,7 @@ class Felt:
 
 
 @dataclass(frozen=True, slots=True)
-class Noticed:
+class SignalNote:
     """Something of a stream's audio that is no fault of a live one: it costs nothing, or it is a recording's."""
 
     stream: str
@@ -57,7 +57,7 @@ class Noticed:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class AudioGap:
     """Audio was lost before the frame that starts at this second of the stream."""
 
     stream: str
@@ -65,7 +65,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Analyzed:
+class AnalyzedSegment:
     """A segment, what the models made of it, and when."""
 
     stream: str
@@ -77,7 +77,7 @@ class Analyzed:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedSegment:
     """A segment that held no speech, or somebody else's: nothing is said of it, and the next takes its number."""
 
     stream: str
@@ -86,7 +86,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedSegment:
     """A live stream's segment was lost: it made room for a newer one, or (`stale`) was too old when its turn came."""
 
     stream: str
@@ -94,7 +94,7 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class Degraded:
+class ModelsDegraded:
     """The models run with less than configured (`gpu-memory`), or as configured again (`none`)."""
 
     reason: Reason
@@ -102,7 +102,7 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SourceEnded:
     """A stream's source came to its end, or to the failure that ended it, and all its segments are analysed."""
 
     stream: str
@@ -110,23 +110,35 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ThreadFailed:
     """A thread could not go on; a `private` error's message may hold words."""
 
     error: Exception
     private: bool
 
 
-Report = Ready | Changed | Felt | Noticed | Gap | Analyzed | Rejected | Dropped | Degraded | Ended | Failed
+Report = (
+    ModelsReady
+    | SourceChanged
+    | SignalFault
+    | SignalNote
+    | AudioGap
+    | AnalyzedSegment
+    | RejectedSegment
+    | DroppedSegment
+    | ModelsDegraded
+    | SourceEnded
+    | ThreadFailed
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedAnalyzer:
     """An analyser that is warm, and what is to be said of it."""
 
     analyzer: BatchAnalyzer
-    ready: Ready
+    ready: ModelsReady
 
 
-Say = Callable[[Degraded], None]
-Load = Callable[[Say], Loaded]
+OnDegraded = Callable[[ModelsDegraded], None]
+Load = Callable[[OnDegraded], LoadedAnalyzer]

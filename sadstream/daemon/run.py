@@ -19,14 +19,14 @@ from sadstream.base.errors import SadstreamError
 from sadstream.config import Config, with_changes
 from sadstream.config.loading import configured
 from sadstream.config.tables import JournalConfig, MetricsConfig, PublishConfig
-from sadstream.daemon.messages import Gap, Load, Loaded, Ready, Say
-from sadstream.daemon.pipeline.aside import Aside
+from sadstream.daemon.messages import AudioGap, Load, LoadedAnalyzer, ModelsReady, OnDegraded
+from sadstream.daemon.pipeline.background_worker import BackgroundWorker
 from sadstream.daemon.pipeline.fallback import Fallback, FallbackStage
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.service import BugError, RunOptions, Service
 from sadstream.daemon.supervision import metrics
-from sadstream.daemon.supervision.hold import Hold
-from sadstream.daemon.supervision.tether import Tether
+from sadstream.daemon.supervision.controlling_terminal import ControllingTerminal
+from sadstream.daemon.supervision.pause_file import PauseFile
 from sadstream.events import Score, Status
 from sadstream.events.journal import Journal, check_path
 from sadstream.events.keys import server_keys
@@ -43,7 +43,7 @@ def run_daemon(
     pace_realtime: bool,
     wait_subscriber_s: float,
     require_device: bool,
-    loader: Callable[[Config], Load] = lambda config: lambda say: load_with_fallback(config, say),
+    loader: Callable[[Config], Load] = lambda config: lambda on_degraded: load_with_fallback(config, on_degraded),
 ) -> None:
     """Serve until the end, then leave the process at once: no thread and no library is waited for."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the service knows better
@@ -67,8 +67,8 @@ def run_daemon(
         require_device,
         plan=plan,
         notes=(missing,) if missing else (),
-        hold=Hold(config.publish.endpoint) if any(source.live for source in sources) else None,
-        is_cut=Tether().is_cut,
+        pause_file=PauseFile(config.publish.endpoint) if any(source.live for source in sources) else None,
+        is_cut=ControllingTerminal().is_cut,
         read_again=None if path is None else lambda: configured(path, changes),
         observers=(*journaling(config.journal, beside), *measuring(config.metrics)),
     )
@@ -113,21 +113,21 @@ def publisher_of(config: PublishConfig) -> Publisher:
     return Publisher(config.endpoint, keys, config.replay, config.replay_events)
 
 
-def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Score | Status | Gap], None], ...]:
+def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Score | Status | AudioGap], None], ...]:
     """Who writes the scores to the disk, if anybody does; ConfigError for a place that cannot be written."""
     if config.path is None:
         return ()
     journal = Journal(check_path(Path(config.path)), config.keep_days)
-    aside = beside.enter_context(Aside("journal", journal.write, journal.close))
+    worker = beside.enter_context(BackgroundWorker("journal", journal.write, journal.close))
 
-    def keep(event: Score | Status | Gap) -> None:
+    def keep(event: Score | Status | AudioGap) -> None:
         if isinstance(event, Score):
-            aside.put(event)
+            worker.put(event)
 
     return (keep,)
 
 
-def measuring(config: MetricsConfig) -> tuple[Callable[[Score | Status | Gap], None], ...]:
+def measuring(config: MetricsConfig) -> tuple[Callable[[Score | Status | AudioGap], None], ...]:
     """Who counts for Prometheus, if anybody does."""
     return () if config.listen is None else (metrics.serve(config.listen),)
 
@@ -147,7 +147,7 @@ def promise(config: Config) -> str:
     return f"hears {heard}; keeps {kept}; sends {words}, to {config.publish.endpoint}"
 
 
-def load_with_fallback(config: Config, say: Say) -> Loaded:
+def load_with_fallback(config: Config, on_degraded: OnDegraded) -> LoadedAnalyzer:
     """The models, warm, and what to say of them; where they do not fit, smaller ones."""
 
     def stage(name: str, changes: dict[str, dict[str, Any]]) -> FallbackStage:
@@ -160,12 +160,14 @@ def load_with_fallback(config: Config, say: Say) -> Loaded:
             stage("on the CPU", {"compute": {"device": "cpu"}, "whisper": {"model": "tiny.en"}}),
             stage("audio only, on the CPU", {"compute": {"device": "cpu"}, "text": {"encoder": "off"}}),
         ],
-        say,
+        on_degraded,
     )
-    return Loaded(fallback, fallback.ready)
+    return LoadedAnalyzer(fallback, fallback.ready)
 
 
-def _loaded(config: Config) -> Loaded:
+def _loaded(config: Config) -> LoadedAnalyzer:
     models = load_models(config)
     header = models.header
-    return Loaded(Analyzer(models), Ready(models.whisper_name, models.device, header.licence, header.terms))
+    return LoadedAnalyzer(
+        Analyzer(models), ModelsReady(models.whisper_name, models.device, header.licence, header.terms)
+    )

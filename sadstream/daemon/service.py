@@ -14,12 +14,22 @@ from sadstream.base import logs
 from sadstream.base.errors import BusyError, SadstreamError, StalledError, UnavailableError
 from sadstream.config import Config
 from sadstream.config.reload import read_again
-from sadstream.daemon.messages import Analyzed, Changed, Degraded, Ended, Failed, Gap, Load, Ready, Report
+from sadstream.daemon.messages import (
+    AnalyzedSegment,
+    AudioGap,
+    Load,
+    ModelsDegraded,
+    ModelsReady,
+    Report,
+    SourceChanged,
+    SourceEnded,
+    ThreadFailed,
+)
 from sadstream.daemon.pipeline.pipeline import Pipeline
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.stream import Stream
 from sadstream.daemon.supervision.control import ControlSocket
-from sadstream.daemon.supervision.hold import Hold
+from sadstream.daemon.supervision.pause_file import PauseFile
 from sadstream.daemon.supervision.signals import Signals
 from sadstream.daemon.supervision.systemd import Notifier
 from sadstream.daemon.supervision.watchdog import Watchdog
@@ -44,8 +54,8 @@ class RunOptions:
     is_cut: Callable[[], bool] = lambda: False  # from the terminal that it is to end with
     plan: MoodPlan = NO_PLAN
     notes: tuple[str, ...] = ()  # for whoever asks for the status
-    hold: Hold | None = None  # where a pause outlives the run, if it may
-    observers: tuple[Callable[[Score | Status | Gap], None], ...] = ()  # of all that is said
+    pause_file: PauseFile | None = None  # where a pause outlives the run, if it may
+    observers: tuple[Callable[[Score | Status | AudioGap], None], ...] = ()  # of all that is said
 
 
 class BugError(Exception):
@@ -76,7 +86,7 @@ class Service:
         self._wait_until_s: float | None = None  # set when the models are ready
         self._listening = False
         self._ready = False
-        if options.hold is not None and options.hold.found(publisher.endpoint):
+        if options.pause_file is not None and options.pause_file.found(publisher.endpoint):
             self._pipeline.pause()
             for stream in self._streams.values():
                 stream.facts.paused = True
@@ -130,24 +140,24 @@ class Service:
 
     def _take(self, report: Report) -> None:
         match report:
-            case Ready():
+            case ModelsReady():
                 log.info("ready: Whisper %s on %s; weights under %s", report.whisper, report.device, report.licence)
                 if report.terms:
                     log.warning("%s", report.terms)
                 self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
-            case Degraded(reason, detail):
+            case ModelsDegraded(reason, detail):
                 log.warning("models: %s (%s)", detail, reason, extra=logs.CHANGE)
                 for stream in self._streams.values():
                     self._send(stream.short_of(reason))
-            case Failed(error, private):
+            case ThreadFailed(error, private):
                 self._failure = BugError(error) if private and not isinstance(error, SadstreamError) else error
-            case Ended(name, failure):
+            case SourceEnded(name, failure):
                 self._streams[name].facts.ended = True
                 self._failure = failure or self._failure
             case _:
-                if isinstance(report, Gap):
+                if isinstance(report, AudioGap):
                     self._observe(report)
-                if isinstance(report, Changed) and self._options.require_device:
+                if isinstance(report, SourceChanged) and self._options.require_device:
                     self._failure = absent(report) or self._failure
                 self._send(self._streams[report.stream].take(report))
 
@@ -157,7 +167,7 @@ class Service:
             if not isinstance(event, Episode):
                 self._observe(event)
 
-    def _observe(self, event: Score | Status | Gap) -> None:
+    def _observe(self, event: Score | Status | AudioGap) -> None:
         for observer in self._options.observers:
             observer(event)
 
@@ -200,8 +210,8 @@ class Service:
         if word != "status":
             log.info("%s, by its user", word, extra=logs.CHANGE)
             (self._pipeline.pause if word == "pause" else self._pipeline.resume)()
-            if self._options.hold is not None:
-                self._options.hold.keep(word == "pause")
+            if self._options.pause_file is not None:
+                self._options.pause_file.keep(word == "pause")
             for stream in self._streams.values():
                 self._send(stream.pause() if word == "pause" else stream.resume())
         return DaemonReport(
@@ -209,7 +219,7 @@ class Service:
             endpoint=self._publisher.endpoint,
             words=self._config.publish.text,
             streams=tuple(stream.report() for stream in self._streams.values()),
-            notes=self._options.notes + (() if self._options.hold is None else self._options.hold.notes),
+            notes=self._options.notes + (() if self._options.pause_file is None else self._options.pause_file.notes),
         )
 
     def _reload(self) -> None:
@@ -227,7 +237,7 @@ class Service:
         self._notifier.stopping()
         ended = self._pipeline.stop(STOP_S)
         for report in self._pipeline.reports():
-            if isinstance(report, Analyzed):
+            if isinstance(report, AnalyzedSegment):
                 self._take(report)
         for stream in self._streams.values():
             self._send(stream.flush())
@@ -236,7 +246,7 @@ class Service:
         return ended
 
 
-def absent(report: Changed) -> UnavailableError | None:
+def absent(report: SourceChanged) -> UnavailableError | None:
     """The failure of a device that is not there, where it has to be."""
     if report.change.reason != "device-absent":
         return None

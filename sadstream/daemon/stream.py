@@ -9,7 +9,15 @@ from typing import Any
 from sadstream.audio.sources.source import SourceChange
 from sadstream.base import logs
 from sadstream.config import Config
-from sadstream.daemon.messages import Analyzed, Changed, Dropped, Felt, Gap, Noticed, Rejected
+from sadstream.daemon.messages import (
+    AnalyzedSegment,
+    AudioGap,
+    DroppedSegment,
+    RejectedSegment,
+    SignalFault,
+    SignalNote,
+    SourceChanged,
+)
 from sadstream.daemon.pipeline.pipeline import MAX_AGE_S
 from sadstream.events import Episode, Event, Reason, Score, State, Status
 from sadstream.events.control import StreamReport
@@ -31,7 +39,7 @@ class StreamState:
     """Facts by the one who states them; the worst of them is the stream's state."""
 
     source: SourceChange = STARTING
-    felt: Reason = "none"  # by the signal's health
+    signal_fault: Reason = "none"  # by the signal's health
     short_of: Reason = "none"  # by the models
     overloaded: bool = False
     paused: bool = False
@@ -55,7 +63,7 @@ class StreamState:
             return self.source.state, self.source.reason
         if self.overloaded:
             return OVERLOADED
-        reason = self.felt if self.felt != "none" else self.short_of
+        reason = self.signal_fault if self.signal_fault != "none" else self.short_of
         return ("listening", "none") if reason == "none" else ("degraded", reason)
 
     @property
@@ -109,24 +117,33 @@ class Stream:
         self._heard: tuple[float, float] | None = None  # where the last score ended, and when that was in hand
         self._model = ""  # of the last score: an episode comes after one
 
-    def take(self, report: Analyzed | Rejected | Changed | Felt | Noticed | Gap | Dropped) -> list[Event]:
+    def take(
+        self,
+        report: AnalyzedSegment
+        | RejectedSegment
+        | SourceChanged
+        | SignalFault
+        | SignalNote
+        | AudioGap
+        | DroppedSegment,
+    ) -> list[Event]:
         """What is to be said after a report of this stream."""
         match report:
-            case Analyzed():
+            case AnalyzedSegment():
                 return self._score(report)
-            case Rejected(_, waiting, stranger):
+            case RejectedSegment(_, waiting, stranger):
                 self.facts.rejected(waiting, stranger)
-            case Changed(_, change):
+            case SourceChanged(_, change):
                 self._change(change)
-            case Felt(_, reason):
+            case SignalFault(_, reason):
                 log.warning("%s: signal: %s", self.name, reason, extra=logs.CHANGE)
-                self.facts.felt = reason
-            case Noticed(_, what):
+                self.facts.signal_fault = reason
+            case SignalNote(_, what):
                 log.warning("%s: signal: %s", self.name, what, extra=logs.CHANGE)
-            case Gap(_, t):
+            case AudioGap(_, t):
                 self.facts.gaps += 1
                 log.warning("%s: audio was lost before t = %.2f s", self.name, t)
-            case Dropped(_, stale):
+            case DroppedSegment(_, stale):
                 self._drop(stale)
         return self._news()
 
@@ -180,28 +197,28 @@ class Stream:
             f"{facts.dropped} dropped"
         )
 
-    def _score(self, report: Analyzed) -> list[Event]:
+    def _score(self, report: AnalyzedSegment) -> list[Event]:
         analysis, segment, threshold = report.analysis, report.segment, self.config.model.threshold
         if threshold is not None:
             analysis = replace(analysis, threshold=threshold)
-        turns: Sequence[EpisodeUpdate] = ()
+        updates: Sequence[EpisodeUpdate] = ()
         if analysis.provisional:
             analysis = self._mood.early(analysis)
         else:
-            analysis, turns = self._mood.feed(analysis, segment.t_start, segment.t_end)
+            analysis, updates = self._mood.feed(analysis, segment.t_start, segment.t_end)
         opening, spent = self._opening(Score.type), latency(report.timing, analysis)
         score = make_score(opening, segment, analysis, spent, self.facts.dropped, self.config.publish.text)
         if analysis.provisional:
             return [score]
         self._heard, self._model = (segment.t_end, segment.arrived_s), analysis.model
         self.facts.analyzed(report.busy_s, segment.t_end - segment.t_start, report.waiting)
-        return [score, *self._episodes(turns), *self._news()]
+        return [score, *self._episodes(updates), *self._news()]
 
-    def _episodes(self, turns: Sequence[EpisodeUpdate]) -> list[Event]:
+    def _episodes(self, updates: Sequence[EpisodeUpdate]) -> list[Event]:
         alarms = self._plan.false_alarms_h
         return [
-            Episode(**self._opening(Episode.type), **asdict(turn), false_alarms_h=alarms, model=self._model)
-            for turn in turns
+            Episode(**self._opening(Episode.type), **asdict(update), false_alarms_h=alarms, model=self._model)
+            for update in updates
         ]
 
     def _elapse(self) -> list[Event]:

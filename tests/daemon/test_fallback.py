@@ -13,7 +13,7 @@ from fakes import READY, Each, analysis
 from sadstream.audio.segmenter import Segment
 from sadstream.base.errors import UnavailableError
 from sadstream.config import Config
-from sadstream.daemon.messages import Degraded, Loaded
+from sadstream.daemon.messages import LoadedAnalyzer, ModelsDegraded
 from sadstream.daemon.pipeline.fallback import RETRY_MAX_S, RETRY_S, Fallback, FallbackStage, out_of_memory
 from sadstream.daemon.run import load_with_fallback
 from sadstream.scoring.analysis import Analysis
@@ -32,11 +32,11 @@ class Memory:
         self.said: list[tuple[str, str]] = []
 
     def stage(self, at: int) -> FallbackStage:
-        def load() -> Loaded:
+        def load() -> LoadedAnalyzer:
             self.loaded.append(NAMES[at])
             if at < self.too_small_to_load:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-            return Loaded(Each(self.worker(at)), READY)
+            return LoadedAnalyzer(Each(self.worker(at)), READY)
 
         return FallbackStage(NAMES[at], load)
 
@@ -51,7 +51,7 @@ class Memory:
     def fallback(self) -> Fallback:
         return Fallback([self.stage(at) for at in range(4)], self.say, lambda: self.now_s)
 
-    def say(self, report: Degraded) -> None:
+    def say(self, report: ModelsDegraded) -> None:
         self.said.append((report.reason, report.detail))
 
 
@@ -163,7 +163,7 @@ def test_another_exception_is_not_hidden() -> None:
     def fail(_: Segment) -> Analysis:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    models = Fallback([FallbackStage(name, lambda: Loaded(Each(fail), READY)) for name in "ab"], lambda _: None)
+    models = Fallback([FallbackStage(name, lambda: LoadedAnalyzer(Each(fail), READY)) for name in "ab"], lambda _: None)
     with pytest.raises(RuntimeError, match="shapes"):
         models.many([segment(0)], None)
 

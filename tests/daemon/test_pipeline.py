@@ -19,19 +19,19 @@ from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import DataError
 from sadstream.base.samples import to_pcm
 from sadstream.daemon.messages import (
-    Analyzed,
-    Changed,
-    Dropped,
-    Ended,
-    Failed,
-    Felt,
-    Gap,
+    AnalyzedSegment,
+    AudioGap,
+    DroppedSegment,
     Load,
-    Loaded,
-    Queued,
-    Ready,
-    Rejected,
+    LoadedAnalyzer,
+    ModelsReady,
+    QueuedSegment,
+    RejectedSegment,
     Report,
+    SignalFault,
+    SourceChanged,
+    SourceEnded,
+    ThreadFailed,
 )
 from sadstream.daemon.pipeline.inbox import QUEUE_SEGMENTS, Inbox
 from sadstream.daemon.pipeline.pipeline import MAX_AGE_S, Pipeline
@@ -68,9 +68,9 @@ def of(reports: list[Report], kind: type[T]) -> list[T]:
 
 class TestInbox:
     @staticmethod
-    def queued(stream: str, number: int, put_s: float = 0.0) -> Queued:
+    def queued(stream: str, number: int, put_s: float = 0.0) -> QueuedSegment:
         segment = Segment(number, np.zeros(0, dtype=np.float32), 0.0, 1.0, 1.0, 0.0)
-        return Queued(stream, segment, 0.0, put_s or boottime(), 0.0, live=True)
+        return QueuedSegment(stream, segment, 0.0, put_s or boottime(), 0.0, live=True)
 
     def test_it_holds_two_segments_and_the_oldest_makes_room(self) -> None:
         inbox = Inbox(["mic"])
@@ -78,7 +78,7 @@ class TestInbox:
         assert [inbox.put(self.queued("mic", n)) for n in range(4)] == [False, False, True, True]
         assert inbox.waiting("mic") == QUEUE_SEGMENTS
         (first,) = inbox.take(1)
-        assert isinstance(first, Queued)
+        assert isinstance(first, QueuedSegment)
         assert first.segment.number == 2
 
     def test_the_stream_that_waits_longest_is_served_first(self) -> None:
@@ -125,20 +125,20 @@ class TestPipeline:
     def test_a_recording_at_fast_pace_waits_for_the_analyser_and_loses_nothing(self, tmp_path: Path) -> None:
         source = FakeSource(spoken(TALK), live=False)
         with running(tmp_path, [source], fake_load(slow(0.05)), pace_realtime=False) as (pipeline, reports):
-            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+            collect(pipeline, reports, lambda: bool(of(reports, SourceEnded)))
 
-        assert list(range(6)) == [report.segment.number for report in of(reports, Analyzed)]
-        assert not of(reports, Dropped)
+        assert list(range(6)) == [report.segment.number for report in of(reports, AnalyzedSegment)]
+        assert not of(reports, DroppedSegment)
 
     def test_a_live_source_loses_its_oldest_segments_and_each_is_counted(self, tmp_path: Path) -> None:
         source = FakeSource(spoken(TALK))
         with running(tmp_path, [source], fake_load(slow(0.4)), pace_realtime=True) as (pipeline, reports):
-            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+            collect(pipeline, reports, lambda: bool(of(reports, SourceEnded)))
 
-        scored = [report.segment.number for report in of(reports, Analyzed)]
-        assert len(scored) + len(of(reports, Dropped)) == 6
+        scored = [report.segment.number for report in of(reports, AnalyzedSegment)]
+        assert len(scored) + len(of(reports, DroppedSegment)) == 6
         assert scored[-2:] == [4, 5]
-        assert max(report.waiting for report in of(reports, Analyzed)) <= QUEUE_SEGMENTS
+        assert max(report.waiting for report in of(reports, AnalyzedSegment)) <= QUEUE_SEGMENTS
 
     def test_the_first_report_is_that_the_models_are_ready(self, tmp_path: Path) -> None:
         pipeline = Pipeline(config(tmp_path), [FakeSource(spoken(b""))], fake_load(load_s=0.1), True)
@@ -146,17 +146,17 @@ class TestPipeline:
         pipeline.start_analyzer()
         collect(pipeline, reports, lambda: bool(reports))
 
-        assert isinstance(reports[0], Ready)
+        assert isinstance(reports[0], ModelsReady)
         assert pipeline.stop(1.0)
 
     def test_several_streams_are_told_apart(self, tmp_path: Path) -> None:
         names = ("left", "right")
         sources = [FakeSource(spoken(to_pcm(talk(turns))), live=False) for turns in (2, 3)]
         with running(tmp_path, sources, fake_load(), False, names) as (pipeline, reports):
-            collect(pipeline, reports, lambda: len(of(reports, Ended)) == 2)
+            collect(pipeline, reports, lambda: len(of(reports, SourceEnded)) == 2)
 
         for name, turns in zip(names, (2, 3), strict=True):
-            numbers = [report.segment.number for report in of(reports, Analyzed) if report.stream == name]
+            numbers = [report.segment.number for report in of(reports, AnalyzedSegment) if report.stream == name]
             assert list(range(turns)) == numbers
 
     @pytest.mark.parametrize("fault", ["dead", "hung", "gone"])
@@ -178,13 +178,15 @@ class TestPipeline:
             pipeline,
             reports,
         ):
-            collect(pipeline, reports, lambda: any(end.stream == "good" for end in of(reports, Ended)), limit_s=5.0)
+            collect(
+                pipeline, reports, lambda: any(end.stream == "good" for end in of(reports, SourceEnded)), limit_s=5.0
+            )
             hung.set()
 
-        good = [report for report in of(reports, Analyzed) if report.stream == "good"]
+        good = [report for report in of(reports, AnalyzedSegment) if report.stream == "good"]
         assert list(range(6)) == [report.segment.number for report in good]
         assert max(report.timing.queue_ms for report in good) < 500
-        assert not of(reports, Failed)
+        assert not of(reports, ThreadFailed)
 
     def test_streams_that_wait_are_analysed_together_each_with_its_own_answer(self, tmp_path: Path) -> None:
         batches: list[list[int]] = []
@@ -198,13 +200,20 @@ class TestPipeline:
 
         names = ("a", "b", "c")
         sources = [FakeSource(spoken(TALK), live=False) for _ in names]
-        with running(tmp_path, sources, lambda _: Loaded(EverySecond(), READY), False, names) as (pipeline, reports):
-            collect(pipeline, reports, lambda: len(of(reports, Ended)) == 3)
+        with running(tmp_path, sources, lambda _: LoadedAnalyzer(EverySecond(), READY), False, names) as (
+            pipeline,
+            reports,
+        ):
+            collect(pipeline, reports, lambda: len(of(reports, SourceEnded)) == 3)
 
         assert max(map(len, batches)) == 3
         for name in names:
-            assert [r.segment.number for r in of(reports, Analyzed) if r.stream == name] == [0, 1, 2]  # without a hole
-            assert len([r for r in of(reports, Rejected) if r.stream == name]) == 3
+            assert [r.segment.number for r in of(reports, AnalyzedSegment) if r.stream == name] == [
+                0,
+                1,
+                2,
+            ]  # without a hole
+            assert len([r for r in of(reports, RejectedSegment) if r.stream == name]) == 3
 
     def test_an_old_segment_of_a_live_source_is_dropped_not_scored(self, tmp_path: Path) -> None:
         """As after a SIGSTOP of the whole daemon."""
@@ -214,10 +223,10 @@ class TestPipeline:
             yield from Framer().feed(to_pcm(talk(1)), time.monotonic() - MAX_AGE_S - 1)
 
         with running(tmp_path, [FakeSource(stale)], fake_load(), pace_realtime=True) as (pipeline, reports):
-            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+            collect(pipeline, reports, lambda: bool(of(reports, SourceEnded)))
 
-        assert [report.stale for report in of(reports, Dropped)] == [True]
-        assert not of(reports, Analyzed)
+        assert [report.stale for report in of(reports, DroppedSegment)] == [True]
+        assert not of(reports, AnalyzedSegment)
 
     def test_a_lost_device_closes_the_segment_in_hand(self, tmp_path: Path) -> None:
         def lost() -> Iterator[Item]:
@@ -230,14 +239,14 @@ class TestPipeline:
             yield from framer.feed(to_pcm(np.concatenate([voice(1.0), quiet(0.5)])), time.monotonic())
 
         with running(tmp_path, [FakeSource(lost)], fake_load(), pace_realtime=True) as (pipeline, reports):
-            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+            collect(pipeline, reports, lambda: bool(of(reports, SourceEnded)))
 
-        before, after = (report.segment for report in of(reports, Analyzed))
+        before, after = (report.segment for report in of(reports, AnalyzedSegment))
         assert before.t_end < 1.6
         assert after.t_start > 11.0
         assert after.t_end - after.t_start < 3.0
-        assert [pytest.approx(11.49, abs=0.05)] == [report.t for report in of(reports, Gap)]
-        assert [report.change.state for report in of(reports, Changed)] == ["listening", "no-device", "listening"]
+        assert [pytest.approx(11.49, abs=0.05)] == [report.t for report in of(reports, AudioGap)]
+        assert [report.change.state for report in of(reports, SourceChanged)] == ["listening", "no-device", "listening"]
 
     def test_a_failure_in_a_source_is_said_after_all_that_came_before_it(self, tmp_path: Path) -> None:
         def broken() -> Iterator[Item]:
@@ -246,10 +255,10 @@ class TestPipeline:
 
         source = FakeSource(broken, live=False)
         with running(tmp_path, [source], fake_load(slow(0.1)), pace_realtime=False) as (pipeline, reports):
-            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+            collect(pipeline, reports, lambda: bool(of(reports, SourceEnded)))
 
-        assert len(of(reports, Analyzed)) == 2
-        assert isinstance(reports[-1], Ended)
+        assert len(of(reports, AnalyzedSegment)) == 2
+        assert isinstance(reports[-1], SourceEnded)
         assert str(reports[-1].failure) == "talk.wav: truncated"
 
     @pytest.mark.parametrize("where", ["load", "analyse", "source"])
@@ -264,18 +273,18 @@ class TestPipeline:
         load: Load = fake_load(raise_) if where == "analyse" else fake_load()
         source = FakeSource(broken if where == "source" else spoken(TALK), live=False)
         with running(tmp_path, [source], raise_ if where == "load" else load, False) as (pipeline, reports):  # type: ignore[arg-type]
-            collect(pipeline, reports, lambda: bool(of(reports, Failed)))
+            collect(pipeline, reports, lambda: bool(of(reports, ThreadFailed)))
 
-        (failed,) = of(reports, Failed)
+        (failed,) = of(reports, ThreadFailed)
         assert isinstance(failed.error, ZeroDivisionError)
         assert failed.private == (where != "source")
 
     def test_a_muted_microphone_is_felt_and_its_end_too(self, tmp_path: Path) -> None:
         pcm = bytes(2 * 16_000 * 11) + to_pcm(quiet(0.1))
         with running(tmp_path, [FakeSource(spoken(pcm))], fake_load(), pace_realtime=True) as (pipeline, reports):
-            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+            collect(pipeline, reports, lambda: bool(of(reports, SourceEnded)))
 
-        assert [report.reason for report in of(reports, Felt)] == ["muted", "none"]
+        assert [report.reason for report in of(reports, SignalFault)] == ["muted", "none"]
 
     def test_a_device_that_comes_back_is_not_muted_by_what_was_before(self, tmp_path: Path) -> None:
         def items() -> Iterator[Item]:
@@ -286,21 +295,21 @@ class TestPipeline:
                 yield SourceChange("no-device", "device-lost")
 
         with running(tmp_path, [FakeSource(items)], fake_load(), pace_realtime=True) as (pipeline, reports):
-            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+            collect(pipeline, reports, lambda: bool(of(reports, SourceEnded)))
 
-        assert [report.reason for report in of(reports, Felt)] == ["muted", "none"] * 2
+        assert [report.reason for report in of(reports, SignalFault)] == ["muted", "none"] * 2
 
     def test_a_pause_closes_a_live_source_and_a_resume_opens_it_again(self, tmp_path: Path) -> None:
         source = FakeSource(spoken(to_pcm(talk(1))), stays=True)
         with running(tmp_path, [source], fake_load(), pace_realtime=True) as (pipeline, reports):
-            collect(pipeline, reports, lambda: len(of(reports, Analyzed)) == 1)
+            collect(pipeline, reports, lambda: len(of(reports, AnalyzedSegment)) == 1)
             pipeline.pause()
             time.sleep(0.3)
-            assert len(of(reports, Changed)) == 1
+            assert len(of(reports, SourceChanged)) == 1
             pipeline.resume()
-            collect(pipeline, reports, lambda: len(of(reports, Analyzed)) == 2)
+            collect(pipeline, reports, lambda: len(of(reports, AnalyzedSegment)) == 2)
 
-        assert len(of(reports, Changed)) == 2
+        assert len(of(reports, SourceChanged)) == 2
 
     def test_a_pause_holds_a_recording_and_loses_nothing(self, tmp_path: Path) -> None:
         source = FakeSource(spoken(TALK), live=False)
@@ -308,11 +317,11 @@ class TestPipeline:
             pipeline.pause()
             time.sleep(0.3)
             reports.extend(pipeline.reports())
-            assert not of(reports, Ended)
+            assert not of(reports, SourceEnded)
             pipeline.resume()
-            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+            collect(pipeline, reports, lambda: bool(of(reports, SourceEnded)))
 
-        assert list(range(6)) == [report.segment.number for report in of(reports, Analyzed)]
+        assert list(range(6)) == [report.segment.number for report in of(reports, AnalyzedSegment)]
 
     def test_a_stop_does_not_wait_for_an_analyser_that_hangs(self, tmp_path: Path) -> None:
         pipeline = Pipeline(config(tmp_path), [FakeSource(spoken(TALK))], fake_load(slow(3.0)), True)
@@ -329,7 +338,7 @@ class TestPipeline:
         source = FakeSource(spoken(to_pcm(talk(1))), stays=True)
         with running(tmp_path, [source], fake_load(slow(0.5)), pace_realtime=True) as (pipeline, reports):
             collect(pipeline, reports, lambda: pipeline.busy_s() > 0.3)
-            collect(pipeline, reports, lambda: bool(of(reports, Analyzed)))
+            collect(pipeline, reports, lambda: bool(of(reports, AnalyzedSegment)))
 
             assert pipeline.busy_s() == 0.0
             assert pipeline.silent_s("mic", frames_due=True) > 0.3
@@ -347,7 +356,7 @@ class TestPipeline:
             return analysis(segment)
 
         with running(tmp_path, [FakeSource(spoken(TALK))], fake_load(sleeps), True) as (pipeline, reports):
-            collect(pipeline, reports, lambda: bool(of(reports, Ended)))
+            collect(pipeline, reports, lambda: bool(of(reports, SourceEnded)))
 
-        assert not of(reports, Analyzed)
-        assert len(of(reports, Dropped)) == 6
+        assert not of(reports, AnalyzedSegment)
+        assert len(of(reports, DroppedSegment)) == 6

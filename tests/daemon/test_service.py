@@ -28,7 +28,7 @@ from sadstream.base.errors import BusyError, DataError, StalledError, Unavailabl
 from sadstream.base.logs import set_up
 from sadstream.base.samples import AudioFrame, to_pcm
 from sadstream.config import Config
-from sadstream.daemon.messages import Gap, Load, Loaded
+from sadstream.daemon.messages import AudioGap, Load, LoadedAnalyzer
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.service import BugError, RunOptions, Service
 from sadstream.events import Episode, Score, Status
@@ -43,9 +43,9 @@ STOPS = int(os.environ.get("STOPS", "100"))
 
 def service(
     folder: Path, sources: list[FakeSource], load: Load, settings: Config | None = None, **options: Any
-) -> tuple[Service, list[Score | Status | Gap]]:
+) -> tuple[Service, list[Score | Status | AudioGap]]:
     """A service, and a list of all that it will have said."""
-    said: list[Score | Status | Gap] = []
+    said: list[Score | Status | AudioGap] = []
     settings = settings or config(folder)
     chosen = RunOptions(**({"observers": (said.append,)} | options))
     return Service(settings, sources, load, chosen, Publisher(settings.publish.endpoint)), said
@@ -82,7 +82,9 @@ class TestLife:
 
         settings = config(tmp_path, publish={"endpoint": f"ipc://{tmp_path}/pub", "provisional": True})
         source = FakeSource(spoken(TALK), live=False)
-        daemon, said = service(tmp_path, [source], lambda _: Loaded(SoundFirst(), READY), settings, pace_realtime=False)
+        daemon, said = service(
+            tmp_path, [source], lambda _: LoadedAnalyzer(SoundFirst(), READY), settings, pace_realtime=False
+        )
         daemon.run()
 
         assert [(s.segment, s.provisional, s.text_used) for s in scores(said)] == [

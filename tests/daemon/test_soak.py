@@ -26,7 +26,7 @@ from wilson import line
 from sadstream.audio.filters.framing import Framer
 from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.samples import SAMPLE_RATE, to_pcm
-from sadstream.daemon.messages import Gap
+from sadstream.daemon.messages import AudioGap
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.service import RunOptions, Service
 from sadstream.events import Score, Status
@@ -49,7 +49,7 @@ class Diary:
         self.threads: set[int] = set()
         self._process = psutil.Process()
 
-    def observe(self, event: Score | Status | Gap) -> None:
+    def observe(self, event: Score | Status | AudioGap) -> None:
         if isinstance(event, Score):
             self.holes += event.seq != self.scores or event.segment != self.scores
             self.scores += 1

@@ -12,14 +12,14 @@ from fakes import analysis
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.sources.source import SourceChange
 from sadstream.config import Config
-from sadstream.daemon.messages import Analyzed, Changed, Dropped, Felt, Rejected
+from sadstream.daemon.messages import AnalyzedSegment, DroppedSegment, RejectedSegment, SignalFault, SourceChanged
 from sadstream.daemon.stream import Stream
 from sadstream.events import Episode, Event, Score, Status
 from sadstream.events.types import EventName, envelope
 from sadstream.scoring.analysis import Timing
 from sadstream.scoring.mood.mood import NO_PLAN, MoodPlan
 
-LISTENS = Changed("mic", SourceChange("listening", "none"))
+LISTENS = SourceChanged("mic", SourceChange("listening", "none"))
 SAD_AT_ONCE = MoodPlan(threshold=-99.0, false_alarms_h=1.0)
 
 
@@ -43,10 +43,10 @@ def stream(plan: MoodPlan = NO_PLAN, listens: bool = True, **tables: Any) -> Str
     return made
 
 
-def analyzed(number: int = 0, waiting: int = 0, provisional: bool = False) -> Analyzed:
+def analyzed(number: int = 0, waiting: int = 0, provisional: bool = False) -> AnalyzedSegment:
     segment = Segment(number, np.zeros(0, np.float32), 3.0 * number, 3.0 * number + 2.0, 0.9, 0.0)
     found = replace(analysis(segment, "words"), provisional=provisional)
-    return Analyzed("mic", segment, found, Timing(0.0, 0.0, 0.0, 0.0), 0.5, waiting)
+    return AnalyzedSegment("mic", segment, found, Timing(0.0, 0.0, 0.0, 0.0), 0.5, waiting)
 
 
 def said(events: list[Event]) -> list[str]:
@@ -59,15 +59,15 @@ def test_a_state_is_said_when_it_changes_and_not_again() -> None:
 
     assert said(made.take(LISTENS)) == ["listening/none"]
     assert made.take(LISTENS) == []
-    assert said(made.take(Felt("mic", "muted"))) == ["degraded/muted"]
+    assert said(made.take(SignalFault("mic", "muted"))) == ["degraded/muted"]
     assert said(made.short_of("gpu-memory")) == []
-    assert said(made.take(Felt("mic", "none"))) == ["degraded/gpu-memory"]
+    assert said(made.take(SignalFault("mic", "none"))) == ["degraded/gpu-memory"]
 
 
 def test_an_overload_begins_with_a_lost_segment_and_ends_with_the_last_that_waits() -> None:
     made = stream()
 
-    assert said(made.take(Dropped("mic", stale=False))) == ["overloaded/slow"]
+    assert said(made.take(DroppedSegment("mic", stale=False))) == ["overloaded/slow"]
     assert said(made.take(analyzed(waiting=1))) == ["score"]
     assert said(made.take(analyzed(1, waiting=0))) == ["score", "listening/none"]
     assert made.facts.dropped == 1
@@ -75,9 +75,9 @@ def test_an_overload_begins_with_a_lost_segment_and_ends_with_the_last_that_wait
 
 def test_what_held_no_speech_ends_an_overload_too() -> None:
     made = stream()
-    made.take(Dropped("mic", stale=True))
+    made.take(DroppedSegment("mic", stale=True))
 
-    assert said(made.take(Rejected("mic", waiting=0, stranger=False))) == ["listening/none"]
+    assert said(made.take(RejectedSegment("mic", waiting=0, stranger=False))) == ["listening/none"]
     assert (made.facts.no_speech, made.facts.segments) == (1, 0)
 
 
@@ -111,7 +111,7 @@ def test_a_pause_ends_where_the_device_has_to_be_opened_again() -> None:
     made = stream()
 
     assert said(made.pause()) == ["paused/user"]
-    assert said(made.take(Felt("mic", "muted"))) == []
+    assert said(made.take(SignalFault("mic", "muted"))) == []
     assert said(made.resume()) == ["starting/none"]
     assert said(made.resume()) == []
 

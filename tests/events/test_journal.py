@@ -22,7 +22,7 @@ from daemon import run
 from wire import a_score, assert_true_to_contract
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError, UsageError
-from sadstream.daemon.pipeline.aside import Aside
+from sadstream.daemon.pipeline.background_worker import BackgroundWorker
 from sadstream.events import Score, to_json
 from sadstream.events.journal import PENDING, Journal, check_path, read, read_columns, unix_s
 from sadstream.views.history import moment_s, print_history
@@ -269,7 +269,7 @@ def test_a_slow_disk_delays_nobody(tmp_path: Path) -> None:
         handed.extend(score.seq for score in scores)
 
     done = threading.Event()
-    with Aside("test", slow, done.set) as aside:
+    with BackgroundWorker("test", slow, done.set) as aside:
         began = time.perf_counter()
         for number in range(500):
             aside.put(a_score(number))
@@ -284,7 +284,7 @@ def test_a_slow_disk_delays_nobody(tmp_path: Path) -> None:
 
 def test_a_disk_that_hangs_does_not_hold_up_the_end() -> None:
     never = threading.Event()
-    with Aside("test", lambda _: never.wait(5) and None, lambda: None) as aside:
+    with BackgroundWorker("test", lambda _: never.wait(5) and None, lambda: None) as aside:
         aside.put(a_score(0))
         time.sleep(0.05)
         began = time.monotonic()

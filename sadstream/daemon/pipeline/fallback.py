@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import UnscoredSegment
 from sadstream.base.errors import UnavailableError
-from sadstream.daemon.messages import Degraded, Loaded, Ready, Say
+from sadstream.daemon.messages import LoadedAnalyzer, ModelsDegraded, ModelsReady, OnDegraded
 from sadstream.scoring.analysis import Analysis, Early
 
 RETRY_S = 60.0  # until the configured models are tried again; twice as long after each failure
@@ -20,7 +20,7 @@ class FallbackStage:
     """A way to run the models: what it is called, and how it is loaded."""
 
     name: str
-    load: Callable[[], Loaded]
+    load: Callable[[], LoadedAnalyzer]
 
 
 class Fallback:
@@ -29,18 +29,20 @@ class Fallback:
     One stage's models are held at a time; while the first is tried again, the smaller ones that hold are kept.
     """
 
-    def __init__(self, stages: Sequence[FallbackStage], say: Say, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stages: Sequence[FallbackStage], on_degraded: OnDegraded, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._stages = stages
-        self._say = say
+        self._on_degraded = on_degraded
         self._now = now
         self._at = 0
         self._retry_s = RETRY_S
         self._retry_at_s = 0.0
-        self._loaded: Loaded | None = None
+        self._loaded: LoadedAnalyzer | None = None
         self._load_from(0)
 
     @property
-    def ready(self) -> Ready:
+    def ready(self) -> ModelsReady:
         """What is to be said of the models in use."""
         assert self._loaded is not None
         return self._loaded.ready
@@ -63,7 +65,7 @@ class Fallback:
         """Load the first stage from here on that fits."""
         for at in range(stage, len(self._stages)):
             if at:
-                self._say(Degraded("gpu-memory", self._stages[at].name))
+                self._on_degraded(ModelsDegraded("gpu-memory", self._stages[at].name))
             self._loaded = None  # its memory is needed
             _free()
             self._at = at
@@ -89,7 +91,7 @@ class Fallback:
             self._retry_at_s = self._now() + self._retry_s
             return
         self._at, self._retry_s = 0, RETRY_S
-        self._say(Degraded("none", self._stages[0].name))
+        self._on_degraded(ModelsDegraded("none", self._stages[0].name))
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from sadstream.daemon.messages import Ended, Queued
+from sadstream.daemon.messages import QueuedSegment, SourceEnded
 
 QUEUE_SEGMENTS = 2  # waiting for the analyser, a stream; more would only be older
 
@@ -16,7 +16,7 @@ class Inbox:
     """
 
     def __init__(self, streams: Sequence[str]) -> None:
-        self._waiting: dict[str, deque[Queued | Ended]] = {stream: deque() for stream in streams}
+        self._waiting: dict[str, deque[QueuedSegment | SourceEnded]] = {stream: deque() for stream in streams}
         self._changed = threading.Condition()
         self._closed = False
 
@@ -26,18 +26,18 @@ class Inbox:
             queue = self._waiting[stream]
             return self._changed.wait_for(lambda: self._closed or len(queue) < QUEUE_SEGMENTS, timeout_s)
 
-    def put(self, item: Queued | Ended) -> bool:
+    def put(self, item: QueuedSegment | SourceEnded) -> bool:
         """Add a segment; True if an older one of its stream was dropped for it."""
         with self._changed:
             queue = self._waiting[item.stream]
-            full = isinstance(item, Queued) and len(queue) >= QUEUE_SEGMENTS
+            full = isinstance(item, QueuedSegment) and len(queue) >= QUEUE_SEGMENTS
             if full:
                 queue.popleft()
             queue.append(item)
             self._changed.notify_all()
             return full and not self._closed
 
-    def take(self, most: int) -> list[Queued | Ended]:
+    def take(self, most: int) -> list[QueuedSegment | SourceEnded]:
         """The segments that wait longest, at most one of each stream; none when the inbox is closed.
 
         It waits for the first and for no other, so that a lone segment is never late.
@@ -54,7 +54,7 @@ class Inbox:
     def waiting(self, stream: str) -> int:
         """How many segments of this stream wait."""
         with self._changed:
-            return sum(isinstance(item, Queued) for item in self._waiting[stream])
+            return sum(isinstance(item, QueuedSegment) for item in self._waiting[stream])
 
     def close(self) -> None:
         """Let every reader and the analyser go."""
@@ -63,6 +63,6 @@ class Inbox:
             self._changed.notify_all()
 
 
-def _put_s(queue: "deque[Queued | Ended]") -> float:
+def _put_s(queue: "deque[QueuedSegment | SourceEnded]") -> float:
     head = queue[0]
-    return head.put_s if isinstance(head, Queued) else 0.0
+    return head.put_s if isinstance(head, QueuedSegment) else 0.0

@@ -22,15 +22,15 @@ from sadstream.audio.sources.clock import boottime
 from sadstream.audio.sources.source import Source
 from sadstream.config import Config
 from sadstream.daemon.messages import (
-    Analyzed,
-    Degraded,
-    Dropped,
-    Ended,
-    Failed,
+    AnalyzedSegment,
+    DroppedSegment,
     Load,
-    Queued,
-    Rejected,
+    ModelsDegraded,
+    QueuedSegment,
+    RejectedSegment,
     Report,
+    SourceEnded,
+    ThreadFailed,
 )
 from sadstream.daemon.pipeline.inbox import Inbox
 from sadstream.daemon.pipeline.reader import StreamReader, Switches
@@ -126,7 +126,7 @@ class Pipeline:
             try:
                 target()
             except Exception as error:
-                self._report(Failed(error, private))
+                self._report(ThreadFailed(error, private))
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append(thread)
@@ -141,23 +141,23 @@ class Pipeline:
         loaded = self._load(self._degraded)
         self._report(loaded.ready)
         while items := self._inbox.take(BATCH_SEGMENTS):
-            batch = [item for item in items if isinstance(item, Queued) and not self._stale(item)]
+            batch = [item for item in items if isinstance(item, QueuedSegment) and not self._stale(item)]
             if batch:
                 self._busy_since_s = time.monotonic()
                 self._analyze(loaded.analyzer, batch)
                 self._busy_since_s = None
             for item in items:
-                if isinstance(item, Ended):
+                if isinstance(item, SourceEnded):
                     self._report(item)
 
-    def _stale(self, item: Queued) -> bool:
+    def _stale(self, item: QueuedSegment) -> bool:
         """Too old to be scored as new, and said to be."""
         stale = item.live and self._pace_realtime and boottime() - item.put_s + item.late_s > MAX_AGE_S
         if stale:
-            self._report(Dropped(item.stream, stale=True))
+            self._report(DroppedSegment(item.stream, stale=True))
         return stale
 
-    def _analyze(self, analyzer: BatchAnalyzer, batch: Sequence[Queued]) -> None:
+    def _analyze(self, analyzer: BatchAnalyzer, batch: Sequence[QueuedSegment]) -> None:
         start, start_boot_s = time.monotonic(), boottime()
 
         def report(number: int, analysis: Analysis) -> None:
@@ -166,21 +166,21 @@ class Pipeline:
             timing = Timing(1000 * (start_boot_s - item.put_s), item.vad_ms, item.segment.arrived_s, end)
             waiting = self._inbox.waiting(item.stream)
             busy_s = (end - start) / len(batch)
-            self._report(Analyzed(item.stream, segment, analysis, timing, busy_s, waiting))
+            self._report(AnalyzedSegment(item.stream, segment, analysis, timing, busy_s, waiting))
 
         early = report if self._early else None
         answers = analyzer.many([item.segment for item in batch], early)
         suspended = boottime() - start_boot_s - (time.monotonic() - start) > SUSPENDED_S
         for number, (item, answer) in enumerate(zip(batch, answers, strict=True)):
             if item.live and suspended:
-                self._report(Dropped(item.stream, stale=True))
+                self._report(DroppedSegment(item.stream, stale=True))
             elif isinstance(answer, UnscoredSegment):
                 self._rejected[item.stream] += 1
-                self._report(Rejected(item.stream, self._inbox.waiting(item.stream), answer.stranger))
+                self._report(RejectedSegment(item.stream, self._inbox.waiting(item.stream), answer.stranger))
             else:
                 report(number, answer)
 
-    def _degraded(self, report: Degraded) -> None:
+    def _degraded(self, report: ModelsDegraded) -> None:
         if self._busy_since_s is not None:
             self._busy_since_s = time.monotonic()  # other models are loaded now: that is progress
         self._report(report)

@@ -12,7 +12,16 @@ from sadstream.audio.sources.source import POLL_S, Item, Source, paced
 from sadstream.base.errors import SadstreamError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
-from sadstream.daemon.messages import Changed, Dropped, Ended, Felt, Gap, Noticed, Queued, Report
+from sadstream.daemon.messages import (
+    AudioGap,
+    DroppedSegment,
+    QueuedSegment,
+    Report,
+    SignalFault,
+    SignalNote,
+    SourceChanged,
+    SourceEnded,
+)
 from sadstream.daemon.pipeline.inbox import Inbox
 
 
@@ -74,7 +83,7 @@ class StreamReader:
         except SadstreamError as error:
             failure = error
         self._put(segmenter.flush(), 0.0)
-        self._inbox.put(Ended(self.stream, failure))
+        self._inbox.put(SourceEnded(self.stream, failure))
 
     def _stopped(self) -> bool:
         self._alive_s = time.monotonic()
@@ -98,19 +107,19 @@ class StreamReader:
                     continue
                 lost = item.state == "no-device"
                 self._put(segmenter.flush() if lost else [], 0.0)
-                self._report(Changed(self.stream, item))
+                self._report(SourceChanged(self.stream, item))
                 if lost and health.reason != "none":
-                    self._report(Felt(self.stream, "none"))
+                    self._report(SignalFault(self.stream, "none"))
                 if lost:
                     health, offset = SignalHealth(), DcOffset()  # what comes next may be another device
         finally:
             for sentence in record.sentences():
-                self._report(Noticed(self.stream, sentence))
+                self._report(SignalNote(self.stream, sentence))
 
     def _take(self, frame: AudioFrame, segmenter: Segmenter) -> None:
         self._heard_s = self._alive_s = time.monotonic()
         if frame.gap:
-            self._report(Gap(self.stream, frame.index / SAMPLE_RATE))
+            self._report(AudioGap(self.stream, frame.index / SAMPLE_RATE))
         start = time.perf_counter()
         segments = segmenter.feed(frame)
         self._put(segments, 1000 * (time.perf_counter() - start))
@@ -119,16 +128,16 @@ class StreamReader:
 
     def _feel(self, frame: AudioFrame, health: SignalHealth, offset: DcOffset) -> None:
         """Say each change of what a live stream's audio shows."""
-        felt, stood = health.reason, offset.share
-        if health.feed(frame) != felt:
-            self._report(Felt(self.stream, health.reason))
+        signal_fault, stood = health.reason, offset.share
+        if health.feed(frame) != signal_fault:
+            self._report(SignalFault(self.stream, health.reason))
         if health.reason in ("muted", "constant"):
             return
         share = offset.feed(frame)
         if share and not stood:
-            self._report(Noticed(self.stream, f"{offset_of(share)}: it is taken out"))
+            self._report(SignalNote(self.stream, f"{offset_of(share)}: it is taken out"))
         elif stood and not share:
-            self._report(Noticed(self.stream, "the constant offset is gone"))
+            self._report(SignalNote(self.stream, "the constant offset is gone"))
 
     def _hold(self) -> None:
         """Wait until the end of a pause."""
@@ -140,5 +149,5 @@ class StreamReader:
             while not self._pace_realtime and not self._inbox.wait_for_room(self.stream, POLL_S):
                 self._heard_s = self._alive_s = time.monotonic()  # it is the analyser that is slow
             late_s = max(0.0, time.monotonic() - segment.arrived_s)
-            if self._inbox.put(Queued(self.stream, segment, vad_ms, boottime(), late_s, self._source.live)):
-                self._report(Dropped(self.stream, stale=False))
+            if self._inbox.put(QueuedSegment(self.stream, segment, vad_ms, boottime(), late_s, self._source.live)):
+                self._report(DroppedSegment(self.stream, stale=False))

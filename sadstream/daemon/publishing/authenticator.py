@@ -8,7 +8,7 @@ ZAP_ENDPOINT = "inproc://zeromq.zap.01"  # fixed by RFC 27
 ZAP_DOMAIN = b"sadstream"  # without a domain libzmq would not ask
 
 
-class Door:
+class ZapAuthenticator:
     """Open without keys; with keys it answers each handshake in its owner's thread."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys | None) -> None:

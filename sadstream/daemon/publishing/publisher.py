@@ -11,8 +11,8 @@ import zmq
 
 from sadstream.base.claim import claim
 from sadstream.base.errors import BusyError, ConfigError, SadstreamError, UnavailableError
-from sadstream.daemon.publishing.authenticator import Door
-from sadstream.daemon.publishing.memory import Memory
+from sadstream.daemon.publishing.authenticator import ZapAuthenticator
+from sadstream.daemon.publishing.replay_buffer import ReplayBuffer
 from sadstream.events import E, Score, Status, to_wire, topic
 from sadstream.events.endpoint import beside, check, is_local
 from sadstream.events.keys import NEEDS_KEYS, ServerKeys
@@ -38,7 +38,7 @@ SUBSCRIBE, UNSUBSCRIBE = b"\1", b"\0"  # first byte of what XPUB reads
 
 
 @dataclass(slots=True)
-class _Last:
+class _LastSent:
     """What a stream said last, for whoever joins now."""
 
     sequence: dict[str, int] = field(default_factory=dict)
@@ -61,8 +61,8 @@ class Publisher:
         self._keys = keys
         wanted = replay if replay_events else "off"
         self._replay_wanted = wanted if wanted in ("auto", "off") else _bindable(wanted, keys)
-        self._memory = Memory(replay_events)
-        self._streams: dict[str, _Last] = {}
+        self._replay_buffer = ReplayBuffer(replay_events)
+        self._streams: dict[str, _LastSent] = {}
         self._locks: list[int] = []
         self._topics: set[bytes] = set()
 
@@ -82,13 +82,13 @@ class Publisher:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
         try:
-            self._door = Door(self._context, self._keys)
+            self._authenticator = ZapAuthenticator(self._context, self._keys)
             self._socket = self._bound(zmq.XPUB, self.endpoint)
             self._replay_socket = self._bound_replay()
         except BaseException:
             self.__exit__(None, None, None)
             raise
-        for socket in (self._socket, self._replay_socket, self._door.socket):
+        for socket in (self._socket, self._replay_socket, self._authenticator.socket):
             if socket is not None:
                 self._poller.register(socket, zmq.POLLIN)
         return self
@@ -106,7 +106,7 @@ class Publisher:
         for wake_fd in wake_fds:
             self._poller.register(wake_fd, zmq.POLLIN)
         self._poller.poll(timeout_ms)
-        self._door.answer(ANSWERS)
+        self._authenticator.answer(ANSWERS)
         self.answer_joins()
         self.answer_queries()
 
@@ -139,7 +139,7 @@ class Publisher:
             if message is None:
                 return
             if len(message) == 3 and not message[1]:  # who asks, an empty frame, the request
-                self._replay_socket.send_multipart([*message[:2], *self._memory.answer(message[2])])
+                self._replay_socket.send_multipart([*message[:2], *self._replay_buffer.answer(message[2])])
 
     def opening(self, stream: str, event_type: EventName) -> dict[str, Any]:
         """The fields of a topic's next event that are the publisher's to know; its number is used up.
@@ -156,14 +156,14 @@ class Publisher:
     def send(self, event: E, lost: bool = False) -> E:
         """Send an event that begins with an `opening`; one that is `lost` is remembered but goes to nobody."""
         frame = to_wire(event)
-        self._memory.keep(event, frame)
+        self._replay_buffer.keep(event, frame)
         self._last(event.stream).frames[topic(event.type, event.stream)] = frame
         if not lost:
             self._socket.send(frame)
         return event
 
-    def _last(self, stream: str) -> _Last:
-        return self._streams.setdefault(stream, _Last())
+    def _last(self, stream: str) -> _LastSent:
+        return self._streams.setdefault(stream, _LastSent())
 
     def _bound(self, kind: int, endpoint: str) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
@@ -181,7 +181,7 @@ class Publisher:
             socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
             socket.setsockopt(zmq.TCP_MAXRT, FULL_MS)
             socket.setsockopt(zmq.IPV6, int("[" in endpoint))
-        self._door.guard(socket)
+        self._authenticator.guard(socket)
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlparse
 from sadstream import __version__
 from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.daemon.supervision.accounts import MADE, NAME, Accounts, Run
-from sadstream.daemon.supervision.hold import Hold
+from sadstream.daemon.supervision.pause_file import PauseFile
 from sadstream.scoring.fusion.releases import CURRENT
 from sadstream.scoring.weights.catalogue import models_dir
 
@@ -52,7 +52,7 @@ checkpoint = "{checkpoint}"
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class InstallLayout:
     """Where an installation lies."""
 
     user: bool
@@ -81,23 +81,23 @@ class Layout:
         return {"sadstream.service": "sadstream.service", "sadstream@.service": "sadstream@.service"}
 
 
-def layout(user: bool, root: Path = Path("/")) -> Layout:
+def layout(user: bool, root: Path = Path("/")) -> InstallLayout:
     """The system's layout, or a user's own; `root` is for images and tests."""
     if not user:
-        return Layout(
+        return InstallLayout(
             False, root / "opt/sadstream", root / "var/lib/sadstream", root / "etc/sadstream",
             root / "etc/systemd/system", f"ipc://{root / 'run/sadstream/pub'}", root / "run/systemd/system",
         )  # fmt: skip
     home = root / str(Path.home()).lstrip("/")
     share = home / ".local/share/sadstream"
     runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    return Layout(
+    return InstallLayout(
         True, share / "venv", share, home / ".config/sadstream", home / ".config/systemd/user",
         f"ipc://{root / runtime.lstrip('/')}/sadstream/pub", root / runtime.lstrip("/") / "systemd/user",
     )  # fmt: skip
 
 
-def install(where: Layout, run: Run, yes: bool, ask: Callable[[str], str] = input) -> None:
+def install(where: InstallLayout, run: Run, yes: bool, ask: Callable[[str], str] = input) -> None:
     """Environment, models, checkpoint, configuration, units; then the service starts.
 
     One that broke off is repeated by the same command, and undone by `uninstall`.
@@ -127,7 +127,7 @@ def install(where: Layout, run: Run, yes: bool, ask: Callable[[str], str] = inpu
         print("it runs while you are logged in; from the machine's start on with `loginctl enable-linger`")
 
 
-def uninstall(where: Layout, run: Run) -> None:
+def uninstall(where: InstallLayout, run: Run) -> None:
     """Remove all that `install` made, however far it got: units, environment, models, configuration, accounts.
 
     What a tool of the system refuses is said and the rest done; UnavailableError at the end, and it can be repeated.
@@ -145,7 +145,7 @@ def uninstall(where: Layout, run: Run) -> None:
     for path in list(_unit_traces(where)):
         _remove(path)
     _systemctl(where, tried, ["daemon-reload"])
-    Hold(where.endpoint).set(False)  # a user's own is kept where the runs by hand keep theirs
+    PauseFile(where.endpoint).set(False)  # a user's own is kept where the runs by hand keep theirs
     if not where.user:
         Accounts(where.state).remove(tried)
     for path in _strangers(where):
@@ -162,7 +162,7 @@ def uninstall(where: Layout, run: Run) -> None:
         raise UnavailableError(f"service uninstall: could not remove {', '.join(left)}; remove it by hand")
 
 
-def _make_environment(where: Layout, python: str, run: Run) -> None:
+def _make_environment(where: InstallLayout, python: str, run: Run) -> None:
     """The program in an environment of its own, its models, its first checkpoint."""
     run([python, "-m", "venv", "--clear", str(where.environment)])
     program = str(where.environment / "bin/sadstream")
@@ -193,7 +193,7 @@ def interpreter(user: bool, this: str = sys.executable, system_python: str = SYS
     )
 
 
-def require_root(where: Layout) -> None:
+def require_root(where: InstallLayout) -> None:
     """UsageError where the system's layout is to be changed by somebody else."""
     if not where.user and os.geteuid() != 0:
         raise UsageError("service: the system's service needs root: sudo sadstream service ..., or --user for your own")
@@ -223,7 +223,7 @@ def system(command: Sequence[str]) -> None:
     raise UnavailableError(f"service: `{' '.join(command)}` failed: {what}; mend that and try again")
 
 
-def _systemctl(where: Layout, run: Run, *commands: list[str]) -> None:
+def _systemctl(where: InstallLayout, run: Run, *commands: list[str]) -> None:
     if not Path("/run/systemd/system").is_dir():
         print(f"systemd does not run here: {'; '.join('systemctl ' + ' '.join(c) for c in commands)} left out")
         return
@@ -231,7 +231,7 @@ def _systemctl(where: Layout, run: Run, *commands: list[str]) -> None:
         run(["systemctl", *(["--user"] if where.user else []), *command])
 
 
-def _unit_traces(where: Layout) -> Iterator[Path]:
+def _unit_traces(where: InstallLayout) -> Iterator[Path]:
     """Units, links that start them, and what was laid over them (`systemctl edit`, `mask`, `set-property`)."""
     control = [folder.with_name(f"{folder.name}.control") for folder in (where.units, where.runtime_units)]
     for folder in (where.units, where.runtime_units, *control):
@@ -242,7 +242,7 @@ def _unit_traces(where: Layout) -> Iterator[Path]:
             yield from folder.glob(f"{pattern}.d")
 
 
-def _strangers(where: Layout) -> list[Path]:
+def _strangers(where: InstallLayout) -> list[Path]:
     """What lies among the installation's files and is not of it: a journal of scores, voices, configurations."""
     ours = {where.environment, where.models, where.checkpoints, where.state / MADE, where.configuration / CONFIG_NAME}
     folders = [folder for folder in (where.state, where.configuration) if folder.is_dir()]
@@ -259,7 +259,7 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write_configuration(where: Layout) -> None:
+def _write_configuration(where: InstallLayout) -> None:
     path = where.configuration / CONFIG_NAME
     where.configuration.mkdir(parents=True, exist_ok=True)
     if path.exists():

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, get_args
 
 from sadstream.base.errors import BusyError, UnavailableError
-from sadstream.daemon.messages import Gap
+from sadstream.daemon.messages import AudioGap
 from sadstream.events import Score, State, Status
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ class Metrics:
         self._rtf = make(Gauge, "real_time_factor", "Seconds of analysis a second of audio")
         self._state = make(Gauge, "state", "1 for the state that a stream is in", "state")
 
-    def observe(self, event: Score | Status | Gap) -> None:
+    def observe(self, event: Score | Status | AudioGap) -> None:
         """Count it."""
         stream = event.stream
-        if isinstance(event, Gap):
+        if isinstance(event, AudioGap):
             self._gaps.labels(stream).inc()
         elif isinstance(event, Score) and event.provisional:
             return  # the segment is counted with its final score
@@ -61,7 +61,7 @@ def require() -> None:
         raise UnavailableError("metrics.listen: the client library is missing; pip install 'sadstream[metrics]'")
 
 
-def serve(listen: str) -> Callable[[Score | Status | Gap], None]:
+def serve(listen: str) -> Callable[[Score | Status | AudioGap], None]:
     """An observer whose counts can be scraped at HOST:PORT; the client library brings its own thread for that."""
     require()
     from prometheus_client import CollectorRegistry, start_http_server

@@ -16,7 +16,7 @@ FOLDER = "pause"
 LONGEST_NAME = 240  # bytes; file systems take 255
 
 
-class Hold:
+class PauseFile:
     """Whether the daemon of an endpoint is to stay silent.
 
     A file that is there is a pause, whatever it holds: an empty one can be made on most disks that are full. What

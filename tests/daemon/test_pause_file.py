@@ -13,7 +13,7 @@ import pytest
 from supervisor import Supervisor
 from test_service import FAKES, in_state, process, wait_for
 
-from sadstream.daemon.supervision.hold import Hold, state_folder
+from sadstream.daemon.supervision.pause_file import PauseFile, state_folder
 from sadstream.events.control import ask
 
 ENDPOINT = "ipc:///run/sadstream/pub"
@@ -21,45 +21,45 @@ ENDPOINT = "ipc:///run/sadstream/pub"
 
 class TestHold:
     def test_it_is_there_until_it_is_taken_away(self, tmp_path: Path) -> None:
-        hold = Hold(ENDPOINT, tmp_path / "new" / "pause")
-        assert not hold.is_on()
-        assert hold.set(True)
-        assert hold.set(True)
-        assert Hold(ENDPOINT, tmp_path / "new" / "pause").is_on()
-        assert hold.since()
-        assert hold.set(False)
-        assert hold.set(False)
-        assert not hold.is_on()
+        pause_file = PauseFile(ENDPOINT, tmp_path / "new" / "pause")
+        assert not pause_file.is_on()
+        assert pause_file.set(True)
+        assert pause_file.set(True)
+        assert PauseFile(ENDPOINT, tmp_path / "new" / "pause").is_on()
+        assert pause_file.since()
+        assert pause_file.set(False)
+        assert pause_file.set(False)
+        assert not pause_file.is_on()
 
     def test_each_endpoint_has_its_own(self, tmp_path: Path) -> None:
-        Hold("ipc:///run/sadstream-room1/pub", tmp_path).set(True)
-        Hold("tcp://127.0.0.1:5556", tmp_path).set(True)
+        PauseFile("ipc:///run/sadstream-room1/pub", tmp_path).set(True)
+        PauseFile("tcp://127.0.0.1:5556", tmp_path).set(True)
 
-        assert not Hold("ipc:///run/sadstream-room2/pub", tmp_path).is_on()
-        assert not Hold("tcp://127.0.0.1:5557", tmp_path).is_on()
-        assert Hold("ipc:///run/sadstream-room1/pub", tmp_path).is_on()
+        assert not PauseFile("ipc:///run/sadstream-room2/pub", tmp_path).is_on()
+        assert not PauseFile("tcp://127.0.0.1:5557", tmp_path).is_on()
+        assert PauseFile("ipc:///run/sadstream-room1/pub", tmp_path).is_on()
 
     def test_a_path_is_the_same_from_every_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
 
-        assert Hold("ipc://pub", tmp_path).path == Hold(f"ipc://{tmp_path}/pub", tmp_path).path
+        assert PauseFile("ipc://pub", tmp_path).path == PauseFile(f"ipc://{tmp_path}/pub", tmp_path).path
 
     def test_the_longest_endpoint_has_a_name(self, tmp_path: Path) -> None:
-        assert Hold(f"ipc:///{'ä' * 100}", tmp_path).set(True)
+        assert PauseFile(f"ipc:///{'ä' * 100}", tmp_path).set(True)
 
     def test_a_file_that_holds_anything_is_a_pause(self, tmp_path: Path) -> None:
-        hold = Hold(ENDPOINT, tmp_path)
-        hold.path.write_bytes(b"\0garbage")
+        pause_file = PauseFile(ENDPOINT, tmp_path)
+        pause_file.path.write_bytes(b"\0garbage")
 
-        assert hold.is_on()
+        assert pause_file.is_on()
 
     def test_a_folder_that_cannot_be_written_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        hold = Hold(ENDPOINT, tmp_path / "file")
+        pause_file = PauseFile(ENDPOINT, tmp_path / "file")
 
-        assert not hold.is_on()
-        assert not hold.set(True)
-        assert "exists" in hold.fault
+        assert not pause_file.is_on()
+        assert not pause_file.set(True)
+        assert "exists" in pause_file.fault
 
     def test_a_unit_says_where(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/sadstream/journal:/var/lib/sadstream/pause")
@@ -70,8 +70,9 @@ class TestHold:
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
     def test_what_may_not_be_read_counts_as_a_pause_but_a_hidden_home_does_not(self) -> None:
         code = (
-            "import os, sys; from pathlib import Path; from sadstream.daemon.supervision.hold import Hold\n"
-            "hold = Hold('tcp://127.0.0.1:1', Path(sys.argv[1])); os.setuid(65534); print(hold.is_on(), hold.fault)"
+            "import os, sys; from pathlib import Path; from sadstream.daemon.supervision.pause_file import PauseFile\n"
+            "pause = PauseFile('tcp://127.0.0.1:1', Path(sys.argv[1]))\n"
+            "os.setuid(65534); print(pause.is_on(), pause.fault)"
         )
         said = []
         with tempfile.TemporaryDirectory() as place:
@@ -133,7 +134,7 @@ class TestDaemon:
 
     def test_a_recording_is_played_whatever_was_paused_there(self, endpoint: str, scene: Path) -> None:
         """Nobody is overheard by it, and whoever names a file wants it scored."""
-        Hold(endpoint).set(True)
+        PauseFile(endpoint).set(True)
         with process("", "--publish", endpoint, "--source", str(scene), "--pace", "fast") as daemon:
             _, errors = daemon.communicate(timeout=30)
 

@@ -6,7 +6,7 @@ import signal
 import sys
 
 
-class Tether:
+class ControllingTerminal:
     """Held to the controlling terminal, to nothing where there is none (systemd, `setsid`).
 
     Nor is it held where standard input is no terminal and a hangup is ignored, as under `nohup`, or an interrupt, as
