@@ -58,7 +58,7 @@ class _Found:
     """What a recording came to; `whole` when it was read to its end."""
 
     scored: list[RecordedSegment] = field(default_factory=list)
-    turns: list[EpisodeUpdate] = field(default_factory=list)
+    updates: list[EpisodeUpdate] = field(default_factory=list)
     whole: bool = False
     notes: tuple[str, ...] = ()  # what is to be said of its sound
 
@@ -113,11 +113,11 @@ def _draw(recording: Recording, found: _Found, analyzer: Analyzer, plan: MoodPla
 
         plot_recording(recording, found.scored, wanted.plot)
     if wanted.report is not None and (found.whole or found.scored):
-        from sadstream.views.report.write import story, write_report
+        from sadstream.views.report.write import report_data, write_report
 
         notes = (recording.remark, *found.notes)
-        told = story(recording, found.scored, found.turns, analyzer.models, plan, wanted.words, notes)
-        write_report(recording, told, wanted.report, wanted.embed_audio)
+        report = report_data(recording, found.scored, found.updates, analyzer.models, plan, wanted.words, notes)
+        write_report(recording, report, wanted.report, wanted.embed_audio)
 
 
 def _opened(paths: Sequence[Path], stream: StreamConfig) -> tuple[list[Recording], list[SadstreamError]]:
@@ -163,7 +163,7 @@ def _score_one(
     try:
         for item in _advancing(recording, config, analyzer, plan, progress, task, signal):
             if isinstance(item, EpisodeUpdate):
-                found.turns.append(item)
+                found.updates.append(item)
                 continue
             found.scored.append(item)
             print(_row(recording.path, item.score, output), flush=True)

@@ -49,9 +49,9 @@ def watch(
     """Watch a daemon in the terminal: p pauses it, tab shows another stream, m marks a moment, q quits."""
     from sadstream.client import subscribe
     from sadstream.views.watch.live import watch as view
-    from sadstream.views.watch.marks import Marks
+    from sadstream.views.watch.marks import MarksFile
 
-    noted = None if marks is None else Marks(marks)
+    noted = None if marks is None else MarksFile(marks)
     endpoint = endpoint or found_endpoint("watch")
     said = subscribe(endpoint, stream=stream, replay=200, server_key=server_key, secret_key=key)
     view(said, endpoint, noted)

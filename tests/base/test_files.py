@@ -17,9 +17,9 @@ from sadstream.events import journal, keys
 from sadstream.events.journal import check_path
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.mood import voice
-from sadstream.views.dashboard.history.table import Past
+from sadstream.views.dashboard.history.table import JournalReader
 from sadstream.views.dashboard.options import read_token
-from sadstream.views.watch.marks import Marks
+from sadstream.views.watch.marks import MarksFile
 from train.corpora import manifest
 from train.corpora.readers import own_csv as table
 from train.metrics import predictions
@@ -172,7 +172,7 @@ SMALL: dict[str, Callable[[Path], object]] = {
     "voice": voice.read_voice,
     "checkpoint": checkpoint.read_header,
     "journal": lambda path: list(journal.read(path, 0.0, 1e10)),
-    "page's journal": lambda path: Past(path).table(),
+    "page's journal": lambda path: JournalReader(path).table(),
     "manifest": manifest.read,
     "table": table.read_table,
     "predictions": lambda path: predictions.read(path, "test"),
@@ -250,12 +250,12 @@ def test_a_pipe_and_somebody_elses_database_are_no_journals(tmp_path: Path) -> N
 
 
 def test_marks_go_to_no_file_of_somebody_else(tmp_path: Path) -> None:
-    Marks(tmp_path / "marks").add(None)
-    Marks(tmp_path / "marks").add(None)
+    MarksFile(tmp_path / "marks").add(None)
+    MarksFile(tmp_path / "marks").add(None)
     os.mkfifo(tmp_path / "pipe")
     for path in (somebody_elses(tmp_path), tmp_path, tmp_path / "pipe"):
         with pytest.raises(BusyError, match="no file of marks"):
-            Marks(path)
+            MarksFile(path)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights.fetch import fetch
 from sadstream.scoring.weights.store import installed, load_tensors
 from sadstream.views.dashboard.history.heat import heat, zone_of
-from sadstream.views.dashboard.history.table import Past
+from sadstream.views.dashboard.history.table import JournalReader
 from sadstream.views.dashboard.history.zoom import zoom
 from sadstream.views.dashboard.operating_point import trade_off
 from sadstream.views.history import print_history
@@ -252,7 +252,7 @@ def _printed(path: Path, output: Any) -> None:
 
 
 def _looked_at(path: Path, now: float) -> None:
-    past = Past(path)
+    past = JournalReader(path)
     for table in (past.table(), past.table(), past.table().of("mic")):
         json.dumps([getattr(zoom(table, now - 3600, now, 10), name) for name in ("p_mean", "mood")], allow_nan=False)
         heat(table, "week", date.fromtimestamp(now), zone_of("UTC"))  # noqa: DTZ012

@@ -33,7 +33,7 @@ from sadstream.views.dashboard.access.peer import owner
 from sadstream.views.dashboard.app import application
 from sadstream.views.dashboard.feed import KEPT, WAITING, Feed
 from sadstream.views.dashboard.history.heat import heat, zone_of
-from sadstream.views.dashboard.history.table import FIELDS, Past, Table
+from sadstream.views.dashboard.history.table import FIELDS, JournalReader, ScoreTable
 from sadstream.views.dashboard.history.zoom import zoom
 from sadstream.views.dashboard.operating_point import trade_off
 from sadstream.views.dashboard.options import Options, check, read_token
@@ -61,12 +61,12 @@ def report(state: Any = "listening") -> DaemonReport:
     return DaemonReport(pid=1, endpoint="tcp://127.0.0.1:5556", words=False, streams=(stream,))
 
 
-def table(times_s: list[float], p_sad: list[float]) -> Table:
+def table(times_s: list[float], p_sad: list[float]) -> ScoreTable:
     """Scores of one stream as the journal's columns."""
     columns = np.zeros((len(times_s), len(FIELDS)), np.float32)
     columns[:, FIELDS.index("p_sad")] = p_sad
     columns[:, FIELDS.index("sad")] = np.array(p_sad) >= 0.5
-    return Table(("mic",), np.array(times_s), np.zeros(len(times_s), np.int16), columns)
+    return ScoreTable(("mic",), np.array(times_s), np.zeros(len(times_s), np.int16), columns)
 
 
 @contextmanager
@@ -358,7 +358,7 @@ def test_a_silent_daemon_leaves_a_sign_of_life() -> None:
 def test_the_journal_is_read_as_it_grows(tmp_path: Path) -> None:
     now = time.time()
     path = journal(tmp_path / "j.sqlite", [now - 9000 + n for n in range(100)])
-    past = Past(path)
+    past = JournalReader(path)
     assert len(past.table().time_s) == 100
 
     journal(path, [now - 100, now - 50], first=100)
@@ -376,7 +376,7 @@ def test_the_journal_is_read_as_it_grows(tmp_path: Path) -> None:
 def test_what_the_daemon_deleted_is_forgotten_and_a_new_file_is_read_anew(tmp_path: Path) -> None:
     now = time.time()
     path = journal(tmp_path / "j.sqlite", [now - 9e5, now - 8e5, now - 10])
-    past = Past(path)
+    past = JournalReader(path)
     assert len(past.table().time_s) == 3
 
     Journal(path, keep_days=1).write([replace(a_score(9), time=at(now))])
@@ -389,10 +389,10 @@ def test_what_the_daemon_deleted_is_forgotten_and_a_new_file_is_read_anew(tmp_pa
 
 def test_a_journal_that_is_none_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="no such journal"):
-        Past(tmp_path / "none").table()
+        JournalReader(tmp_path / "none").table()
     (tmp_path / "text").write_text("not a journal at all, but longer than a header of a database")
     with pytest.raises(DataError, match="cannot be read as a journal"):
-        Past(tmp_path / "text").table()
+        JournalReader(tmp_path / "text").table()
 
 
 def test_a_bucket_loses_no_peak() -> None:
@@ -451,7 +451,7 @@ def test_a_journal_with_a_number_that_no_daemon_wrote_is_said_in_one_line(tmp_pa
         connection.commit()
 
     with pytest.raises(DataError, match="a number that no daemon wrote"):
-        Past(path).table()
+        JournalReader(path).table()
 
 
 @pytest.mark.parametrize("row", [(b"x", "mic"), ("soon", "mic"), (1.0, b"mic")], ids=str)
@@ -462,7 +462,7 @@ def test_a_journal_with_a_row_that_no_daemon_wrote_is_said_in_one_line(tmp_path:
         connection.commit()
 
     with pytest.raises(DataError, match="cannot be read as a journal"):
-        Past(path).table()
+        JournalReader(path).table()
 
 
 def test_without_a_journal_the_page_is_told_how_to_name_one() -> None:

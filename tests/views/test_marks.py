@@ -9,12 +9,12 @@ from wire import a_score
 
 from sadstream.base.errors import UnavailableError
 from sadstream.client.lines import local_clock
-from sadstream.views.watch.marks import Marks
+from sadstream.views.watch.marks import MarksFile
 
 
 def test_marks_are_lines_that_find_the_score_again(tmp_path: Path) -> None:
     path = tmp_path / "marks.jsonl"
-    marks = Marks(path)
+    marks = MarksFile(path)
     marks.add(None)
     marks.add(a_score(7, text="secret words"))
     first, second = (json.loads(line) for line in path.read_text().splitlines())
@@ -37,11 +37,11 @@ def test_what_is_shown_is_local_time(zone: str, clock: str, monkeypatch: pytest.
 
 def test_older_marks_stay(tmp_path: Path) -> None:
     for _ in range(2):
-        Marks(tmp_path / "marks.jsonl").add(None)
+        MarksFile(tmp_path / "marks.jsonl").add(None)
 
     assert len((tmp_path / "marks.jsonl").read_text().splitlines()) == 2
 
 
 def test_a_file_that_cannot_be_written_is_known_at_once(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="no/marks: cannot be written"):
-        Marks(tmp_path / "no" / "marks")
+        MarksFile(tmp_path / "no" / "marks")

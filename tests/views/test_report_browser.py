@@ -6,7 +6,7 @@ from pathlib import Path
 
 import fakes
 import pytest
-from stories import a_story
+from reports import a_report
 
 from sadstream.audio.decoding.decoder import to_flac
 from sadstream.base.samples import to_pcm
@@ -29,8 +29,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of a minute with words and sound."""
     pcm = to_pcm(fakes.talk(20))
     path = tmp_path_factory.mktemp("page") / "talk.html"
-    story = a_story(n=20, text="so it goes, on and on and on", words=True)
-    path.write_text(document(story, sound_rows(pcm), to_flac(pcm)))
+    report = a_report(n=20, text="so it goes, on and on and on", words=True)
+    path.write_text(document(report, sound_rows(pcm), to_flac(pcm)))
     return path
 
 

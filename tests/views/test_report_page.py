@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from daemon import run
-from stories import STEP_S, Reader, a_story, a_turn, scored
+from reports import STEP_S, Reader, a_report, an_update, scored
 
 from sadstream.audio.decoding.decoder import to_flac
 from sadstream.audio.segmenter import Segmenter
@@ -29,10 +29,10 @@ from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.recording import RecordedSegment, score_recording
+from sadstream.views.report.data import last_updates, report_segment
 from sadstream.views.report.document import page
 from sadstream.views.report.drawing import ATTENTION, GUTTER, SCORE, UNITS_S
 from sadstream.views.report.spectrogram import ROW_S, SoundRow, sound_rows, to_png
-from sadstream.views.report.story import last_turns, told
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes" \u2028 ]]> <!--'
 LIMIT_BYTES = 6_000_000  # a page of ten minutes without its sound
@@ -42,12 +42,12 @@ def quiet_rows(seconds: float = 10.0) -> Iterator[SoundRow]:
     return sound_rows(to_pcm(fakes.quiet(seconds)))
 
 
-def read(**story: object) -> Reader:
-    return Reader(page(a_story(**story), quiet_rows()))  # type: ignore[arg-type]
+def read(**report: object) -> Reader:
+    return Reader(page(a_report(**report), quiet_rows()))  # type: ignore[arg-type]
 
 
 def test_hostile_words_stay_text() -> None:
-    document = page(a_story(text=HOSTILE, words=True), quiet_rows())
+    document = page(a_report(text=HOSTILE, words=True), quiet_rows())
     found = Reader(document)
 
     assert len(found.scripts) == 1
@@ -59,23 +59,23 @@ def test_hostile_words_stay_text() -> None:
 
 
 def test_a_hostile_file_name_stays_text() -> None:
-    assert len(Reader(page(a_story(name="<script>alert(1)</script>.wav"), quiet_rows())).scripts) == 1
+    assert len(Reader(page(a_report(name="<script>alert(1)</script>.wav"), quiet_rows())).scripts) == 1
 
 
 def test_what_is_to_be_said_of_the_sound_stands_at_the_top() -> None:
-    said = page(replace(a_story(), notes=("muted: nothing but zeros: <b>all of it</b>",)), quiet_rows())
+    said = page(replace(a_report(), notes=("muted: nothing but zeros: <b>all of it</b>",)), quiet_rows())
 
     assert "Its sound: muted: nothing but zeros: &lt;b&gt;all of it&lt;/b&gt;." in said
 
 
 def test_words_are_nowhere_unless_they_are_wanted() -> None:
     """Even where the configuration gives them to every subscriber."""
-    assert "secret" not in page(a_story(text="secret words"), quiet_rows())
-    assert "secret" in page(a_story(text="secret words", words=True), quiet_rows())
+    assert "secret" not in page(a_report(text="secret words"), quiet_rows())
+    assert "secret" in page(a_report(text="secret words", words=True), quiet_rows())
 
 
 def test_a_page_needs_nothing_from_outside() -> None:
-    document = page(a_story(text="hello", words=True), quiet_rows(), to_flac(bytes(3200)))
+    document = page(a_report(text="hello", words=True), quiet_rows(), to_flac(bytes(3200)))
     found = Reader(document)
     (policy,) = [
         meta["content"] for meta in found.all("meta") if "content" in meta and "default-src" in meta["content"]
@@ -110,7 +110,7 @@ def test_every_step_of_the_attention_is_as_high_as_its_share() -> None:
 
 
 def test_attention_lies_under_its_sound() -> None:
-    first, second = told(scored(1), STEP_S, with_words=False).weights[:2]
+    first, second = report_segment(scored(1), STEP_S, with_words=False).weights[:2]
 
     assert (first.t_start, first.t_end, second.t_start) == pytest.approx((3.5, 3.7, 3.7))
 
@@ -125,7 +125,7 @@ def test_a_score_is_as_high_as_its_probability_and_as_wide_as_its_segment() -> N
 
 
 def test_rows_cover_the_recording() -> None:
-    found = Reader(page(a_story(n=20), quiet_rows(61.0)))
+    found = Reader(page(a_report(n=20), quiet_rows(61.0)))
 
     assert [row["data-start"] for row in found.all("svg", "row")] == [str(at) for at in range(0, 61, ROW_S)]
     assert {door["href"] for door in found.all("a")} == {f"#at-{at}" for at in range(0, 61, ROW_S)}
@@ -134,7 +134,7 @@ def test_rows_cover_the_recording() -> None:
 
 def test_what_a_row_cuts_is_drawn_in_both_and_written_in_one() -> None:
     """The seventh segment lies from 18.5 to 20.5 s: its greater part in the first row, whose edge it does not cross."""
-    document = page(a_story(n=8, text="once", words=True), quiet_rows(25.0))
+    document = page(a_report(n=8, text="once", words=True), quiet_rows(25.0))
     rows = [part.split("</svg></svg>")[0] for part in document.split('class="row"')[1:]]
 
     assert ["<title>segment 6" in row for row in rows] == [True, True]
@@ -143,9 +143,14 @@ def test_what_a_row_cuts_is_drawn_in_both_and_written_in_one() -> None:
 
 
 def test_an_episode_is_told_once_as_it_ended() -> None:
-    turns = [a_turn(phase="start", segments=1), a_turn(phase="update", segments=2), a_turn(), a_turn(episode=1)]
+    updates = [
+        an_update(phase="start", segments=1),
+        an_update(phase="update", segments=2),
+        an_update(),
+        an_update(episode=1),
+    ]
 
-    assert last_turns(turns) == (a_turn(), a_turn(episode=1))
+    assert last_updates(updates) == (an_update(), an_update(episode=1))
     assert "2 of 3 segments sad" in read().text
 
 
@@ -177,7 +182,7 @@ def test_the_sound_in_the_page_is_bit_for_bit_what_was_heard() -> None:
 def test_ten_minutes_stay_small() -> None:
     """Noise is the worst that a picture can hold."""
     noise = np.random.default_rng(0).standard_normal(600 * SAMPLE_RATE).astype(np.float32) * np.float32(0.1)
-    size = len(page(a_story(n=200, text="so many words " * 3, words=True), sound_rows(to_pcm(noise))).encode())
+    size = len(page(a_report(n=200, text="so many words " * 3, words=True), sound_rows(to_pcm(noise))).encode())
 
     assert size < LIMIT_BYTES
 

@@ -8,13 +8,13 @@ from wire import a_score, a_status
 
 from sadstream.client.follower import Gap, Stale
 from sadstream.events import Reason, State
-from sadstream.views.watch.stream import SENTENCES, Heard, verdict_of
+from sadstream.views.watch.watched_stream import SENTENCES, WatchedStream, condition_of
 
 
 @pytest.mark.parametrize("reason", get_args(Reason))
 @pytest.mark.parametrize("state", get_args(State))
 def test_every_state_and_reason_of_the_contract_has_words(state: State, reason: Reason) -> None:
-    said = verdict_of(state, reason)
+    said = condition_of(state, reason)
 
     assert said.word
     assert reason == "none" or state in ("listening", "starting") or reason in said.sentence
@@ -34,40 +34,40 @@ def test_every_state_and_reason_of_the_contract_has_words(state: State, reason: 
     ],
 )
 def test_what_hears_nobody_is_deaf(state: State, reason: Reason, word: str) -> None:
-    assert verdict_of(state, reason).word == word
+    assert condition_of(state, reason).word == word
 
 
 def test_a_state_has_an_age_by_the_daemons_clock() -> None:
-    heard = Heard()
+    heard = WatchedStream()
     heard.event(a_status(0, state="no-device", reason="device-lost"), 100.0)  # its clock: 1.5 s
 
-    assert heard.verdict(104.0).age == "for 4 s"
+    assert heard.condition(104.0).age == "for 4 s"
     heard.event(replace(a_score(0), monotonic_s=31.5), 130.0)
-    assert heard.verdict(131.0).age == "for 31 s"
+    assert heard.condition(131.0).age == "for 31 s"
 
 
 def test_a_late_heartbeat_is_said_before_the_daemon_is_called_gone() -> None:
-    heard = Heard()
+    heard = WatchedStream()
     heard.event(a_status(0), 100.0)
 
-    assert heard.verdict(105.0).age == "for 5 s"
-    assert heard.verdict(108.0).age == "silent for 8 s"
+    assert heard.condition(105.0).age == "for 5 s"
+    assert heard.condition(108.0).age == "silent for 8 s"
     heard.finding(Stale(stream="mic", silent_s=11.0, last_state="listening"))
-    assert heard.verdict(111.0).word == "GONE"
+    assert heard.condition(111.0).word == "GONE"
     heard.event(a_score(0), 112.0)
-    assert heard.verdict(112.0).word == "LISTENING"
+    assert heard.condition(112.0).word == "LISTENING"
 
 
 def test_a_daemon_that_said_goodbye_is_not_dead() -> None:
-    heard = Heard()
+    heard = WatchedStream()
     heard.event(a_status(0, state="stopping", reason="signal"), 0.0)
     heard.finding(Stale(stream="mic", silent_s=11.0, last_state="stopping"))
 
-    assert heard.verdict(11.0).word == "ENDED"
+    assert heard.condition(11.0).word == "ENDED"
 
 
 def test_health_counts_what_was_lost_on_either_side() -> None:
-    heard = Heard()
+    heard = WatchedStream()
     heard.event(a_score(0), 0.0)
     heard.event(a_status(0, dropped=4, rtf=0.25), 0.0)
     heard.finding(Gap(stream="mic", session="a" * 16, event_type="score", first_seq=1, last_seq=3))

@@ -23,11 +23,11 @@ from sadstream.client import subscribe
 from sadstream.events.control import Word, ask
 from sadstream.views.dashboard.access.guard import Guard, Owner
 from sadstream.views.dashboard.access.peer import owner
-from sadstream.views.dashboard.desk import Ask, Desk
 from sadstream.views.dashboard.history.heat import Kind, heat, zone_of
-from sadstream.views.dashboard.history.table import Table
+from sadstream.views.dashboard.history.table import ScoreTable
 from sadstream.views.dashboard.history.zoom import zoom
 from sadstream.views.dashboard.options import Options
+from sadstream.views.dashboard.state import Ask, DashboardState
 
 log = logging.getLogger("sadstream")
 
@@ -45,15 +45,15 @@ def application(options: Options, who: Owner = owner, ask_daemon: Ask = ask, fol
 
     Raises what `subscribe` raises for keys, and UnavailableError without the chart library.
     """
-    desk = Desk(options, ask_daemon)
+    dashboard = DashboardState(options, ask_daemon)
     files = read_files()
     said = subscribe(options.endpoint, replay=REPLAY, server_key=options.server_key, secret_key=options.secret_key)
 
     @asynccontextmanager
     async def living(_: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(_warm(desk))]
+        tasks = [asyncio.create_task(_warm(dashboard))]
         if follow:
-            tasks.append(asyncio.create_task(desk.feed.follow(aiter(said))))
+            tasks.append(asyncio.create_task(dashboard.feed.follow(aiter(said))))
             tasks[-1].add_done_callback(_ended)
         yield
         for task in tasks:
@@ -73,9 +73,9 @@ def application(options: Options, who: Owner = owner, ask_daemon: Ask = ask, fol
         ],
     )
     inner.router.redirect_slashes = False  # a page has one address
-    inner.state.desk = desk
+    inner.state.dashboard = dashboard
     inner.state.files = files
-    return Guard(inner, options, desk.csrf, who)
+    return Guard(inner, options, dashboard.csrf, who)
 
 
 def read_files() -> dict[str, tuple[bytes, str]]:
@@ -100,15 +100,15 @@ def _ended(following: asyncio.Task[None]) -> None:
         log.error("dashboard: a bug: %s; nothing more is heard, start it again", type(error).__name__)
 
 
-async def _warm(desk: Desk) -> None:
+async def _warm(dashboard: DashboardState) -> None:
     """Read the journal before anybody asks; what is wrong with it is said to whoever asks."""
     with suppress(SadstreamError):
-        await desk.table(None)
+        await dashboard.table(None)
 
 
-def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
+def _dashboard(request: Request) -> DashboardState:
+    dashboard: DashboardState = request.app.state.dashboard
+    return dashboard
 
 
 async def _file(request: Request) -> Response:
@@ -117,19 +117,19 @@ async def _file(request: Request) -> Response:
 
 
 async def _events(request: Request) -> Response:
-    return StreamingResponse(_desk(request).feed.lines(), media_type="text/event-stream")
+    return StreamingResponse(_dashboard(request).feed.lines(), media_type="text/event-stream")
 
 
 async def _state(request: Request) -> Response:
-    desk = _desk(request)
-    return JSONResponse(desk.state(await desk.tell("status")))
+    dashboard = _dashboard(request)
+    return JSONResponse(dashboard.state(await dashboard.tell("status")))
 
 
 async def _control(request: Request) -> Response:
-    desk = _desk(request)
+    dashboard = _dashboard(request)
     word: Word = "pause" if request.url.path == "/api/pause" else "resume"
-    report = await desk.tell(word)
-    return JSONResponse(desk.state(report), status_code=200 if report else 503)
+    report = await dashboard.tell(word)
+    return JSONResponse(dashboard.state(report), status_code=200 if report else 503)
 
 
 async def _history(request: Request) -> Response:
@@ -153,10 +153,10 @@ async def _heat(request: Request) -> Response:
     return JSONResponse(asdict(found))
 
 
-async def _table(request: Request) -> Table:
+async def _table(request: Request) -> ScoreTable:
     """The journal; HTTPException 404 without one, 503 for one that cannot be read."""
     try:
-        return await _desk(request).table(request.query_params.get("stream"))
+        return await _dashboard(request).table(request.query_params.get("stream"))
     except SadstreamError as error:
         raise HTTPException(404 if isinstance(error, MissingFileError) else 503, str(error)) from None
 

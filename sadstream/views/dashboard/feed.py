@@ -23,7 +23,7 @@ class Feed:
         self._words = words
         self._number = 0
         self._kept: dict[str, deque[tuple[int, str]]] = {kind: deque(maxlen=size) for kind, size in KEPT.items()}
-        self._readers: set[_Reader] = set()
+        self._readers: set[_BrowserQueue] = set()
 
     async def follow(self, items: AsyncIterator[Item]) -> None:
         """Pass on what comes, for ever."""
@@ -42,7 +42,7 @@ class Feed:
 
     async def lines(self, ping_s: float = PING_S) -> AsyncIterator[str]:
         """What is kept, in the order it came, `now`, then each item as it comes."""
-        reader = _Reader()
+        reader = _BrowserQueue()
         self._readers.add(reader)
         try:
             kept = sorted(pair for lines in self._kept.values() for pair in lines)
@@ -54,7 +54,7 @@ class Feed:
             self._readers.discard(reader)
 
 
-class _Reader:
+class _BrowserQueue:
     """Lines that wait for one browser."""
 
     __slots__ = ("_lines", "_lost", "_some")

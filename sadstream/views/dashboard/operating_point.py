@@ -13,7 +13,7 @@ OFFSETS: tuple[Offset, ...] = ("off", "running", "calibrated")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TradeOffPoint:
     """One point of a curve: false alarms an hour that it can be held to, share caught, seconds until it says so."""
 
     rate_h: float
@@ -22,12 +22,12 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class TradeOffCurve:
     """What can be had with one way to know a voice, and the best of it at each rate."""
 
     offset: Offset
-    choices: list[Choice]
-    best: list[Choice]
+    choices: list[TradeOffPoint]
+    best: list[TradeOffPoint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class TradeOff:
     speakers: int
     rate_h: float  # asked for; a daemon's episodes say what is in force
     offset: str  # of the configuration
-    curves: list[Curve]
+    curves: list[TradeOffCurve]
 
 
 def trade_off(config: Config) -> TradeOff | None:
@@ -67,14 +67,14 @@ def _card(checkpoint: Path) -> Card | None:
         return None
 
 
-def _curve(card: Card, offset: Offset) -> Curve:
+def _curve(card: Card, offset: Offset) -> TradeOffCurve:
     points = [point for point in card.points(offset) if point.caught >= LEAST_CAUGHT]
     choices = sorted(
-        (Choice(round(card.rate(point), 3), point.caught, point.delay_s) for point in points),
+        (TradeOffPoint(round(card.rate(point), 3), point.caught, point.delay_s) for point in points),
         key=lambda choice: (choice.rate_h, -choice.caught),
     )
-    best: list[Choice] = []
+    best: list[TradeOffPoint] = []
     for choice in choices:
         if not best or choice.caught > best[-1].caught:
             best.append(choice)
-    return Curve(offset, choices, best)
+    return TradeOffCurve(offset, choices, best)

@@ -8,10 +8,10 @@ from importlib.resources import files
 
 from sadstream import __version__
 from sadstream.events import Score, to_json
+from sadstream.views.report.data import ReportData, ReportSegment
 from sadstream.views.report.drawing import drawn_row, overview, summary
 from sadstream.views.report.markup import Tree, add, clock, to_html, tree
 from sadstream.views.report.spectrogram import SoundRow
-from sadstream.views.report.story import Story, Told
 
 NOT_FOR = (
     "A score says how a few seconds of speech sounded to a model that learnt from actors. It is no diagnosis and says "
@@ -27,35 +27,35 @@ READING = (
 )
 
 
-def page(story: Story, rows: Iterable[SoundRow], flac: bytes | None = None) -> str:
+def page(report: ReportData, rows: Iterable[SoundRow], flac: bytes | None = None) -> str:
     """The document; flac: the sound to play in it, or none."""
     html = tree("html", lang="en")
     head, body = add(html, "head"), add(html, "body")
     style = (files("sadstream.views.report") / "page.css").read_text()
     script = (files("sadstream.views.report") / "page.js").read_text()
-    _head(head, story, style, script if flac else "")
-    add(body, "h1", story.name)
-    add(body, "p", f"{summary(story)}.", class_="facts")
-    for note in story.notes:
+    _head(head, report, style, script if flac else "")
+    add(body, "h1", report.name)
+    add(body, "p", f"{summary(report)}.", class_="facts")
+    for note in report.notes:
         add(body, "p", f"Its sound: {note}.", class_="facts")
     if flac is not None:
         add(body, "audio", controls="", src=f"data:audio/flac;base64,{base64.b64encode(flac).decode()}")
-    _scrolled(body, "the whole recording").append(overview(story))
+    _scrolled(body, "the whole recording").append(overview(report))
     _reading(body)
     drawings = _scrolled(body, "the recording, row by row")
     for row in rows:
-        drawings.append(drawn_row(story, row))
-    _episodes(body, story)
-    _table(body, story, plays=flac is not None)
-    _foot(body, story)
-    scores = ",".join(_told_json(told.score) for told in story.segments)
+        drawings.append(drawn_row(report, row))
+    _episodes(body, report)
+    _table(body, report, plays=flac is not None)
+    _foot(body, report)
+    scores = ",".join(_score_json(segment.score) for segment in report.segments)
     add(body, "script", f"[{scores}]", type="application/json", id="scores")
     if flac is not None:
         add(body, "script", script)
     return to_html(html)
 
 
-def _head(head: Tree, story: Story, style: str, script: str) -> None:
+def _head(head: Tree, report: ReportData, style: str, script: str) -> None:
     policy = f"default-src 'none'; img-src data:; style-src '{_hash(style)}'"
     if script:
         policy += f"; media-src data:; script-src '{_hash(script)}'"
@@ -63,7 +63,7 @@ def _head(head: Tree, story: Story, style: str, script: str) -> None:
     add(head, "meta", http_equiv="Content-Security-Policy", content=policy)
     add(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
     add(head, "meta", name="generator", content=f"sadstream {__version__}")
-    add(head, "title", f"{story.name}: sadstream")
+    add(head, "title", f"{report.name}: sadstream")
     add(head, "style", style)
 
 
@@ -73,31 +73,33 @@ def _reading(body: Tree) -> None:
         add(add(keys, "li"), "span", class_=f"key {key}".strip()).tail = meaning
 
 
-def _episodes(body: Tree, story: Story) -> None:
+def _episodes(body: Tree, report: ReportData) -> None:
     add(body, "h2", "Episodes")
-    if not story.false_alarms_h:
+    if not report.false_alarms_h:
         add(body, "p", "None were looked for: the checkpoint's card, or the configuration, names no operating point.")
         return
-    add(body, "p", f"At {story.false_alarms_h:g} false alarms an hour: {len(story.episodes)} found.")
-    for turn in story.episodes:
-        said = f"Episode {turn.episode}, {clock(turn.t_start)} to {clock(turn.t_end)}: {turn.sad_segments} of "
-        add(body, "p", f"{said}{turn.segments} segments sad on their own, evidence {turn.evidence:+.1f} at its end.")
+    add(body, "p", f"At {report.false_alarms_h:g} false alarms an hour: {len(report.episodes)} found.")
+    for update in report.episodes:
+        said = f"Episode {update.episode}, {clock(update.t_start)} to {clock(update.t_end)}: {update.sad_segments} of "
+        add(
+            body, "p", f"{said}{update.segments} segments sad on their own, evidence {update.evidence:+.1f} at its end."
+        )
 
 
-def _table(body: Tree, story: Story, plays: bool) -> None:
+def _table(body: Tree, report: ReportData, plays: bool) -> None:
     add(body, "h2", "Segments")
     table = add(_scrolled(body, "segments"), "table")
     names = ["", "from", "to", "p sad", "threshold", "", "voice", "words", "bias", "offset", "mood", "voiced"]
     header = add(add(table, "thead"), "tr")
-    for name in [*names, "heard"] if story.with_words else names:
+    for name in [*names, "heard"] if report.with_words else names:
         add(header, "th", name, scope="col", class_="said" if name == "heard" else "number")
     rows = add(table, "tbody")
-    for told in story.segments:
-        _table_row(rows, told, story.with_words, plays)
+    for segment in report.segments:
+        _table_row(rows, segment, report.with_words, plays)
 
 
-def _table_row(rows: Tree, told: Told, with_words: bool, plays: bool) -> None:
-    score = told.score
+def _table_row(rows: Tree, segment: ReportSegment, with_words: bool, plays: bool) -> None:
+    score = segment.score
     row = add(rows, "tr", class_="sad" if score.sad else "other")
     cell = add(row, "td")
     if plays:
@@ -114,14 +116,14 @@ def _table_row(rows: Tree, told: Told, with_words: bool, plays: bool) -> None:
     ):  # fmt: skip
         add(row, "td", text)
     if with_words:
-        add(row, "td", told.words, class_="said")
+        add(row, "td", segment.words, class_="said")
 
 
-def _foot(body: Tree, story: Story) -> None:
+def _foot(body: Tree, report: ReportData) -> None:
     add(body, "h2", "What this is")
     add(body, "p", NOT_FOR)
-    made = f"sadstream {__version__}, checkpoint {story.model} ({story.system}, {story.licence})."
-    kept = "The words are those that were heard." if story.with_words else "It holds no words of what was said."
+    made = f"sadstream {__version__}, checkpoint {report.model} ({report.system}, {report.licence})."
+    kept = "The words are those that were heard." if report.with_words else "It holds no words of what was said."
     add(body, "p", f"Made by {made} {kept}", class_="faint")
 
 
@@ -134,7 +136,7 @@ def _signed(part: float | None) -> str:
     return "" if part is None else f"{part:+.2f}"
 
 
-def _told_json(score: Score) -> str:
+def _score_json(score: Score) -> str:
     """The event as it is printed, safe inside a script element."""
     return json.dumps(json.loads(to_json(score)), separators=(",", ":")).replace("<", "\\u003c")
 

@@ -4,9 +4,9 @@ import base64
 import textwrap
 from collections.abc import Sequence
 
+from sadstream.views.report.data import ReportData, ReportSegment
 from sadstream.views.report.markup import Tree, add, clock, number, tree
 from sadstream.views.report.spectrogram import ROW_S, ROW_STEPS, SoundRow, to_png
-from sadstream.views.report.story import Story, Told
 
 GUTTER, WIDTH = 64, 1000  # units left of the sound, and of ROW_S seconds of it
 UNITS_S = WIDTH / ROW_S
@@ -23,37 +23,37 @@ WORDS_TOP, LINE_HEIGHT, LETTER = 366, 12, 4.9  # units: where words begin, a lin
 FULL_PART = 3.0  # log-likelihood ratio that reaches the edge of its track
 
 
-def overview(story: Story) -> Tree:
+def overview(report: ReportData) -> Tree:
     """The whole recording in one strip: a bar a segment, episodes below; each row of the page is a link."""
-    span = max(story.duration_s, 1.0)
+    span = max(report.duration_s, 1.0)
     scale = WIDTH / span
     svg = tree(
         "svg",
         class_="overview",
         viewBox=f"0 0 {GUTTER + WIDTH} {STRIP_HEIGHT}",
         role="group",
-        aria_label=summary(story),
+        aria_label=summary(report),
     )
     _label(svg, "p sad", STRIP_SCORE_LABEL)
     _label(svg, "episodes", STRIP_EPISODES_LABEL)
     inner = add(svg, "svg", x=GUTTER, width=WIDTH, height=STRIP_HEIGHT, viewBox=f"0 0 {WIDTH} {STRIP_HEIGHT}")
-    for told in story.segments:
-        score = told.score
+    for segment in report.segments:
+        score = segment.score
         height = max(1.0, STRIP_SCORE[1] * score.p_sad)
         x, width = score.t_start * scale, max(1.0, (score.t_end - score.t_start) * scale - 0.5)
-        bar = add(inner, "rect", class_=_kind(told), x=x, y=STRIP_SCORE_END - height, width=width, height=height)
-        add(bar, "title", _sentence(told))
-    if story.segments:
-        y = STRIP_SCORE_END - STRIP_SCORE[1] * story.segments[-1].score.threshold
+        bar = add(inner, "rect", class_=_kind(segment), x=x, y=STRIP_SCORE_END - height, width=width, height=height)
+        add(bar, "title", _sentence(segment))
+    if report.segments:
+        y = STRIP_SCORE_END - STRIP_SCORE[1] * report.segments[-1].score.threshold
         add(inner, "line", class_="limit", x1=0, x2=WIDTH, y1=y, y2=y)
     add(inner, "line", class_="axis", x1=0, x2=WIDTH, y1=STRIP_SCORE_END, y2=STRIP_SCORE_END)
-    for turn in story.episodes:
-        width = max(2.0, (turn.t_end - turn.t_start) * scale)
+    for update in report.episodes:
+        width = max(2.0, (update.t_end - update.t_start) * scale)
         add(
             inner,
             "rect",
             class_="episode",
-            x=turn.t_start * scale,
+            x=update.t_start * scale,
             y=STRIP_EPISODES,
             width=width,
             height=EPISODE_HEIGHT,
@@ -64,47 +64,47 @@ def overview(story: Story) -> Tree:
     return svg
 
 
-def drawn_row(story: Story, row: SoundRow) -> Tree:
+def drawn_row(report: ReportData, row: SoundRow) -> Tree:
     """All tracks of ROW_S seconds, on one time axis."""
     t_end = row.t_start + ROW_S
-    told = [one for one in story.segments if one.score.t_start < t_end and one.score.t_end > row.t_start]
-    lines = max((len(_lines(one, row.t_start)) for one in told), default=0)
+    shown = [one for one in report.segments if one.score.t_start < t_end and one.score.t_end > row.t_start]
+    lines = max((len(_lines(one, row.t_start)) for one in shown), default=0)
     height = (WORDS_TOP + lines * LINE_HEIGHT + 4) if lines else MOOD[0] + MOOD[1] + EPISODE_HEIGHT + 8
-    said = f"{clock(row.t_start)} to {clock(min(t_end, story.duration_s))}: {len(told)} segments, "
+    said = f"{clock(row.t_start)} to {clock(min(t_end, report.duration_s))}: {len(shown)} segments, "
     svg = tree(
         "svg", class_="row", id=f"at-{row.t_start:.0f}", viewBox=f"0 0 {GUTTER + WIDTH} {height}", role="img",
-        aria_label=said + f"{sum(one.score.sad for one in told)} sad", data_start=row.t_start, data_seconds=ROW_S,
+        aria_label=said + f"{sum(one.score.sad for one in shown)} sad", data_start=row.t_start, data_seconds=ROW_S,
     )  # fmt: skip
-    _labels(svg, story, lines > 0)
+    _labels(svg, report, lines > 0)
     inner = add(svg, "svg", class_="sound", x=GUTTER, width=WIDTH, height=height, viewBox=f"0 0 {WIDTH} {height}")
     add(inner, "rect", class_="ground", x=0, y=WAVE[0], width=WIDTH, height=height - WAVE[0])
-    _ruler(inner, row.t_start, story.duration_s)
+    _ruler(inner, row.t_start, report.duration_s)
     _sound(inner, row)
-    for one in told:
-        _segment(inner, one, row.t_start, story.peak_share)
-    _limits(inner, told)
-    _moods(inner, told, row.t_start)
-    _episodes(inner, story, row.t_start)
+    for one in shown:
+        _segment(inner, one, row.t_start, report.peak_share)
+    _limits(inner, shown)
+    _moods(inner, shown, row.t_start)
+    _episodes(inner, report, row.t_start)
     add(inner, "line", class_="head", x1=-1, x2=-1, y1=WAVE[0], y2=height)
     return svg
 
 
-def summary(story: Story) -> str:
+def summary(report: ReportData) -> str:
     """The recording in one sentence."""
-    sad = sum(one.score.sad for one in story.segments)
-    n = len(story.episodes)
-    episodes = f"{n} episode{'' if n == 1 else 's'}" if story.false_alarms_h else "episodes were not looked for"
-    return f"{clock(story.duration_s)} long, {len(story.segments)} segments of speech, {sad} of them sad, {episodes}"
+    sad = sum(one.score.sad for one in report.segments)
+    n = len(report.episodes)
+    episodes = f"{n} episode{'' if n == 1 else 's'}" if report.false_alarms_h else "episodes were not looked for"
+    return f"{clock(report.duration_s)} long, {len(report.segments)} segments of speech, {sad} of them sad, {episodes}"
 
 
-def _labels(svg: Tree, story: Story, has_words: bool) -> None:
+def _labels(svg: Tree, report: ReportData, has_words: bool) -> None:
     for name, (top, height) in (("wave", WAVE), ("0 to 8 kHz", SPECTRUM), ("attention", ATTENTION), ("p sad", SCORE)):
         _label(svg, name, top + height / 2)
     _label(svg, "voice", PARTS[0] + 8, "voice")
     _label(svg, "words", PARTS[0] + 20, "words")
     _label(svg, f"±{FULL_PART:.0f}", PARTS[0] + 36)
     _label(svg, "mood", MOOD[0] + 14)
-    if story.episodes:
+    if report.episodes:
         _label(svg, "episodes", MOOD[0] + MOOD[1] + 5)
     if has_words:
         _label(svg, "heard", WORDS_TOP)
@@ -137,61 +137,61 @@ def _sound(inner: Tree, row: SoundRow) -> None:
     )  # fmt: skip
 
 
-def _segment(inner: Tree, told: Told, row_start: float, peak_share: float) -> None:
-    score = told.score
+def _segment(inner: Tree, segment: ReportSegment, row_start: float, peak_share: float) -> None:
+    score = segment.score
     x, width = (score.t_start - row_start) * UNITS_S, (score.t_end - score.t_start) * UNITS_S
-    group = add(inner, "g", class_=_kind(told), data_segment=score.segment)
-    add(group, "title", _sentence(told))
+    group = add(inner, "g", class_=_kind(segment), data_segment=score.segment)
+    add(group, "title", _sentence(segment))
     add(group, "rect", class_="span", x=x, y=WAVE[0], width=width, height=SCORE[0] + SCORE[1] - WAVE[0])
-    _attention(group, told, row_start, peak_share)
+    _attention(group, segment, row_start, peak_share)
     top, height = SCORE
     filled = max(1.0, height * score.p_sad)
     add(group, "rect", class_="score", x=x + 1, y=top + height - filled, width=width - 2, height=filled)
-    _parts(group, told, x, width)
-    if not _has_its_place(told, row_start):
+    _parts(group, segment, x, width)
+    if not _has_its_place(segment, row_start):
         return
     left, right = max(0.0, x), min(float(WIDTH), x + width)
     y = max(top + 8, top + height - filled - 3)
     add(group, "text", f"{score.p_sad:.2f}", class_="value", x=(left + right) / 2, y=y)
-    for at, line in enumerate(_lines(told, row_start)):
-        kind = "heard" if told.words_counted else "heard unused"
+    for at, line in enumerate(_lines(segment, row_start)):
+        kind = "heard" if segment.words_counted else "heard unused"
         add(group, "text", line, class_=kind, x=left + 1, y=WORDS_TOP + 4 + at * LINE_HEIGHT)
 
 
-def _attention(group: Tree, told: Told, row_start: float, peak_share: float) -> None:
+def _attention(group: Tree, segment: ReportSegment, row_start: float, peak_share: float) -> None:
     top, height = ATTENTION
-    for weight in told.weights:
+    for weight in segment.weights:
         x, width = (weight.t_start - row_start) * UNITS_S, (weight.t_end - weight.t_start) * UNITS_S
         high = height * weight.share / peak_share
         add(group, "rect", class_="weight", x=x, y=top + height - high, width=max(0.5, width - 1), height=high)
 
 
-def _parts(group: Tree, told: Told, x: float, width: float) -> None:
+def _parts(group: Tree, segment: ReportSegment, x: float, width: float) -> None:
     top, height = PARTS
     middle = top + height / 2
     add(group, "line", class_="axis", x1=x + 1, x2=x + width - 1, y1=middle, y2=middle)
-    score = told.score
+    score = segment.score
     for name, part, shift in (("voice", score.audio_logit, 0.0), ("words", score.text_logit, 0.5)):
-        if part is None or (name == "words" and not told.words_counted):
+        if part is None or (name == "words" and not segment.words_counted):
             continue
         high = height / 2 * max(-1.0, min(1.0, part / FULL_PART))
         bar_x, bar_width = x + 2 + shift * (width - 4), (width - 4) / 2 - 1
         add(group, "rect", class_=name, x=bar_x, y=middle - max(0.0, high), width=bar_width, height=abs(high))
 
 
-def _limits(inner: Tree, told: Sequence[Told]) -> None:
+def _limits(inner: Tree, shown: Sequence[ReportSegment]) -> None:
     top, height = SCORE
     add(inner, "line", class_="axis", x1=0, x2=WIDTH, y1=top + height, y2=top + height)
-    if told:
-        y = top + height * (1.0 - told[-1].score.threshold)
+    if shown:
+        y = top + height * (1.0 - shown[-1].score.threshold)
         add(inner, "line", class_="limit", x1=0, x2=WIDTH, y1=y, y2=y)
 
 
-def _moods(inner: Tree, told: Sequence[Told], row_start: float) -> None:
+def _moods(inner: Tree, shown: Sequence[ReportSegment], row_start: float) -> None:
     top, height = MOOD
     points = [
         f"{number((one.score.t_end - row_start) * UNITS_S)} {number(top + height * (1.0 - one.score.mood))}"
-        for one in told
+        for one in shown
         if one.score.mood is not None
     ]
     add(inner, "line", class_="axis", x1=0, x2=WIDTH, y1=top + height, y2=top + height)
@@ -202,22 +202,22 @@ def _moods(inner: Tree, told: Sequence[Told], row_start: float) -> None:
             add(inner, "circle", class_="dot", cx=x, cy=y, r=2)
 
 
-def _episodes(inner: Tree, story: Story, row_start: float) -> None:
-    for turn in story.episodes:
-        x, width = (turn.t_start - row_start) * UNITS_S, (turn.t_end - turn.t_start) * UNITS_S
+def _episodes(inner: Tree, report: ReportData, row_start: float) -> None:
+    for update in report.episodes:
+        x, width = (update.t_start - row_start) * UNITS_S, (update.t_end - update.t_start) * UNITS_S
         if x + width < 0 or x > WIDTH:
             continue
         bar = add(inner, "rect", class_="episode", x=x, y=MOOD[0] + MOOD[1] + 2, width=width, height=EPISODE_HEIGHT)
-        add(bar, "title", f"episode {turn.episode}: {turn.sad_segments} of {turn.segments} segments sad")
+        add(bar, "title", f"episode {update.episode}: {update.sad_segments} of {update.segments} segments sad")
 
 
-def _kind(told: Told) -> str:
-    kind = "segment sad" if told.score.sad else "segment"
-    return f"{kind} close" if told.score.uncertain else kind
+def _kind(segment: ReportSegment) -> str:
+    kind = "segment sad" if segment.score.sad else "segment"
+    return f"{kind} close" if segment.score.uncertain else kind
 
 
-def _sentence(told: Told) -> str:
-    score = told.score
+def _sentence(segment: ReportSegment) -> str:
+    score = segment.score
     said = (
         f"segment {score.segment}, {score.t_start:.2f} to {score.t_end:.2f} s: p sad {score.p_sad:.3f}, "
         f"{'sad' if score.sad else 'not sad'} at {score.threshold:.3f}"
@@ -225,18 +225,20 @@ def _sentence(told: Told) -> str:
     return said + (", too close to call" if score.uncertain else "")
 
 
-def _inside(told: Told, row_start: float) -> float:
+def _inside(segment: ReportSegment, row_start: float) -> float:
     """Seconds of a segment that lie in this row."""
-    return min(told.score.t_end, row_start + ROW_S) - max(told.score.t_start, row_start)
+    return min(segment.score.t_end, row_start + ROW_S) - max(segment.score.t_start, row_start)
 
 
-def _has_its_place(told: Told, row_start: float) -> bool:
+def _has_its_place(segment: ReportSegment, row_start: float) -> bool:
     """Of a segment that a row's end cuts, what is written stands in the row with the greater part."""
-    return _inside(told, row_start) > (told.score.t_end - told.score.t_start) / 2
+    return _inside(segment, row_start) > (segment.score.t_end - segment.score.t_start) / 2
 
 
-def _lines(told: Told, row_start: float) -> list[str]:
+def _lines(segment: ReportSegment, row_start: float) -> list[str]:
     """Its words in this row, in as many lines as its width asks for."""
-    if not told.words or not _has_its_place(told, row_start):
+    if not segment.words or not _has_its_place(segment, row_start):
         return []
-    return textwrap.wrap(told.words, max(8, int(_inside(told, row_start) * UNITS_S / LETTER)), break_long_words=True)
+    return textwrap.wrap(
+        segment.words, max(8, int(_inside(segment, row_start) * UNITS_S / LETTER)), break_long_words=True
+    )

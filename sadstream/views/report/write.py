@@ -12,7 +12,7 @@ from sadstream.scoring.analyzer.models import Models
 from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.recording import RecordedSegment
-from sadstream.views.report.story import Story, last_turns, told
+from sadstream.views.report.data import ReportData, last_updates, report_segment
 
 MARK = b'<meta name="generator" content="sadstream '  # in the pages that are made here
 LONGEST_S = 3600  # a page of an hour has some 12 MB, and browsers draw it; longer ones help nobody
@@ -36,21 +36,21 @@ def check_length(recording: Recording, path: Path) -> None:
         )
 
 
-def story(
+def report_data(
     recording: Recording,
     found: Sequence[RecordedSegment],
-    turns: Sequence[EpisodeUpdate],
+    updates: Sequence[EpisodeUpdate],
     models: Models,
     plan: MoodPlan,
     words: bool,
     notes: Sequence[str] = (),
-) -> Story:
+) -> ReportData:
     """What the page will tell; words: also of what was said; notes: of its sound."""
-    return Story(
+    return ReportData(
         name=one_line(recording.path.name),
         duration_s=recording.duration_s or 0.0,
-        segments=tuple(told(scored, models.header.attention_step_s, words) for scored in found),
-        episodes=last_turns(turns),
+        segments=tuple(report_segment(scored, models.header.attention_step_s, words) for scored in found),
+        episodes=last_updates(updates),
         false_alarms_h=plan.false_alarms_h,
         model=models.model_id,
         system=models.header.system,
@@ -60,15 +60,15 @@ def story(
     )
 
 
-def write_report(recording: Recording, story: Story, path: Path, embed_audio: bool) -> None:
+def write_report(recording: Recording, report: ReportData, path: Path, embed_audio: bool) -> None:
     """The page whole or not at all; one with words or sound for its owner alone."""
     from sadstream.views.report.document import page
     from sadstream.views.report.spectrogram import sound_rows
 
     check_length(recording, path)
     pcm = b"".join(frame.pcm for frame in recording.frames())
-    document = page(story, sound_rows(pcm), to_flac(pcm) if embed_audio else None)
+    document = page(report, sound_rows(pcm), to_flac(pcm) if embed_audio else None)
     try:
-        write_atomic(path, document.encode(), mode=0o600 if story.with_words or embed_audio else 0o666)
+        write_atomic(path, document.encode(), mode=0o600 if report.with_words or embed_audio else 0o666)
     except OSError as error:
         raise UnavailableError(f"--report {path}: cannot be written: {error.strerror}; choose another file") from None

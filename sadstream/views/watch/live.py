@@ -15,7 +15,7 @@ from sadstream.events import Event, Score, Status
 from sadstream.events.control import ask
 from sadstream.events.endpoint import is_local
 from sadstream.views.watch.keyboard import Keyboard
-from sadstream.views.watch.marks import Marks
+from sadstream.views.watch.marks import MarksFile
 from sadstream.views.watch.screen import Screen, Wish
 from sadstream.views.watch.terminal import Terminal
 
@@ -24,18 +24,18 @@ FRAME_S = 0.1  # the shortest between two frames: a burst of events is one
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def watch(said: Subscription, endpoint: str, marks: Marks | None) -> None:
+def watch(said: Subscription, endpoint: str, marks: MarksFile | None) -> None:
     """Show what is said until somebody presses q, a signal comes or the terminal goes away."""
     with Terminal() as terminal:
-        asyncio.run(_Live(endpoint, marks, terminal).run(said))
+        asyncio.run(_LiveView(endpoint, marks, terminal).run(said))
     if terminal.gone:
         raise BrokenPipeError
 
 
-class _Live:
+class _LiveView:
     """What the view is made of while it runs."""
 
-    def __init__(self, endpoint: str, marks: Marks | None, terminal: Terminal) -> None:
+    def __init__(self, endpoint: str, marks: MarksFile | None, terminal: Terminal) -> None:
         self._endpoint = endpoint
         self._marks = marks
         self._terminal = terminal

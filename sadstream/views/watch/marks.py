@@ -9,7 +9,7 @@ from sadstream.base.errors import BusyError, UnavailableError
 from sadstream.events import Score
 
 
-class Marks:
+class MarksFile:
     """A file that lines are added to, readable by its owner alone; UnavailableError where it cannot be written."""
 
     def __init__(self, path: Path) -> None:

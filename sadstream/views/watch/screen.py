@@ -9,8 +9,8 @@ from sadstream.client.follower import Finding, Stale
 from sadstream.client.lines import finding_line
 from sadstream.events import Event, Score
 from sadstream.views.watch.glyphs import Glyphs
-from sadstream.views.watch.stream import WAITING, Heard, Tone, span
 from sadstream.views.watch.strip import QUIET, SAD
+from sadstream.views.watch.watched_stream import WAITING, Tone, WatchedStream, span
 
 CHART_WEIGHT = 55
 CHART_ROWS = (3, 16)  # fewest that show a height, most that are worth the room
@@ -36,7 +36,7 @@ class Screen:
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
-        self._streams: dict[str, Heard] = {}
+        self._streams: dict[str, WatchedStream] = {}
         self._chosen = ""
         self._note = ""
         self._noted_s = 0.0
@@ -83,8 +83,8 @@ class Screen:
 
     def conditions(self, now_s: float) -> str:
         """What to call every stream now, as one line of plain text; it changes with their words alone."""
-        verdicts = [(name, heard.verdict(now_s)) for name, heard in sorted(self._streams.items())]
-        said = (f"{name}: {verdict.word}, {verdict.sentence}" for name, verdict in verdicts)
+        verdicts = [(name, heard.condition(now_s)) for name, heard in sorted(self._streams.items())]
+        said = (f"{name}: {condition.word}, {condition.sentence}" for name, condition in verdicts)
         return "; ".join(said) or f"{WAITING.word}: {self._waiting()}"
 
     def frame(self, width: int, height: int, now_s: float, glyphs: Glyphs) -> list[Text]:
@@ -113,15 +113,15 @@ class Screen:
     def _top(self, now_s: float, glyphs: Glyphs) -> list[_Block]:
         names = Text(end="")
         for name in sorted(self._streams):
-            verdict = self._streams[name].verdict(now_s)
+            condition = self._streams[name].condition(now_s)
             chosen = name == self._chosen
             names.append(f"{glyphs.here if chosen else ' '}{name} ", "bold" if chosen else "")
-            names.append(verdict.word.lower(), "" if verdict.tone == "good" else TONES[verdict.tone])
+            names.append(condition.word.lower(), "" if condition.tone == "good" else TONES[condition.tone])
             names.append("  ")
         shown = self._shown
-        verdict = replace(WAITING, sentence=self._waiting()) if shown is None else shown.verdict(now_s)
-        state = Text.assemble((f" {verdict.word} ", TONES[verdict.tone]), f" {verdict.sentence}", end="")
-        state.append(f", {verdict.age}" if verdict.age else "")
+        condition = replace(WAITING, sentence=self._waiting()) if shown is None else shown.condition(now_s)
+        state = Text.assemble((f" {condition.word} ", TONES[condition.tone]), f" {condition.sentence}", end="")
+        state.append(f", {condition.age}" if condition.age else "")
         title = Text("sadstream watch ", "bold", end="").append(self._endpoint, QUIET)
         return [_Block(60, [title]), _Block(70, [names]), _Block(100, [state])]
 
@@ -160,13 +160,13 @@ class Screen:
         return WAITING.sentence if self._silence is None else finding_line(self._silence)
 
     @property
-    def _shown(self) -> Heard | None:
+    def _shown(self) -> WatchedStream | None:
         return self._streams.get(self._chosen)
 
-    def _heard(self, stream: str) -> Heard:
+    def _heard(self, stream: str) -> WatchedStream:
         if not self._chosen:
             self._chosen = stream
-        return self._streams.setdefault(stream, Heard())
+        return self._streams.setdefault(stream, WatchedStream())
 
 
 def _rows(blocks: list[_Block]) -> int:
@@ -185,7 +185,7 @@ def _score(score: Score | None) -> Text:
     return row.append("" if score.mood is None else f"  mood {score.mood:.2f}")
 
 
-def _episode(shown: Heard) -> Text:
+def _episode(shown: WatchedStream) -> Text:
     episode = shown.episode
     if episode is None:
         return Text("no episode yet", QUIET, end="")

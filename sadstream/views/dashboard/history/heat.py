@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from sadstream.base.errors import UsageError
-from sadstream.views.dashboard.history.table import Table
+from sadstream.views.dashboard.history.table import ScoreTable
 from sadstream.views.dashboard.history.zoom import mean
 
 Kind = Literal["week", "day"]
@@ -29,7 +29,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Heat:
+class HeatMap:
     """Rows of HOURS cells: the days of a week, from Monday, or the slices of each hour of a day."""
 
     kind: Kind
@@ -48,7 +48,7 @@ def zone_of(name: str) -> ZoneInfo | None:
         raise UsageError(f"zone {name!r}: expected a name of the time zone database, such as Europe/Paris") from None
 
 
-def heat(table: Table, kind: Kind, day: date, zone: ZoneInfo | None) -> Heat:
+def heat(table: ScoreTable, kind: Kind, day: date, zone: ZoneInfo | None) -> HeatMap:
     """The heat map of the week, or of the day, in which a day lies; without a zone in this machine's time."""
     if kind == "week":
         day -= timedelta(days=day.weekday())
@@ -64,7 +64,7 @@ def heat(table: Table, kind: Kind, day: date, zone: ZoneInfo | None) -> Heat:
         rows = [cells[at : at + HOURS] for at in range(0, len(cells), HOURS)]
     else:
         rows = [cells[at::SLICES] for at in range(SLICES)]
-    return Heat(kind, day.isoformat(), "local" if zone is None else zone.key, rows)
+    return HeatMap(kind, day.isoformat(), "local" if zone is None else zone.key, rows)
 
 
 def _rising(moments: list[float]) -> list[float]:
@@ -78,7 +78,7 @@ def _at(day: date, minutes: int, zone: ZoneInfo | None) -> float:
     return clock.astimezone(UTC).timestamp()
 
 
-def _cells(table: Table, starts: list[float], ends: list[float]) -> list[Cell]:
+def _cells(table: ScoreTable, starts: list[float], ends: list[float]) -> list[Cell]:
     first = np.searchsorted(table.time_s, starts)
     n = np.maximum(np.searchsorted(table.time_s, ends) - first, 0)
     p_mean = mean(table.column("p_sad"), first, n)

@@ -16,7 +16,7 @@ FIELDS = ("p_sad", "threshold", "sad", "audio_logit", "text_logit", "mood", "tex
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ScoreTable:
     """Scores by time: Unix seconds, the number of the stream in `streams`, and one column a field; NaN for null."""
 
     streams: tuple[str, ...]
@@ -29,23 +29,23 @@ class Table:
         found: NDArray[np.float32] = self.columns[:, FIELDS.index(name)]
         return found
 
-    def of(self, stream: str) -> "Table":
+    def of(self, stream: str) -> "ScoreTable":
         """One stream's scores."""
         if self.streams == (stream,):
             return self
         chosen = self.stream == (self.streams.index(stream) if stream in self.streams else -1)
-        return Table((stream,), self.time_s[chosen], np.zeros(int(chosen.sum()), np.int16), self.columns[chosen])
+        return ScoreTable((stream,), self.time_s[chosen], np.zeros(int(chosen.sum()), np.int16), self.columns[chosen])
 
-    def between(self, since_s: float, until_s: float) -> "Table":
+    def between(self, since_s: float, until_s: float) -> "ScoreTable":
         """The scores from one moment to another, without the last."""
         first, last = np.searchsorted(self.time_s, (since_s, until_s))
-        return Table(self.streams, self.time_s[first:last], self.stream[first:last], self.columns[first:last])
+        return ScoreTable(self.streams, self.time_s[first:last], self.stream[first:last], self.columns[first:last])
 
 
-EMPTY = Table((), np.empty(0), np.empty(0, np.int16), np.empty((0, len(FIELDS)), np.float32))
+EMPTY = ScoreTable((), np.empty(0), np.empty(0, np.int16), np.empty((0, len(FIELDS)), np.float32))
 
 
-class Past:
+class JournalReader:
     """A journal that a daemon may be writing, read-only; `table` reads what is new."""
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class Past:
         self._table = EMPTY
         self._file: tuple[int, int] | None = None
 
-    def table(self) -> Table:
+    def table(self) -> ScoreTable:
         """Every score on the disk now; MissingFileError, and DataError for a file that is no journal."""
         file = _identity(self.path)
         if self._file != file:
@@ -72,7 +72,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _grown(path: Path, known: Table, since_s: float | None, tail: Columns) -> Table:
+def _grown(path: Path, known: ScoreTable, since_s: float | None, tail: Columns) -> ScoreTable:
     """What is known and still kept, and then the tail."""
     kept = known if since_s is None else known.between(np.inf if tail.oldest_s is None else tail.oldest_s, since_s)
     if not tail.time_s:
@@ -85,7 +85,7 @@ def _grown(path: Path, known: Table, since_s: float | None, tail: Columns) -> Ta
     if (np.abs(values) > np.finfo(np.float32).max).any():
         raise DataError(f"{path}: cannot be read as a journal: a number that no daemon wrote")
     renumbered = np.array([number[name] for name in kept.streams], np.int16)[kept.stream]
-    return Table(
+    return ScoreTable(
         streams,
         np.concatenate((kept.time_s, time_s[order])),
         np.concatenate((renumbered, np.array([number[name] for name in tail.stream], np.int16)[order])),

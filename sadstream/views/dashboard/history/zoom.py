@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sadstream.views.dashboard.history.table import Table
+from sadstream.views.dashboard.history.table import ScoreTable
 
 Points = list[float | None]
 
@@ -15,7 +15,7 @@ LEAST_S, MOST_POINTS = 1.0, 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class ScoreSeries:
     """Columns of equal length, by time; with `width_s` a point is a bucket, without it a score."""
 
     since_s: float
@@ -33,7 +33,7 @@ class Span:
     threshold: Points
 
 
-def zoom(table: Table, since_s: float, until_s: float, points: int) -> Span:
+def zoom(table: ScoreTable, since_s: float, until_s: float, points: int) -> ScoreSeries:
     """The scores between two moments in at most so many points: minimum, mean and maximum of each bucket."""
     points = max(2, min(points, MOST_POINTS))
     until_s = max(until_s, since_s + LEAST_S)
@@ -50,7 +50,7 @@ def zoom(table: Table, since_s: float, until_s: float, points: int) -> Span:
     n = np.diff(np.append(edges, count))
     p = part.column("p_sad")
     spoken = np.where(part.column("text_used") > 0, part.column("text_logit"), np.nan)
-    return Span(
+    return ScoreSeries(
         since_s=since_s,
         until_s=until_s,
         width_s=width_s,

@@ -11,7 +11,7 @@ UNSEEN = 1e-6  # a share that no drawing shows
 
 
 @dataclass(frozen=True, slots=True)
-class Weight:
+class AttentionWeight:
     """The share of a segment's attention that one stretch of it got."""
 
     t_start: float
@@ -20,11 +20,11 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportSegment:
     """A segment: its score, where the model looked, and its words."""
 
     score: Score  # without its words, unless they are wanted
-    weights: tuple[Weight, ...]
+    weights: tuple[AttentionWeight, ...]
     words: str  # empty where they are not wanted
 
     @property
@@ -34,12 +34,12 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class ReportData:
     """A whole recording."""
 
     name: str
     duration_s: float
-    segments: tuple[Told, ...]
+    segments: tuple[ReportSegment, ...]
     episodes: tuple[EpisodeUpdate, ...]  # each as it was said last
     false_alarms_h: float  # the operating point of the episodes; 0: none were looked for
     model: str
@@ -51,27 +51,27 @@ class Story:
     @property
     def peak_share(self) -> float:
         """The largest share of attention in it."""
-        return max((weight.share for told in self.segments for weight in told.weights), default=1.0)
+        return max((weight.share for segment in self.segments for weight in segment.weights), default=1.0)
 
 
-def told(scored: RecordedSegment, step_s: float, with_words: bool) -> Told:
+def report_segment(scored: RecordedSegment, step_s: float, with_words: bool) -> ReportSegment:
     """What the page shows of a segment; step_s: seconds of audio behind one weight of the attention."""
     transcript = scored.analysis.transcript
     words = transcript.text if with_words else ""
-    return Told(replace(scored.score, text=words if with_words else None), _weights(scored, step_s), words)
+    return ReportSegment(replace(scored.score, text=words if with_words else None), _weights(scored, step_s), words)
 
 
-def last_turns(turns: Iterable[EpisodeUpdate]) -> tuple[EpisodeUpdate, ...]:
+def last_updates(updates: Iterable[EpisodeUpdate]) -> tuple[EpisodeUpdate, ...]:
     """Each episode once, as it was said last."""
-    found = {turn.episode: turn for turn in turns}
+    found = {update.episode: update for update in updates}
     return tuple(found.values())
 
 
-def _weights(scored: RecordedSegment, step_s: float) -> tuple[Weight, ...]:
+def _weights(scored: RecordedSegment, step_s: float) -> tuple[AttentionWeight, ...]:
     attention: Sequence[float] = () if scored.analysis.attention is None else scored.analysis.attention.tolist()
     start, end = scored.segment.t_start, scored.segment.t_end
     return tuple(
-        Weight(start + step * step_s, min(end, start + (step + 1) * step_s), share)
+        AttentionWeight(start + step * step_s, min(end, start + (step + 1) * step_s), share)
         for step, share in enumerate(attention)
         if share > UNSEEN and start + step * step_s < end
     )

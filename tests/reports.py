@@ -14,7 +14,7 @@ from sadstream.scoring.analysis import Timing, latency, make_score
 from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.recording import RecordedSegment
 from sadstream.scoring.whisper.recognizer import Transcript
-from sadstream.views.report.story import Story, told
+from sadstream.views.report.data import ReportData, report_segment
 
 STEPS = 15
 STEP_S = 3.0 / STEPS
@@ -33,16 +33,16 @@ def scored(number: int, text: str = "", **changes: Any) -> RecordedSegment:
     return RecordedSegment(segment, analysis, make_score(opening, segment, analysis, spent, 0, with_text=True))
 
 
-def a_turn(**changes: Any) -> EpisodeUpdate:
+def an_update(**changes: Any) -> EpisodeUpdate:
     """An episode's end."""
     return replace(EpisodeUpdate(0, "end", 3.5, 9.0, 3, 2, 1.5, 0.8, 1, 3), **changes)
 
 
-def a_story(n: int = 3, text: str = "", words: bool = False, **changes: Any) -> Story:
+def a_report(n: int = 3, text: str = "", words: bool = False, **changes: Any) -> ReportData:
     """A recording of so many segments, all with the same words."""
-    segments = tuple(told(scored(number, text), STEP_S, words) for number in range(n))
-    made = Story(
-        name="talk.flac", duration_s=3.0 * n + 1.0, segments=segments, episodes=(a_turn(),), false_alarms_h=1.0,
+    segments = tuple(report_segment(scored(number, text), STEP_S, words) for number in range(n))
+    made = ReportData(
+        name="talk.flac", duration_s=3.0 * n + 1.0, segments=segments, episodes=(an_update(),), false_alarms_h=1.0,
         model="0123456789ab", system="fake", licence="Apache-2.0", with_words=words,
     )  # fmt: skip
     return replace(made, **changes)

@@ -32,7 +32,7 @@ UNHEARD: frozenset[Reason] = frozenset({"muted", "constant"})  # degraded, and n
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StreamCondition:
     """A stream's condition in one word and a sentence."""
 
     word: str
@@ -41,10 +41,10 @@ class Verdict:
     age: str = ""
 
 
-WAITING = Verdict("WAITING", "no daemon has said anything yet", "warning")
+WAITING = StreamCondition("WAITING", "no daemon has said anything yet", "warning")
 
 
-class Heard:
+class WatchedStream:
     """One stream as its events and findings come."""
 
     __slots__ = (
@@ -99,17 +99,17 @@ class Heard:
             case Stale():
                 self._stale = True
 
-    def verdict(self, now_s: float) -> Verdict:
+    def condition(self, now_s: float) -> StreamCondition:
         """What to call it now; whatever is not heard is said first."""
         silent_s = now_s - self._heard_s
         silent, status = f"silent for {silent_s:.0f} s", self.status
         if self._stale and status is not None and status.state == "stopping":
-            return Verdict("ENDED", "the daemon had ended", "bad", silent)
+            return StreamCondition("ENDED", "the daemon had ended", "bad", silent)
         if self._stale:
-            return Verdict("GONE", "the daemon is dead or cannot be reached", "bad", silent)
+            return StreamCondition("GONE", "the daemon is dead or cannot be reached", "bad", silent)
         if status is None:
-            return Verdict("WAITING", "no status yet", "warning")
-        said = verdict_of(status.state, status.reason)
+            return StreamCondition("WAITING", "no status yet", "warning")
+        said = condition_of(status.state, status.reason)
         if silent_s > LATE_S:
             return replace(said, age=silent, tone="warning" if said.tone == "good" else said.tone)
         return replace(said, age=f"for {span(self._clock_s - self._since_s + silent_s)}")
@@ -135,26 +135,26 @@ class Heard:
             status.reason,
         ):
             self._since_s = status.monotonic_s
-            if before is not None and verdict_of(status.state, status.reason).tone == "bad":
+            if before is not None and condition_of(status.state, status.reason).tone == "bad":
                 self.strip.cut("deaf")
         self.status = status
 
 
-def verdict_of(state: State, reason: Reason) -> Verdict:
+def condition_of(state: State, reason: Reason) -> StreamCondition:
     """A status in one word and a sentence."""
     why = f"{SENTENCES[reason]} ({reason})" if reason != "none" else ""
     if state == "no-device" or (state == "degraded" and reason in UNHEARD):
-        return Verdict("DEAF", why or "it has no microphone", "bad")
+        return StreamCondition("DEAF", why or "it has no microphone", "bad")
     match state:
         case "listening":
-            return Verdict("LISTENING", "it hears and scores", "good")
+            return StreamCondition("LISTENING", "it hears and scores", "good")
         case "starting":
-            return Verdict("STARTING", "the models load, or the microphone opens", "warning")
+            return StreamCondition("STARTING", "the models load, or the microphone opens", "warning")
         case "paused":
-            return Verdict("PAUSED", why, "bad")
+            return StreamCondition("PAUSED", why, "bad")
         case "stopping":
-            return Verdict("STOPPING", why or "it is ending", "warning")
-    return Verdict(state.upper(), why, "warning")
+            return StreamCondition("STOPPING", why or "it is ending", "warning")
+    return StreamCondition(state.upper(), why, "warning")
 
 
 def span(seconds: float) -> str:

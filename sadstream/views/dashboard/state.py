@@ -16,7 +16,7 @@ from sadstream.base.errors import MissingFileError, UnavailableError
 from sadstream.config import load
 from sadstream.events.control import DaemonReport, Word, ask
 from sadstream.views.dashboard.feed import Feed
-from sadstream.views.dashboard.history.table import Past, Table
+from sadstream.views.dashboard.history.table import JournalReader, ScoreTable
 from sadstream.views.dashboard.operating_point import trade_off
 from sadstream.views.dashboard.options import Options
 
@@ -25,7 +25,7 @@ ASK_S = 1.0  # the daemon is asked how it is at most this often, however many lo
 Ask = Callable[[str, Word], DaemonReport]
 
 
-class Desk:
+class DashboardState:
     """One dashboard's knowledge; it belongs to one event loop."""
 
     def __init__(self, options: Options, ask_daemon: Ask = ask) -> None:
@@ -34,7 +34,7 @@ class Desk:
         self.options = options
         self.csrf = secrets.token_urlsafe(32)  # known to our own page alone
         self.feed = Feed(options.words)
-        self._past = None if journal is None else Past(journal)
+        self._journal = None if journal is None else JournalReader(journal)
         self._trade_off = trade_off(config)
         self._ask = ask_daemon
         self._reading = asyncio.Lock()
@@ -42,12 +42,12 @@ class Desk:
         self._asked_s = -math.inf
         self._answer: DaemonReport | None = None
 
-    async def table(self, stream: str | None) -> Table:
+    async def table(self, stream: str | None) -> ScoreTable:
         """The journal as it is now, of one stream or of all; MissingFileError, DataError where it cannot be read."""
-        if self._past is None:
+        if self._journal is None:
             raise MissingFileError("No journal: name one with --journal, or [journal] path in --config.")
         async with self._reading:
-            table = await run_in_threadpool(self._past.table)
+            table = await run_in_threadpool(self._journal.table)
         return table if stream is None else table.of(stream)
 
     async def tell(self, word: Word) -> DaemonReport | None:
@@ -72,7 +72,7 @@ class Desk:
             "page_is_local": self.options.is_local,
             "words_shown": self.options.words,
             "words_sent": report.words if report else self.feed.words_sent,
-            "journal": self._past is not None,
+            "journal": self._journal is not None,
             "daemon": None if report is None else asdict(report),
             "can_pause": report is not None,
             "why_not": "" if report else self._why_not(),
