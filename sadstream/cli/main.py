@@ -175,9 +175,9 @@ def score(
     compute: ComputeOption = None,
 ) -> None:
     """Score recordings; bad ones are named and the rest is scored."""
-    from sadstream.cli.recordings import Wanted, score_files
+    from sadstream.cli.recordings import ScoreOutputs, score_files
 
-    wanted = Wanted(output.value, plot, report, words, embed_audio, force, one_channel(channel))
+    wanted = ScoreOutputs(output.value, plot, report, words, embed_audio, force, one_channel(channel))
     code = score_files(recordings, wanted, config, compute.value if compute else None)
     if code:
         raise typer.Exit(code)
@@ -334,12 +334,12 @@ def fake(
     rounds: Annotated[int | None, typer.Option(min=1, help="End after so many restarts; default never.")] = None,
 ) -> None:
     """Publish made-up events: scores, episodes, a gap, no-device, a restart; to build and test apps against."""
-    from sadstream.cli.demo.fake import Fake
+    from sadstream.cli.demo.fake import FakeDaemon
     from sadstream.events import STREAM_NAME
 
     if STREAM_NAME.fullmatch(stream) is None:
         raise UsageError(f"--stream {stream}: expected lower case letters, digits and dashes, at most 32")
-    Fake(publish, stream, seed, speed).play(rounds)
+    FakeDaemon(publish, stream, seed, speed).play(rounds)
 
 
 app.command()(cli_views.watch)

@@ -41,7 +41,7 @@ OF_A_FILE = (OSError, UnicodeError, MemoryError)  # what a path, a disk or a hug
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ScoreOutputs:
     """What is to come of recordings beside their scores."""
 
     output: str = "jsonl"
@@ -54,7 +54,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class _Found:
+class _ScoredRecording:
     """What a recording came to; `whole` when it was read to its end."""
 
     scored: list[RecordedSegment] = field(default_factory=list)
@@ -63,7 +63,7 @@ class _Found:
     notes: tuple[str, ...] = ()  # what is to be said of its sound
 
 
-def score_files(paths: Sequence[Path], wanted: Wanted, config: Path | None, compute: str | None) -> int:
+def score_files(paths: Sequence[Path], wanted: ScoreOutputs, config: Path | None, compute: str | None) -> int:
     """Print every good recording's scores; 65 if any was bad, 66 if all that was wrong is missing files."""
     settings = configured(config, {"compute": {"device": compute}})
     _check(paths, wanted, config)
@@ -82,7 +82,7 @@ def score_files(paths: Sequence[Path], wanted: Wanted, config: Path | None, comp
     return _verdict(bad)
 
 
-def _check(paths: Sequence[Path], wanted: Wanted, config: Path | None) -> None:
+def _check(paths: Sequence[Path], wanted: ScoreOutputs, config: Path | None) -> None:
     for option, path in (("--plot", wanted.plot), ("--report", wanted.report)):
         if path is not None and len(paths) != 1:
             raise UsageError(f"{option} {path}: expected one recording, found {len(paths)}")
@@ -95,7 +95,7 @@ def _check(paths: Sequence[Path], wanted: Wanted, config: Path | None) -> None:
             expect_place(option, path, mark=mark, reads=(*paths, config), force=wanted.force)
 
 
-def _require(recording: Recording, wanted: Wanted) -> None:
+def _require(recording: Recording, wanted: ScoreOutputs) -> None:
     """What the pictures need, before models load."""
     if wanted.plot is not None:
         from sadstream.views.plot import require_matplotlib
@@ -107,7 +107,9 @@ def _require(recording: Recording, wanted: Wanted) -> None:
         require_pictures(recording, wanted.report)
 
 
-def _draw(recording: Recording, found: _Found, analyzer: Analyzer, plan: MoodPlan, wanted: Wanted) -> None:
+def _draw(
+    recording: Recording, found: _ScoredRecording, analyzer: Analyzer, plan: MoodPlan, wanted: ScoreOutputs
+) -> None:
     if wanted.plot is not None and found.scored:
         from sadstream.views.plot import plot_recording
 
@@ -157,9 +159,9 @@ def _score_one(
     output: str,
     progress: Progress,
     bad: list[SadstreamError],
-) -> _Found:
+) -> _ScoredRecording:
     task = progress.add_task(recording.path.name, total=recording.duration_s)
-    found, signal, known = _Found(), SignalRecord(), recording.remark
+    found, signal, known = _ScoredRecording(), SignalRecord(), recording.remark
     try:
         for item in _advancing(recording, config, analyzer, plan, progress, task, signal):
             if isinstance(item, EpisodeUpdate):

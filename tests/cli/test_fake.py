@@ -7,7 +7,7 @@ import pytest
 from daemon import run, start
 from wire import assert_true_to_contract, free_tcp
 
-from sadstream.cli.demo.fake import LOST, ROUND_SEGMENTS, Change, Restart, ScoreStep, Talk, script
+from sadstream.cli.demo.fake import LOST, ROUND_SEGMENTS, EpisodeStep, RestartStep, ScoreStep, StatusStep, script
 from sadstream.client import subscribe
 from sadstream.client.follower import Gap
 from sadstream.client.follower import Restart as Restarted
@@ -21,7 +21,7 @@ def a_round(seed: int) -> list[object]:
     steps: list[object] = []
     for step in script(seed):
         steps.append(step)
-        if isinstance(step, Restart):
+        if isinstance(step, RestartStep):
             return steps
     raise AssertionError
 
@@ -34,12 +34,12 @@ def test_the_same_seed_tells_the_same_story() -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_every_round_has_an_episode_a_gap_no_device_and_a_restart(seed: int) -> None:
     steps = a_round(seed)
-    phases = [step.phase for step in steps if isinstance(step, Talk)]
+    phases = [step.phase for step in steps if isinstance(step, EpisodeStep)]
 
     assert {"start", "update", "end"} <= set(phases)
     assert sum(isinstance(step, ScoreStep) and step.lost for step in steps) == LOST
-    assert Change("no-device", "device-lost") in steps
-    assert isinstance(steps[-1], Restart)
+    assert StatusStep("no-device", "device-lost") in steps
+    assert isinstance(steps[-1], RestartStep)
 
 
 def test_what_it_publishes_is_true_and_an_app_sees_gap_and_restart() -> None:

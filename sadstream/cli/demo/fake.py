@@ -36,7 +36,7 @@ class ScoreStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class EpisodeStep:
     """An episode event to send."""
 
     phase: Phase
@@ -47,7 +47,7 @@ class Talk:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StatusStep:
     """A status to send."""
 
     state: State
@@ -55,18 +55,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class PauseStep:
     """Seconds in which nothing is said but heartbeats."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
+class RestartStep:
     """The daemon dies and comes back as a new one."""
 
 
-Step = ScoreStep | Talk | Change | Pause | Restart
+Step = ScoreStep | EpisodeStep | StatusStep | PauseStep | RestartStep
 
 
 def script(seed: int) -> Iterator[Step]:
@@ -76,16 +76,16 @@ def script(seed: int) -> Iterator[Step]:
     """
     rng = random.Random(seed)  # noqa: S311  a script, no secret
     while True:
-        yield Change("starting", "none")
-        yield Pause(1.0)
-        yield Change("listening", "none")
+        yield StatusStep("starting", "none")
+        yield PauseStep(1.0)
+        yield StatusStep("listening", "none")
         yield from _talk(rng)
-        yield Change("no-device", "device-lost")
-        yield Pause(4.0)
-        yield Change("listening", "none")
-        yield Pause(1.0)
-        yield Change("stopping", "none")
-        yield Restart()
+        yield StatusStep("no-device", "device-lost")
+        yield PauseStep(4.0)
+        yield StatusStep("listening", "none")
+        yield PauseStep(1.0)
+        yield StatusStep("stopping", "none")
+        yield RestartStep()
 
 
 def _talk(rng: random.Random) -> Iterator[Step]:
@@ -95,7 +95,7 @@ def _talk(rng: random.Random) -> Iterator[Step]:
     for number in range(ROUND_SEGMENTS):
         length, gap = rng.uniform(1.0, 3.0), rng.uniform(0.2, 1.5)
         begin, t = t, t + length
-        yield Pause(length)
+        yield PauseStep(length)
         low = ROUND_SEGMENTS // 4 <= number < ROUND_SEGMENTS // 2
         audio = rng.gauss(2.0 if low else -0.5, 1.0)
         text_used = rng.random() < 0.8
@@ -108,16 +108,16 @@ def _talk(rng: random.Random) -> Iterator[Step]:
         sad_segments += first is not None and total >= 0.0
         if first is None and evidence > 3.0:
             first, start_t, sad_segments = number, begin, 1
-            yield Talk("start", start_t, evidence, 1, 1)
+            yield EpisodeStep("start", start_t, evidence, 1, 1)
         elif first is not None:
             over = evidence < 0.5
-            yield Talk("end" if over else "update", start_t, evidence, number - first + 1, sad_segments)
+            yield EpisodeStep("end" if over else "update", start_t, evidence, number - first + 1, sad_segments)
             first = None if over else first
-        yield Pause(gap)
+        yield PauseStep(gap)
         t += gap
 
 
-class Fake:
+class FakeDaemon:
     """Plays the script into a publisher; the numbers follow from the seed, sessions and times are real."""
 
     def __init__(self, endpoint: str, stream: str, seed: int, speed: float) -> None:
@@ -135,7 +135,7 @@ class Fake:
         while rounds is None or rounds > 0:
             with Publisher(self._endpoint) as publisher:
                 for step in steps:
-                    if isinstance(step, Restart):
+                    if isinstance(step, RestartStep):
                         break
                     self._take(publisher, step)
             self._fresh()
@@ -147,15 +147,15 @@ class Fake:
 
     def _take(self, publisher: Publisher, step: Step) -> None:
         match step:
-            case Change(state, reason):
+            case StatusStep(state, reason):
                 self._state = state, reason
                 self._say(publisher)
-            case Pause(seconds):
+            case PauseStep(seconds):
                 self._sleep(publisher, seconds / self._speed)
             case ScoreStep():
                 self._last = publisher.send(self._score(publisher, step), lost=step.lost)
                 self._segment += 1
-            case Talk() if self._last is not None:
+            case EpisodeStep() if self._last is not None:
                 publisher.send(self._told(publisher, step, self._last))
 
     def _score(self, publisher: Publisher, step: ScoreStep) -> Score:
@@ -170,7 +170,7 @@ class Fake:
         opening = publisher.opening(self._stream, Score.type)
         return make_score(opening, segment, analysis, spent, dropped=0, with_text=False)
 
-    def _told(self, publisher: Publisher, talk: Talk, last: Score) -> Episode:
+    def _told(self, publisher: Publisher, talk: EpisodeStep, last: Score) -> Episode:
         if talk.phase == "start":
             self._episode, self._first_seq = self._episode + 1, last.seq
         return Episode(
