@@ -25,6 +25,7 @@ HEAVY = {
     if contract["name"].endswith("has one home")
     for name in contract["forbidden_modules"]
 } - {"zmq", "starlette", "uvicorn", "tokenizers"}
+IGNORED = shutil.ignore_patterns("__pycache__", "*.safetensors", "pages", "scene")
 PAGE = Path("docs/architecture.md")
 BOUNDS = re.findall(r"\| `([\w.]+)\.([A-Z_]+)` \| ([\d.]+) \|", PAGE.read_text())
 
@@ -48,6 +49,16 @@ def linted(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+def doubled(root: Path) -> dict[str, list[str]]:
+    """The class names that stand in two modules, underscore or not, and where; an import makes no second one."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(path for name in ("sadstream", "train") for path in (root / name).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name.lstrip("_"), []).append(path.relative_to(root).as_posix())
+    return {name: paths for name, paths in found.items() if len(paths) > 1}
+
+
 def test_imports_go_one_way() -> None:
     done = linted(Path())
 
@@ -65,9 +76,8 @@ def test_imports_go_one_way() -> None:
     ],
 )
 def test_an_import_against_the_rules_is_found(tmp_path: Path, path: str, line: str, contract: str) -> None:
-    ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "pages", "scene")
     for name in ("sadstream", "train"):
-        shutil.copytree(name, tmp_path / name, ignore=ignored)
+        shutil.copytree(name, tmp_path / name, ignore=IGNORED)
     shutil.copy("pyproject.toml", tmp_path)
     with (tmp_path / path).open("a") as file:
         file.write(f"\n{line}\n")
@@ -117,6 +127,28 @@ def test_no_class_is_called_manager_and_no_file_utils(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ClassDef):
             assert not node.name.endswith(("Manager", "Handler", "Helper"))
+
+
+def test_a_class_name_means_one_thing() -> None:
+    assert doubled(Path()) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("sadstream/cli/demo/fake.py", "class Segment: ..."),
+        ("train/metrics/paired.py", "class Manifold:\n    class _Interval: ..."),
+        ("sadstream/views/watch/strip.py", "class Gap: ..."),
+    ],
+)
+def test_a_second_class_of_a_name_is_found(tmp_path: Path, path: str, line: str) -> None:
+    for name in ("sadstream", "train"):
+        shutil.copytree(name, tmp_path / name, ignore=IGNORED)
+    with (tmp_path / path).open("a") as file:
+        file.write(f"\n{line}\n")
+    (places,) = doubled(tmp_path).values()
+
+    assert path in places
 
 
 @pytest.mark.parametrize("words", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]], ids=" ".join)

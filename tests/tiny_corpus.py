@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from train.corpora.counts import EXPECTED
-from train.corpora.manifest import Manifest, Utterance, write
+from train.corpora.manifest import CorpusManifest, Utterance, write
 from train.corpora.synthetic import ScriptLine, script, write_corpus
 from train.features.cache import Cache
 from train.features.inputs import Loader
@@ -135,7 +135,7 @@ def prepared(folder: Path) -> SimpleNamespace:
     from train.corpora.readers.iemocap import read
 
     release = corpus(folder / "corpus")
-    manifest: Manifest = write(folder / "manifest.csv", read(release).rows)
+    manifest: CorpusManifest = write(folder / "manifest.csv", read(release).rows)
     encoder = text_encoder(folder / "encoder")
     return SimpleNamespace(
         folder=folder,

@@ -10,7 +10,7 @@ from sadstream.scoring.fusion.card import Card, card_path
 from sadstream.scoring.mood.episodes import ScoredSegment
 from train.corpora.clips import CALM, Clip
 from train.evaluation.alarms import METHODS, at_rate, curve, hmm_starts, outcome
-from train.evaluation.card import days_report, doubt, offset_gain, write_card
+from train.evaluation.card import days_report, offset_gain, rejection_band, write_card
 from train.evaluation.days import Day, DaysConfig, SadSpan, days, reference_of, spoken_clips
 from train.shipped.scorecard import ScoredClips
 
@@ -20,14 +20,14 @@ CONFIG = DaysConfig(hours=3)
 def corpus(spread: float = 1.0, speakers: int = 6) -> tuple[ScoredClips, np.ndarray]:
     """Speakers with 40 neutral, 30 other and 30 sad clips; whose voices differ by `spread`."""
     rng = np.random.default_rng(0)
-    clips, ratios = [], []
+    clips, llrs = [], []
     for speaker in range(speakers):
         voice = spread * rng.standard_normal()
         for emotion, mean in [("neutral", -1.0)] * 40 + [("angry", -2.0)] * 30 + [("sad", 1.5)] * 30:
             path = Path(f"{speaker}-{len(clips)}.wav")
             clips.append(Clip(path, "made", f"s{speaker}", "f", emotion, int(emotion == "sad"), "train"))
-            ratios.append(mean + voice + rng.standard_normal())
-    return ScoredClips(tuple(clips), np.clip(ratios, -3, 3)), rng.uniform(1.0, 3.0, len(clips))
+            llrs.append(mean + voice + rng.standard_normal())
+    return ScoredClips(tuple(clips), np.clip(llrs, -3, 3)), rng.uniform(1.0, 3.0, len(clips))
 
 
 SCORED, SECONDS = corpus()
@@ -104,13 +104,13 @@ def test_the_gain_is_the_difference_of_its_two_sides_to_the_last_bit() -> None:
     found = offset_gain(SCORED, SECONDS, CONFIG, resamples=20)
 
     assert found.gain.value == found.with_offset.value - found.without.value
-    assert found.gain.n == found.without.n == found.moved.ratios.size
+    assert found.gain.n == found.without.n == found.moved.llrs.size
 
 
 def test_doubt_keeps_the_stated_share_and_ranks_the_rest_better() -> None:
-    found = doubt(SCORED, 0.7, resamples=20)
+    found = rejection_band(SCORED, 0.7, resamples=20)
     calm = SCORED.against_calm()
-    kept = np.mean((calm.ratios <= found.low) | (calm.ratios >= found.high))
+    kept = np.mean((calm.llrs <= found.low) | (calm.llrs >= found.high))
 
     assert kept == pytest.approx(0.7, abs=0.02)
     assert found.error_kept.value < found.error_all.value

@@ -19,7 +19,7 @@ class LeakError(DataError):
     """Something of the test set, or of its speakers, reached what it must not reach."""
 
 
-class Fitted(Record):
+class FitRecord(Record):
     """Something that was learned or chosen, and the hash of the utterances that it saw."""
 
     what: str
@@ -32,9 +32,9 @@ def names_hash(names: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
-def fitted(what: str, split: Literal["train", "validation", "test"], rows: Iterable[Utterance]) -> Fitted:
+def fitted(what: str, split: Literal["train", "validation", "test"], rows: Iterable[Utterance]) -> FitRecord:
     """The record that `what` saw these rows and no others."""
-    return Fitted(what=what, split=split, utterances_sha256=names_hash(row.utterance for row in rows))
+    return FitRecord(what=what, split=split, utterances_sha256=names_hash(row.utterance for row in rows))
 
 
 def by_split(rows: Sequence[Utterance]) -> dict[str, list[Utterance]]:
@@ -104,7 +104,7 @@ def check_drawn(rows: Sequence[Utterance], drawn: Iterable[int]) -> None:
             raise LeakError(f"{rows[index].utterance} is drawn for training but stands in {rows[index].split}")
 
 
-def check_fitted(protocol: Protocol, records: Sequence[Fitted], rows: Sequence[Utterance]) -> None:
+def check_fitted(protocol: Protocol, records: Sequence[FitRecord], rows: Sequence[Utterance]) -> None:
     """Raise unless all that was fitted saw exactly the split that its protocol allows.
 
     `strict` allows train and validation; `thesis`, which is labelled optimistic, chooses epoch and threshold on test.

@@ -42,7 +42,7 @@ COLUMNS = tuple(field.name for field in fields(Utterance))
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class CorpusManifest:
     """The utterances of one corpus in the order of their names, and the hash that stands for all of it."""
 
     rows: tuple[Utterance, ...]
@@ -64,14 +64,14 @@ def as_bytes(rows: Sequence[Utterance]) -> bytes:
     return text.getvalue().encode()
 
 
-def write(path: Path, rows: Sequence[Utterance]) -> Manifest:
+def write(path: Path, rows: Sequence[Utterance]) -> CorpusManifest:
     """Write a manifest whole or not at all."""
     content = as_bytes(rows)
     save_atomic(path, content)
     return parse(content, str(path))
 
 
-def read(path: Path) -> Manifest:
+def read(path: Path) -> CorpusManifest:
     """The manifest in a file, or in the folder that holds it."""
     path = path / NAME if path.is_dir() else path
     try:
@@ -82,7 +82,7 @@ def read(path: Path) -> Manifest:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def parse(content: bytes, where: str) -> Manifest:
+def parse(content: bytes, where: str) -> CorpusManifest:
     """The manifest in these bytes; DataError names the line and column that is not one."""
     try:
         lines = list(csv.DictReader(io.StringIO(content.decode())))
@@ -97,7 +97,7 @@ def parse(content: bytes, where: str) -> Manifest:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{where}: {twice} stands there twice: expected every utterance once")
-    return Manifest(rows, hashlib.sha256(content).hexdigest())
+    return CorpusManifest(rows, hashlib.sha256(content).hexdigest())
 
 
 def _row(line: dict[str, str], where: str) -> Utterance:

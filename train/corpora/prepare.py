@@ -9,12 +9,12 @@ from sadstream.base.boundary import one_line
 from sadstream.base.errors import DataError, UsageError
 from train.corpora.counts import EXPECTED, differences
 from train.corpora.counts import table as differences_table
-from train.corpora.manifest import NAME, Manifest, write
+from train.corpora.manifest import NAME, CorpusManifest, write
 from train.corpora.readers import cremad, goemotions, iemocap, meld, nemo, ravdess
 from train.corpora.readers import own_csv as table
-from train.corpora.reading import Reading, reason_of
+from train.corpora.reading import FoundCorpus, reason_of
 
-READERS: dict[str, Callable[[Path], Reading]] = {
+READERS: dict[str, Callable[[Path], FoundCorpus]] = {
     "iemocap": iemocap.read,
     "ravdess": ravdess.read,
     "nemo": nemo.read,
@@ -28,14 +28,14 @@ SHOWN = 20  # lines about recordings and labels that cannot be used; a wrong fol
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedCorpus:
     """A manifest as written, and how many utterances of a user's own table are not in it."""
 
-    manifest: Manifest
+    manifest: CorpusManifest
     left_out: int
 
 
-def read_corpus(corpus: str, folder: Path) -> Reading:
+def read_corpus(corpus: str, folder: Path) -> FoundCorpus:
     """What stands in a corpus's folder."""
     if corpus not in READERS:
         raise UsageError(f"corpus {corpus!r}: expected one of {', '.join(READERS)}")
@@ -49,7 +49,7 @@ def read_corpus(corpus: str, folder: Path) -> Reading:
     return reading
 
 
-def prepare(corpus: str, folder: Path, out: Path, allow_partial: bool, say: Callable[[str], None]) -> Prepared:
+def prepare(corpus: str, folder: Path, out: Path, allow_partial: bool, say: Callable[[str], None]) -> PreparedCorpus:
     """Write OUT/manifest.csv; where counts are wrong no manifest but the table of differences, and DataError."""
     reading = read_corpus(corpus, folder)
     for line in (*reading.notes, *reading.problems[:SHOWN]):
@@ -65,7 +65,7 @@ def prepare(corpus: str, folder: Path, out: Path, allow_partial: bool, say: Call
         say(f"{explained}\n{differences_table(wrong)}")
     manifest = write(out / NAME, reading.rows)
     left_out = len(reading.problems) if corpus not in EXPECTED and not allow_partial else 0
-    return Prepared(manifest, left_out)
+    return PreparedCorpus(manifest, left_out)
 
 
 def _some(problems: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ LEEWAY_S, LEEWAY = 0.25, 0.05  # that a written length may be off
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FoundCorpus:
     """A corpus as found; `notes` say what was understood, and cost nothing."""
 
     rows: tuple[Utterance, ...]

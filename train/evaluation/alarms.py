@@ -34,14 +34,14 @@ Starts = Callable[[Sequence[ScoredSegment], float], list[float]]  # scores, thre
 def hmm_starts(heard: Sequence[ScoredSegment], threshold: float) -> list[float]:
     """The daemon's own filter."""
     episodes = EpisodeFilter(threshold)
-    return [turn.t_end for one in heard for turn in episodes.feed(one) if turn.phase == "start"]
+    return [update.t_end for one in heard for update in episodes.feed(one) if update.phase == "start"]
 
 
 def cusum_starts(heard: Sequence[ScoredSegment], threshold: float) -> list[float]:
     """Cumulative sum of the same evidence, never below zero and not far above the threshold."""
     total, ringing, starts = 0.0, False, []
     for one in heard:
-        total = min(threshold + HYSTERESIS, max(0.0, total + stretch_llr(one.ratio)))
+        total = min(threshold + HYSTERESIS, max(0.0, total + stretch_llr(one.llr)))
         if not ringing and total >= threshold:
             starts.append(one.t_end)
         ringing = total >= threshold or (ringing and total > threshold - HYSTERESIS and total > 0.0)
@@ -52,9 +52,9 @@ def single_starts(heard: Sequence[ScoredSegment], threshold: float) -> list[floa
     """An alarm at the first of each run of segments above the threshold: no filter at all."""
     starts, above = [], False
     for one in heard:
-        if one.ratio >= threshold and not above:
+        if one.llr >= threshold and not above:
             starts.append(one.t_end)
-        above = one.ratio >= threshold
+        above = one.llr >= threshold
     return starts
 
 
@@ -89,7 +89,7 @@ def outcome(day: Day, starts: Sequence[float]) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class AlarmCurvePoint:
     """One threshold of a trade-off curve, with intervals over speakers."""
 
     threshold: float
@@ -98,7 +98,7 @@ class Point:
     delay_s: float  # median
 
 
-def point(outcomes: Sequence[Outcome], threshold: float, seed: int = 0) -> Point:
+def point(outcomes: Sequence[Outcome], threshold: float, seed: int = 0) -> AlarmCurvePoint:
     """The outcomes of all days at one threshold; a bootstrap draws whole speakers."""
     speakers = sorted({one.speaker for one in outcomes})
     table = np.array(
@@ -113,7 +113,7 @@ def point(outcomes: Sequence[Outcome], threshold: float, seed: int = 0) -> Point
     rng = np.random.default_rng(seed)
     drawn = [table[rng.integers(len(speakers), size=len(speakers))].sum(0) for _ in range(SPLITS)]
     delays = [delay for o in outcomes for delay in o.delays_s]
-    return Point(
+    return AlarmCurvePoint(
         threshold=threshold,
         false_alarms_h=_ratio(table.sum(0), drawn, 0, 1, len(speakers)),
         caught=_ratio(table.sum(0), drawn, 2, 3, int(table[:, 3].sum())),
@@ -123,7 +123,7 @@ def point(outcomes: Sequence[Outcome], threshold: float, seed: int = 0) -> Point
 
 def curve(
     made: Sequence[Day], scores: Callable[[Day], Sequence[ScoredSegment]], starts: Starts, thresholds: Sequence[float]
-) -> list[Point]:
+) -> list[AlarmCurvePoint]:
     """The trade-off of one method over all days."""
     heard = [scores(day) for day in made]
     return [
@@ -132,7 +132,7 @@ def curve(
     ]
 
 
-def at_rate(points: Sequence[Point], false_alarms_h: float) -> Point | None:
+def at_rate(points: Sequence[AlarmCurvePoint], false_alarms_h: float) -> AlarmCurvePoint | None:
     """The point with the most episodes caught at this rate of false alarms or less."""
     kept = [p for p in points if p.false_alarms_h.value <= false_alarms_h]
     return max(kept, key=lambda p: p.caught.value, default=None)

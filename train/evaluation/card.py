@@ -1,4 +1,4 @@
-"""A checkpoint's card: its trade-off on simulated days, its reference voice, its doubt; and the report beside it."""
+"""A checkpoint's card: trade-off on simulated days, reference voice, rejection band; and the report beside it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from sadstream.base.files import save_atomic
 from sadstream.scoring.fusion.card import Card, OperatingPoint, card_path
 from sadstream.scoring.mood.episodes import ScoredSegment
 from train.corpora.clips import CALM
-from train.evaluation.alarms import METHODS, Point, at_rate, curve
-from train.evaluation.days import Day, DaysConfig, Spoken, days, reference_of, spoken_clips
+from train.evaluation.alarms import METHODS, AlarmCurvePoint, at_rate, curve
+from train.evaluation.days import Day, DaysConfig, ScoredClip, days, reference_of, spoken_clips
 from train.metrics.detection import Interval, auc, bootstrap, over_groups, true_positives_at
 from train.metrics.markdown import markdown
 from train.shipped.scorecard import ScoredClips
@@ -30,7 +30,7 @@ RATES = (1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class RejectionBand:
     """The log-likelihood ratios that are too close to call, and what leaving them out does."""
 
     low: float
@@ -40,25 +40,25 @@ class Doubt:
     rejected: tuple[tuple[str, float, int], ...]  # class, share, of how many
 
 
-def doubt(scored: ScoredClips, coverage: float = COVERAGE, resamples: int = 500) -> Doubt:
+def rejection_band(scored: ScoredClips, coverage: float = COVERAGE, resamples: int = 500) -> RejectionBand:
     """The band of ratios without which the rest is ranked best, at this share of segments kept.
 
     Chow, "On optimum recognition error and reject tradeoff", IEEE Transactions on Information Theory 16 (1970).
     """
     calm = scored.against_calm()
-    ordered = np.sort(calm.ratios)
+    ordered = np.sort(calm.llrs)
     width = round((1.0 - coverage) * ordered.size)
 
     def band(start: int) -> tuple[float, float]:
         return float(ordered[start]), float(ordered[min(start + width, ordered.size - 1)])
 
     def error_without(limits: tuple[float, float]) -> float:
-        kept = (calm.ratios <= limits[0]) | (calm.ratios >= limits[1])
-        return 1.0 - auc(calm.sad[kept], calm.ratios[kept])
+        kept = (calm.llrs <= limits[0]) | (calm.llrs >= limits[1])
+        return 1.0 - auc(calm.sad[kept], calm.llrs[kept])
 
     starts = range(0, ordered.size - width, max(1, ordered.size // 50))
     low, high = min((band(start) for start in starts), key=error_without)
-    outside = _rows(calm, (calm.ratios <= low) | (calm.ratios >= high))
+    outside = _rows(calm, (calm.llrs <= low) | (calm.llrs >= high))
     kinds = {
         "sad": lambda clip: bool(clip.sad),
         "neutral and calm": lambda clip: clip.emotion in CALM,
@@ -67,19 +67,19 @@ def doubt(scored: ScoredClips, coverage: float = COVERAGE, resamples: int = 500)
     rejected = []
     for name, wanted in kinds.items():
         part = scored.only(wanted)
-        inside = (part.ratios > low) & (part.ratios < high)
+        inside = (part.llrs > low) & (part.llrs < high)
         rejected.append((name, float(inside.mean()) if inside.size else float("nan"), int(inside.size)))
-    return Doubt(low, high, _error(calm, resamples), _error(outside, resamples), tuple(rejected))
+    return RejectionBand(low, high, _error(calm, resamples), _error(outside, resamples), tuple(rejected))
 
 
 def _rows(scored: ScoredClips, mask: NDArray[np.bool_]) -> ScoredClips:
 
-    return ScoredClips(tuple(scored.clips[i] for i in np.flatnonzero(mask)), scored.ratios[mask])
+    return ScoredClips(tuple(scored.clips[i] for i in np.flatnonzero(mask)), scored.llrs[mask])
 
 
 def _error(scored: ScoredClips, resamples: int) -> Interval:
     groups = [clip.speaker for clip in scored.clips]
-    return over_groups(lambda y, s: 1.0 - auc(y, s), scored.sad, scored.ratios, groups, resamples=resamples)
+    return over_groups(lambda y, s: 1.0 - auc(y, s), scored.sad, scored.llrs, groups, resamples=resamples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +105,19 @@ def offset_gain(
         rest = scored.only(lambda clip, v=voices: clip not in v[clip.speaker].calibration).against_calm()  # type: ignore[misc]
         parts.append(rest)
         shifts.append(np.array([voices[clip.speaker].offset for clip in rest.clips]))
-        draws.append(np.full(rest.ratios.size, draw))
-    plain = ScoredClips(tuple(clip for part in parts for clip in part.clips), np.concatenate([p.ratios for p in parts]))
-    moved = ScoredClips(plain.clips, plain.ratios + np.concatenate(shifts))
+        draws.append(np.full(rest.llrs.size, draw))
+    plain = ScoredClips(tuple(clip for part in parts for clip in part.clips), np.concatenate([p.llrs for p in parts]))
+    moved = ScoredClips(plain.clips, plain.llrs + np.concatenate(shifts))
     draw_of, labels = np.concatenate(draws), plain.sad
 
-    def caught(ratios: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+    def caught(llrs: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
         of_draws = [rows[draw_of[rows] == draw] for draw in range(DRAWS)]
-        return float(np.mean([true_positives_at(labels[part], ratios[part]) for part in of_draws]))
+        return float(np.mean([true_positives_at(labels[part], llrs[part]) for part in of_draws]))
 
     groups = [clip.speaker for clip in plain.clips]
-    without = bootstrap(lambda rows: caught(plain.ratios, rows), groups, resamples=resamples)
-    with_offset = bootstrap(lambda rows: caught(moved.ratios, rows), groups, resamples=resamples)
-    gain = bootstrap(lambda rows: caught(moved.ratios, rows) - caught(plain.ratios, rows), groups, resamples=resamples)
+    without = bootstrap(lambda rows: caught(plain.llrs, rows), groups, resamples=resamples)
+    with_offset = bootstrap(lambda rows: caught(moved.llrs, rows), groups, resamples=resamples)
+    gain = bootstrap(lambda rows: caught(moved.llrs, rows) - caught(plain.llrs, rows), groups, resamples=resamples)
     return OffsetGain(without, with_offset, gain, moved)
 
 
@@ -142,7 +142,7 @@ def days_report(scored: ScoredClips, seconds: NDArray[np.float64], model: str, c
     }
     protocol, calm_h = _protocol(config, len(speakers), made), _calm_h(made)
     gain = offset_gain(scored, seconds, config)
-    as_voices_come, calibrated = doubt(scored), doubt(gain.moved)
+    as_voices_come, calibrated = rejection_band(scored), rejection_band(gain.moved)
     points = {name: curve(made, of, METHODS["hidden Markov model"], HMM_THRESHOLDS) for name, of in scores.items()}
     card = Card(
         model=model,
@@ -163,8 +163,8 @@ def days_report(scored: ScoredClips, seconds: NDArray[np.float64], model: str, c
         f"Protocol: {protocol}; intervals: bootstrap over speakers.\n",
         _trade_table(made, scores),
         _easy_table(speakers, reference, config),
-        _doubt_text("as voices come", as_voices_come),
-        _doubt_text("calibrated voices", calibrated),
+        _rejection_text("as voices come", as_voices_come),
+        _rejection_text("calibrated voices", calibrated),
         _gain_text(gain),
     ]
     return DaysReport(card, "\n".join(text), tuple(made))
@@ -197,7 +197,7 @@ def write_card(checkpoint: Path, card: Card) -> None:
     save_atomic(card_path(checkpoint), (card.model_dump_json(indent=1) + "\n").encode())
 
 
-def _points(points: Sequence[Point], calm_h: float) -> tuple[OperatingPoint, ...]:
+def _points(points: Sequence[AlarmCurvePoint], calm_h: float) -> tuple[OperatingPoint, ...]:
     return tuple(
         OperatingPoint(
             threshold=p.threshold,
@@ -219,14 +219,14 @@ def _trade_table(made: Sequence[Day], scores: dict[str, Scores]) -> str:
     return markdown(columns, rows)
 
 
-def _row(offset: str, method: str, rate: float, found: Point | None) -> tuple[str, ...]:
+def _row(offset: str, method: str, rate: float, found: AlarmCurvePoint | None) -> tuple[str, ...]:
     head = (offset, method, f"{rate:g}")
     if found is None:
         return (*head, "cannot", "–", "–", "–")
     return (*head, str(found.false_alarms_h), str(found.caught), str(found.caught.n), f"{found.delay_s:.0f} s")
 
 
-def _easy_table(speakers: dict[str, list[Spoken]], reference: float, config: DaysConfig) -> str:
+def _easy_table(speakers: dict[str, list[ScoredClip]], reference: float, config: DaysConfig) -> str:
     """Easier days, labelled so: the acted mixture of emotions, and episodes in which everything is sad."""
     rows = []
     for name, changes in (("easy: acted mix", {"calm_share": 0.3}), ("easy: pure episodes", {"sad_share": 1.0})):
@@ -237,7 +237,7 @@ def _easy_table(speakers: dict[str, list[Spoken]], reference: float, config: Day
     return markdown(columns, rows)
 
 
-def _doubt_text(whose: str, found: Doubt) -> str:
+def _rejection_text(whose: str, found: RejectionBand) -> str:
     shares = ", ".join(f"{name} {share:.3f} (n = {n:,})" for name, share, n in found.rejected)
     return (
         f"`uncertain`, {whose}, between {found.low:.2f} and {found.high:.2f}, coverage {COVERAGE:.0%} of sad, neutral "

@@ -35,11 +35,11 @@ class DaysConfig(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spoken:
+class ScoredClip:
     """One clip as the daemon scores it."""
 
     clip: Clip
-    ratios: NDArray[np.float64]  # (segments,)
+    llrs: NDArray[np.float64]  # (segments,)
     seconds: NDArray[np.float64]
 
 
@@ -66,39 +66,39 @@ class Day:
     def moved(self, calibrated: bool) -> tuple[ScoredSegment, ...]:
         """The scores as the daemon would give them, with or without the offset."""
         shift = self.offset if calibrated else 0.0
-        return tuple(ScoredSegment(h.t_start, h.t_end, h.seq, h.sad, h.ratio + shift) for h in self.heard)
+        return tuple(ScoredSegment(h.t_start, h.t_end, h.seq, h.sad, h.llr + shift) for h in self.heard)
 
     def running(self, reference: float) -> tuple[ScoredSegment, ...]:
         """The scores with the causal running offset."""
         offset = RunningOffset(reference)
         return tuple(
-            ScoredSegment(h.t_start, h.t_end, h.seq, h.sad, h.ratio + offset.feed(h.ratio, h.t_end - h.t_start))
+            ScoredSegment(h.t_start, h.t_end, h.seq, h.sad, h.llr + offset.feed(h.llr, h.t_end - h.t_start))
             for h in self.heard
         )
 
 
-def spoken_clips(scored: ScoredClips, seconds: NDArray[np.float64]) -> dict[str, list[Spoken]]:
+def spoken_clips(scored: ScoredClips, seconds: NDArray[np.float64]) -> dict[str, list[ScoredClip]]:
     """The clips of each speaker with the scores of their segments."""
     rows: dict[Clip, list[int]] = {}
     for row, clip in enumerate(scored.clips):
         rows.setdefault(clip, []).append(row)
-    speakers: dict[str, list[Spoken]] = {}
+    speakers: dict[str, list[ScoredClip]] = {}
     for clip, at in rows.items():
         picked = np.array(at, dtype=np.int64)
-        speakers.setdefault(clip.speaker, []).append(Spoken(clip, scored.ratios[picked], seconds[picked]))
+        speakers.setdefault(clip.speaker, []).append(ScoredClip(clip, scored.llrs[picked], seconds[picked]))
     return dict(sorted(speakers.items()))
 
 
-def reference_of(speakers: dict[str, list[Spoken]]) -> float:
+def reference_of(speakers: dict[str, list[ScoredClip]]) -> float:
     """The mean audio part of neutral and calm speech, each speaker counting the same."""
     means = [
-        np.concatenate([spoken.ratios for spoken in clips if spoken.clip.emotion in CALM]).mean()
+        np.concatenate([spoken.llrs for spoken in clips if spoken.clip.emotion in CALM]).mean()
         for clips in speakers.values()
     ]
     return float(np.mean(means))
 
 
-def days(speakers: dict[str, list[Spoken]], config: DaysConfig, reference: float) -> list[Day]:
+def days(speakers: dict[str, list[ScoredClip]], config: DaysConfig, reference: float) -> list[Day]:
     """Every speaker's hours; the same seed gives the same days."""
     made = []
     for number, (speaker, clips) in enumerate(speakers.items()):
@@ -111,7 +111,7 @@ def days(speakers: dict[str, list[Spoken]], config: DaysConfig, reference: float
 class _Hour:
     """One hour as it is strung together; clips are drawn without replacement until the other talk is used up."""
 
-    def __init__(self, clips: Sequence[Spoken], config: DaysConfig, rng: Generator) -> None:
+    def __init__(self, clips: Sequence[ScoredClip], config: DaysConfig, rng: Generator) -> None:
         self._config = config
         self._rng = rng
         calm = self._shuffled([c for c in clips if c.clip.emotion in CALM])
@@ -133,7 +133,7 @@ class _Hour:
             self._talk(scale * self._rng.uniform(*config.between_s))
             if self._calm and self._sad:
                 self._episode(_log_uniform(self._rng, config.episode_s))
-        parts = [float(ratio) for spoken in self._calibration for ratio in spoken.ratios]
+        parts = [float(llr) for spoken in self._calibration for llr in spoken.llrs]
         return Day(
             speaker=speaker,
             heard=tuple(self._heard),
@@ -157,17 +157,17 @@ class _Hour:
         self._truth.append(SadSpan(start, self._t))
         self._pause()
 
-    def _not_sad(self) -> Spoken:
+    def _not_sad(self) -> ScoredClip:
         left = len(self._calm) + len(self._other)
         calm = not self._other or self._rng.random() < len(self._calm) / left
         return (self._calm if calm else self._other).pop()
 
-    def _say(self, spoken: Spoken) -> None:
+    def _say(self, spoken: ScoredClip) -> None:
         if self._heard and self._t > self._heard[-1].t_end - 1e-9:
             self._pause()
-        for ratio, seconds in zip(spoken.ratios, spoken.seconds, strict=True):
+        for llr, seconds in zip(spoken.llrs, spoken.seconds, strict=True):
             end = self._t + float(seconds)
-            self._heard.append(ScoredSegment(self._t, end, len(self._heard), False, float(ratio)))
+            self._heard.append(ScoredSegment(self._t, end, len(self._heard), False, float(llr)))
             self._clips.append(spoken.clip)
             self._t = end
 
@@ -176,7 +176,7 @@ class _Hour:
         long = self._rng.random() < config.rest_share
         self._t += self._rng.uniform(*config.rest_s) if long else self._rng.lognormal(0.0, 0.5) * config.pause_s
 
-    def _split(self, calm: list[Spoken]) -> tuple[list[Spoken], list[Spoken]]:
+    def _split(self, calm: list[ScoredClip]) -> tuple[list[ScoredClip], list[ScoredClip]]:
         """Clips for the calibration, and the rest."""
         heard_s, count = 0.0, 0
         while count < len(calm) // 3 and heard_s < self._config.calibration_s:
@@ -184,7 +184,7 @@ class _Hour:
             count += 1
         return calm[:count], calm[count:]
 
-    def _shuffled(self, clips: list[Spoken]) -> list[Spoken]:
+    def _shuffled(self, clips: list[ScoredClip]) -> list[ScoredClip]:
         return [clips[i] for i in self._rng.permutation(len(clips))]
 
 

@@ -1,4 +1,4 @@
-"""How well enrolment tells people apart: their own segments scored, and other people's, by likeness and length."""
+"""How well enrolment tells people apart: own segments scored, and other people's, by cosine similarity and length."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from train.corpora.clips import Clip, by_speaker, daemon_segments, read_audio
 from train.evaluation.gates import share
 from train.metrics.markdown import markdown
 
-Print = NDArray[np.float32]
+Embedding = NDArray[np.float32]
 
 ENROL_S = 20.0
 LEAST_S = 6.0  # an actor of RAVDESS has some ten seconds of neutral and calm speech
@@ -31,7 +31,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class SpeakerTrial:
     """One test segment against one enrolled person."""
 
     own: bool
@@ -39,11 +39,11 @@ class Likeness:
     value: float
 
 
-def whose_table(rooms: Sequence[Room], encoder: SpeakerEncoder, tick: Callable[[], None]) -> str:
-    """Share of a person's own segments that are scored, and of everybody else's, at each likeness."""
+def enrolment_table(rooms: Sequence[Room], encoder: SpeakerEncoder, tick: Callable[[], None]) -> str:
+    """Share of a person's own segments that are scored, and of everybody else's, at each cosine similarity."""
     rows = []
     for room in rooms:
-        found = _likenesses(room, encoder, tick)
+        found = _trials(room, encoder, tick)
         for short in (False, True):
             some = [one for one in found if one.short is short]
             own = [one.value for one in some if one.own]
@@ -58,9 +58,9 @@ def whose_table(rooms: Sequence[Room], encoder: SpeakerEncoder, tick: Callable[[
     return markdown(columns, rows)
 
 
-def _likenesses(room: Room, encoder: SpeakerEncoder, tick: Callable[[], None]) -> list[Likeness]:
-    people: dict[str, Print] = {}
-    heard: dict[str, list[tuple[bool, Print]]] = {}
+def _trials(room: Room, encoder: SpeakerEncoder, tick: Callable[[], None]) -> list[SpeakerTrial]:
+    people: dict[str, Embedding] = {}
+    heard: dict[str, list[tuple[bool, Embedding]]] = {}
     tests = by_speaker(room.test)
     for speaker, clips in by_speaker(room.enrol).items():
         enrolled, used = _take(clips, ENROL_S)
@@ -74,7 +74,7 @@ def _likenesses(room: Room, encoder: SpeakerEncoder, tick: Callable[[], None]) -
         ]
         heard[speaker] = [(s.t_end - s.t_start < SHORT_S, encoder(s.heard)) for s in segments[:TESTED]]
     return [
-        Likeness(speaker == person, short, float(voice @ found))
+        SpeakerTrial(speaker == person, short, float(voice @ found))
         for speaker, some in heard.items()
         for short, found in some
         for person, voice in people.items()

@@ -177,20 +177,20 @@ def language_table(
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _TalkSegment:
     """One segment of somebody's ordinary talk."""
 
     seconds: float
     audio: float  # the audio part
-    ratio: float  # log-likelihood ratio of all parts
+    llr: float  # log-likelihood ratio of all parts
     margin: float  # logit above the threshold
 
-    def moved(self, offset: float) -> "_Said":
+    def moved(self, offset: float) -> "_TalkSegment":
         """As it would be with this offset."""
-        return replace(self, ratio=self.ratio + offset, margin=self.margin + offset)
+        return replace(self, llr=self.llr + offset, margin=self.margin + offset)
 
 
-Talk = Mapping[str, Sequence[_Said]]  # by speaker
+Talk = Mapping[str, Sequence[_TalkSegment]]  # by speaker
 
 
 def talk_table(
@@ -205,15 +205,15 @@ def talk_table(
     The running offset here has no LEAST_S: each speaker has seconds of talk, not minutes. Calibrated is the second half
     of each speaker's segments, with the offset that the first half gives. thresholds: of the episodes, by offset.
     """
-    corpora: dict[str, dict[str, list[_Said]]] = {}
+    corpora: dict[str, dict[str, list[_TalkSegment]]] = {}
     for clip, segment, analysis in _analyzed(clips, analyzer, tick, per_clip=100):
         threshold_logit = logit(analysis.threshold)
-        ratio = analysis.audio_logit + analysis.text_logit
-        said = _Said(
+        llr = analysis.audio_logit + analysis.text_logit
+        said = _TalkSegment(
             segment.t_end - segment.t_start,
             analysis.audio_logit,
-            ratio,
-            analysis.bias_logit + ratio - threshold_logit,
+            llr,
+            analysis.bias_logit + llr - threshold_logit,
         )
         corpora.setdefault(clip.corpus, {}).setdefault(clip.speaker, []).append(said)
     rows = []
@@ -235,12 +235,12 @@ def talk_table(
     return markdown(columns, rows)
 
 
-def _running(said: Sequence[_Said], reference: float) -> list[_Said]:
+def _running(said: Sequence[_TalkSegment], reference: float) -> list[_TalkSegment]:
     offset = RunningOffset(reference, least_s=0.0)
     return [one.moved(offset.feed(one.audio, one.seconds)) for one in said]
 
 
-def _calibrated(said: Sequence[_Said], reference: float) -> list[_Said]:
+def _calibrated(said: Sequence[_TalkSegment], reference: float) -> list[_TalkSegment]:
     """The second half; somebody of one segment has no first one, and stays as they are."""
     half = len(said) // 2
     offset = calibrated_offset([one.audio for one in said[:half]], reference) if half else 0.0
@@ -255,8 +255,8 @@ def _talk_row(talk: Talk, threshold: float) -> tuple[str, ...]:
     hours = sum(one.seconds for said in talk.values() for one in said) / 3600.0
     episodes, t, starts = EpisodeFilter(threshold), 0.0, 0
     for number, one in enumerate(one for said in talk.values() for one in said):
-        heard = ScoredSegment(t, t + one.seconds, number, one.margin >= 0.0, one.ratio)
-        starts += sum(turn.phase == "start" for turn in episodes.feed(heard))
+        heard = ScoredSegment(t, t + one.seconds, number, one.margin >= 0.0, one.llr)
+        starts += sum(update.phase == "start" for update in episodes.feed(heard))
         t += one.seconds + BREATH_S
     return (
         str(len(talk)),

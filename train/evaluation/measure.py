@@ -23,12 +23,12 @@ from sadstream.scoring.whisper.recognizer import Whisper
 from train.corpora.clips import CALM, Clip, by_speaker, read_clips
 from train.evaluation.card import DaysReport, days_report, write_card
 from train.evaluation.days import Day, DaysConfig
-from train.evaluation.enrolment import Room, whose_table
+from train.evaluation.enrolment import Room, enrolment_table
 from train.evaluation.gates import language_table, loss_table, noise_table, talk_table
 from train.evaluation.sound.channels import channels_table
 from train.evaluation.sound.robustness import conditions, robustness_table
 from train.evaluation.sound.signal import clean_table, disturbances, signal_table
-from train.evaluation.trust import SECOND, Witness, groups_of, trust_table
+from train.evaluation.trust import SECOND, EvidenceReader, groups_of, trust_table
 from train.features.cache import Cache
 from train.features.noises import Noise, made, mixed, recorded, reversed_babble
 from train.shipped.config import OpenConfig
@@ -68,7 +68,7 @@ def _told(day: Day) -> dict[str, object]:
             {
                 "t_start": round(h.t_start, 3),
                 "t_end": round(h.t_end, 3),
-                "ratio": round(h.ratio, 4),
+                "ratio": round(h.llr, 4),
                 "clip": c.path.name,
             }
             for h, c in zip(day.heard, day.clips, strict=True)
@@ -109,9 +109,9 @@ def trust(data: Path, scale: float, seed: int) -> str:
     sounds = _sounds(data, seed)
     sounds = [sounds[at] for at in range(0, len(sounds), max(1, round(1.0 / scale)))]
     whispers = [Whisper(locate(name, "whisper"), "cpu", "en") for name in ("tiny.en", LANGUAGE_IDENTIFIER)]
-    witness = Witness(whispers[0], whispers[1], parse({}, "evaluation").gate.speech)
+    evidence_reader = EvidenceReader(whispers[0], whispers[1], parse({}, "evaluation").gate.speech)
     with progress("trust", len(sounds) + sum(map(len, groups.values())), "recordings") as tick:
-        return trust_table(groups_of(groups, sounds, witness, seed, tick))
+        return trust_table(groups_of(groups, sounds, evidence_reader, seed, tick))
 
 
 def _sounds(data: Path, seed: int) -> list[Noise]:
@@ -195,7 +195,7 @@ def _voices(data: Path, seed: int) -> str:
         rooms.append(Room(f"{corpus}, neutral and calm", ordinary[corpus], ordinary[corpus]))
         rooms.append(Room(f"{corpus}, sad, enrolled neutral and calm", ordinary[corpus], [c for c in clips if c.sad]))
     with progress("voices", sum(len(by_speaker(room.enrol)) for room in rooms), "people") as tick:
-        return whose_table(rooms, SpeakerEncoder(locate(NAME, "speaker")), tick)
+        return enrolment_table(rooms, SpeakerEncoder(locate(NAME, "speaker")), tick)
 
 
 def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:

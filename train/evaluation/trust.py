@@ -27,7 +27,7 @@ SECOND = "English, second language"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class LabelledEvidence:
     """A segment that the speech gate lets through, what speaks for its words, and whether anybody said them."""
 
     group: str
@@ -36,7 +36,7 @@ class Known:
     evidence: Evidence
 
 
-class Witness:
+class EvidenceReader:
     """Segments in, evidence out, with the language asked of everything that has words."""
 
     def __init__(self, whisper: Whisper, language_identifier: Whisper, least_speech: float) -> None:
@@ -58,18 +58,20 @@ class Witness:
 
 
 def known_of_clips(
-    group: str, clips: Sequence[Clip], said: bool | None, witness: Witness, tick: Callable[[], None]
-) -> list[Known]:
+    group: str, clips: Sequence[Clip], said: bool | None, evidence_reader: EvidenceReader, tick: Callable[[], None]
+) -> list[LabelledEvidence]:
     """What is known of every segment of these recordings, as they are."""
     known = []
     for number, clip in enumerate(clips):
-        found = [witness(segment) for segment in daemon_segments(read_audio(clip.path), number)]
-        known += [Known(group, clip.path.name, said, evidence) for evidence in found if evidence is not None]
+        found = [evidence_reader(segment) for segment in daemon_segments(read_audio(clip.path), number)]
+        known += [LabelledEvidence(group, clip.path.name, said, evidence) for evidence in found if evidence is not None]
         tick()
     return known
 
 
-def known_of_noises(noises: Sequence[Noise], seed: int, witness: Witness, tick: Callable[[], None]) -> list[Known]:
+def known_of_noises(
+    noises: Sequence[Noise], seed: int, evidence_reader: EvidenceReader, tick: Callable[[], None]
+) -> list[LabelledEvidence]:
     """What is known of every segment of these sounds, each at two levels drawn at random."""
     rng = np.random.default_rng(seed)
     known = []
@@ -79,14 +81,17 @@ def known_of_noises(noises: Sequence[Noise], seed: int, witness: Witness, tick: 
         group = "babble" if noise.kind == "reversed babble" else "voice" if noise.human_voice else "sound"
         for level in rng.choice(NOISE_DBFS, 2):
             found = [
-                witness(segment) for segment in daemon_segments(at_mean_level(noise.samples, float(level)), number)
+                evidence_reader(segment)
+                for segment in daemon_segments(at_mean_level(noise.samples, float(level)), number)
             ]
-            known += [Known(group, str(number), False, evidence) for evidence in found if evidence is not None]
+            known += [
+                LabelledEvidence(group, str(number), False, evidence) for evidence in found if evidence is not None
+            ]
         tick()
     return known
 
 
-def fitted(known: Sequence[Known], shape: TrustModel, lost: float) -> TrustModel:
+def fitted(known: Sequence[LabelledEvidence], shape: TrustModel, lost: float) -> TrustModel:
     """Weights of the same shape, with the bias at which so much of what was said in English is lost."""
     names = _names(shape)
     rows = [one for one in known if one.said is not None and not _hopeless(one.evidence)]
@@ -101,7 +106,7 @@ def fitted(known: Sequence[Known], shape: TrustModel, lost: float) -> TrustModel
     return replace(weights, bias=-sums[int(lost * len(sums))])
 
 
-def trust_table(known: Sequence[Known]) -> str:
+def trust_table(known: Sequence[LabelledEvidence]) -> str:
     """Words kept of each group, both halves of the recordings judged by weights of the other; and the weights."""
     two = {"asked which language": (ASKED, LOST_ASKED), "confidence alone": (ALONE, LOST_ALONE)}
     rows, lines = [], []
@@ -134,11 +139,11 @@ def trust_table(known: Sequence[Known]) -> str:
     return "\n".join([table, *lines]) + "\n"
 
 
-def _alone(one: Known) -> Known:
+def _alone(one: LabelledEvidence) -> LabelledEvidence:
     return replace(one, evidence=replace(one.evidence, languages=None))
 
 
-def _half(one: Known) -> int:
+def _half(one: LabelledEvidence) -> int:
     return sha256(f"{one.group}/{one.name}".encode()).digest()[0] % 2
 
 
@@ -167,11 +172,15 @@ def _sum(evidence: Evidence, weights: TrustModel) -> float:
 
 
 def groups_of(
-    clips: Mapping[str, Sequence[Clip]], noises: Sequence[Noise], witness: Witness, seed: int, tick: Callable[[], None]
-) -> list[Known]:
+    clips: Mapping[str, Sequence[Clip]],
+    noises: Sequence[Noise],
+    evidence_reader: EvidenceReader,
+    seed: int,
+    tick: Callable[[], None],
+) -> list[LabelledEvidence]:
     """All that is known; whoever speaks English as a second language is judged alone: whether it is English is open."""
-    known = known_of_noises(noises, seed, witness, tick)
+    known = known_of_noises(noises, seed, evidence_reader, tick)
     for group, some in clips.items():
         said = None if group == SECOND else group != "Polish"
-        known += known_of_clips(group, some, said, witness, tick)
+        known += known_of_clips(group, some, said, evidence_reader, tick)
     return known

@@ -18,7 +18,7 @@ from train.presets import AudioSource
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class StatesShape:
     """Of one 3-second segment's states."""
 
     layers: int
@@ -99,7 +99,7 @@ def _is_whisper(folder: Path) -> bool:
         return False
 
 
-def shape(states: Sequence[Any]) -> Shape:
+def shape(states: Sequence[Any]) -> StatesShape:
     """The shape of one segment's states among (k, layers, frames, width) arrays."""
     _, layers, frames, width = states[0].shape
-    return Shape(layers, frames, width)
+    return StatesShape(layers, frames, width)

@@ -26,8 +26,8 @@ from train.corpora.clips import read_speech
 from train.corpora.manifest import Utterance
 from train.features import encoders
 from train.features.cache import Array, Cache, key_of
-from train.features.log_mels import Done, complain, heard_samples, log_mels, pieces, stored, total_samples
-from train.features.words import Embedded, embed, words_missing, words_of
+from train.features.log_mels import LogMelResult, complain, heard_samples, log_mels, pieces, stored, total_samples
+from train.features.words import TextEmbeddings, embed, words_missing, words_of
 from train.presets import AudioSource, RunConfig, TextSource
 
 CHANGED_S = 0.05  # a recording whose length is so far from the manifest's is another one
@@ -83,7 +83,7 @@ class Loader:
         self._cache = cache
         self._device = device
         self._sound: tuple[str, RecordingPieces] | None = None
-        self._words: tuple[str, Embedded] | None = None
+        self._words: tuple[str, TextEmbeddings] | None = None
 
     def __call__(self, rows: Sequence[Utterance], config: RunConfig) -> Inputs:
         """The inputs of a run; computes what the cache lacks."""
@@ -138,7 +138,7 @@ class Loader:
         arrays = stored(done, self._cache)
         return _sound(rows, done, arrays, encoders.shape(arrays).frames, audio, encoder.exported)
 
-    def _embedded(self, rows: Sequence[Utterance], source: TextSource) -> Embedded:
+    def _embedded(self, rows: Sequence[Utterance], source: TextSource) -> TextEmbeddings:
         key = key_of("\n".join(f"{row.utterance} {row.transcript}" for row in rows).encode(), source.model_dump_json())
         if self._words is None or self._words[0] != key:
             texts = words_of(rows, source, self._cache, self._device)
@@ -152,7 +152,7 @@ class Loader:
         return words_of(rows, source, self._cache, self._device)
 
 
-def _silent_are_zero(words: Embedded, source: TextSource) -> Embedded:
+def _silent_are_zero(words: TextEmbeddings, source: TextSource) -> TextEmbeddings:
     """Where nothing was written down the text part is 0, as it is in the daemon where nothing is said."""
     if source.source != "gold" or source.window_s is not None:
         return words
@@ -160,7 +160,7 @@ def _silent_are_zero(words: Embedded, source: TextSource) -> Embedded:
     return words if spoken.all() else replace(words, vectors=words.vectors * spoken[:, None].astype(np.float32))
 
 
-def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: AudioSource, cache: Cache) -> Done:
+def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: AudioSource, cache: Cache) -> LogMelResult:
     """The states of one recording's pieces in the cache, one recording a pass: batches would change the bytes."""
     try:
         content = Path(row.path).read_bytes()
@@ -171,15 +171,15 @@ def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: Audio
             states = encoder(torch.stack([torch.from_numpy(piece) for piece in cut]))
             cache.put(key, states.half().cpu().numpy())
     except OSError as error:
-        return Done("", "", f"{row.path}: cannot be read: {error.strerror}")
+        return LogMelResult("", "", f"{row.path}: cannot be read: {error.strerror}")
     except DataError as error:
-        return Done("", "", str(error))
-    return Done(hashlib.sha256(content).hexdigest(), key)
+        return LogMelResult("", "", str(error))
+    return LogMelResult(hashlib.sha256(content).hexdigest(), key)
 
 
 def _sound(
     rows: Sequence[Utterance],
-    done: Sequence[Done],
+    done: Sequence[LogMelResult],
     arrays: Sequence[Array],
     n_frames: int,
     audio: AudioSource,
@@ -212,7 +212,7 @@ def _frames(samples: int, n_frames: int, audio: AudioSource) -> int:
     return heard_frames(samples, n_frames)
 
 
-def fusion_config(config: RunConfig, sound: RecordingPieces | None, words: Embedded | None) -> FusionConfig:
+def fusion_config(config: RunConfig, sound: RecordingPieces | None, words: TextEmbeddings | None) -> FusionConfig:
     """The model that fits these inputs."""
     return fusion_shape(config, sound.features if sound else None, words.encoder.dim if words else 0)
 

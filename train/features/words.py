@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +24,15 @@ from train.features.cache import Cache, key_of
 from train.features.log_mels import heard_samples, pieces
 from train.presets import AudioSource, TextSource
 
+# The keys of what was heard say Weights: with another name everything would be heard anew.
+TRUST = f"Weights({', '.join(f'{name}={value!r}' for name, value in asdict(ALONE).items())})"
 LEAST_SHARE = 0.5  # of the utterances of a class that must have words
 # RAVDESS has 2 sentences, CREMA-D 12, nEMO 90 for 4,481 recordings; of what people say freely nearly all is different.
 LEAST_SENTENCES, MOST_TIMES = 20, 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedded:
+class TextEmbeddings:
     """(n, dim) float32 text embeddings, and whose they are."""
 
     vectors: NDArray[np.float32]
@@ -107,7 +109,7 @@ def _heard(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: 
     heard = []
     with progress("Whisper", len(rows)) as advance, torch.inference_mode():
         for row in rows:
-            key = key_of(Path(row.path).read_bytes(), f"words {whisper.identity} {ALONE} {IDENTITY}")
+            key = key_of(Path(row.path).read_bytes(), f"words {whisper.identity} {TRUST} {IDENTITY}")
             stored = cache.get(key)
             if stored is None:
                 samples = read_speech(Path(row.path))
@@ -122,7 +124,7 @@ def _heard(rows: Sequence[Utterance], source: TextSource, cache: Cache, device: 
     return heard
 
 
-def embed(texts: Sequence[str], source: TextSource, cache: Cache, device: str) -> Embedded:
+def embed(texts: Sequence[str], source: TextSource, cache: Cache, device: str) -> TextEmbeddings:
     """The embedding of each text, computed once; no words are the embedding of nothing."""
     asked = TextEncoderConfig(name=source.encoder, identity="", pooling=source.pooling, dim=0)
     encoder = TextEncoder(locate(source.encoder, "text"), asked, device)
@@ -139,4 +141,4 @@ def embed(texts: Sequence[str], source: TextSource, cache: Cache, device: str) -
     identity = TextEncoderConfig(
         name=encoder.name, identity=encoder.identity, pooling=source.pooling, dim=vectors.shape[1]
     )
-    return Embedded(vectors, identity, tuple(texts))
+    return TextEmbeddings(vectors, identity, tuple(texts))

@@ -25,8 +25,8 @@ class PlattScaling(Record):
 
     def __call__(self, raw: Scores) -> Scores:
         """(n,) log-likelihood ratios of (n,) raw parts."""
-        ratios: Scores = np.clip(self.scale * raw + self.shift, -self.cap, self.cap)
-        return ratios
+        llrs: Scores = np.clip(self.scale * raw + self.shift, -self.cap, self.cap)
+        return llrs
 
 
 def fit_scaling(labels: Labels, raw: Scores, weights: Scores, cap: float) -> PlattScaling:
@@ -45,9 +45,9 @@ def fit_scaling(labels: Labels, raw: Scores, weights: Scores, cap: float) -> Pla
     return PlattScaling(scale=slope, shift=float(model.intercept_[0]) - logit(prior), cap=cap)
 
 
-def probability(ratios: Scores, prior: float) -> Scores:
+def probability(llrs: Scores, prior: float) -> Scores:
     """(n,) posterior probabilities at this share of sad segments."""
-    posterior: Scores = 1.0 / (1.0 + np.exp(-(ratios + logit(prior))))
+    posterior: Scores = 1.0 / (1.0 + np.exp(-(llrs + logit(prior))))
     return posterior
 
 

@@ -21,7 +21,7 @@ RANKED = {"ROC AUC": auc, "average precision": average_precision, "ECE": calibra
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ConfusionCounts:
     """A confusion matrix."""
 
     tn: int
@@ -43,10 +43,10 @@ class PairedTest:
     p_decisions_holm: float = 1.0
 
 
-def confusion(found: Predictions) -> Counts:
+def confusion(found: Predictions) -> ConfusionCounts:
     """The confusion matrix of the decisions."""
     tn, fp, fn, tp = _cells(found.labels, found.predicted).sum(0)
-    return Counts(int(tn), int(fp), int(fn), int(tp))
+    return ConfusionCounts(int(tn), int(fp), int(fn), int(tp))
 
 
 def _cells(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.int64]:

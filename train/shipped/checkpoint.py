@@ -100,7 +100,7 @@ def _text_figures(phrases: Phrases, part: TextPart, resamples: int) -> list[Figu
             interval = over_groups(auc, labels, embedded[rows] @ part.weights, groups, resamples=resamples)
             figures.append(Figure(f"text AUC, {corpus} dev, {what}", interval, target, protocol))
     rows = np.array([i for i in dev if phrases.lines[i].corpus == "meld" and phrases.lines[i].emotion == "neutral"])
-    ratios = part.scaling(phrases.written[rows] @ part.weights)
+    llrs = part.scaling(phrases.written[rows] @ part.weights)
     groups = [phrases.lines[i].dialogue for i in rows]
-    mean = over_groups(lambda _, values: float(values.mean()), np.zeros(rows.size, np.int64), ratios, groups)
+    mean = over_groups(lambda _, values: float(values.mean()), np.zeros(rows.size, np.int64), llrs, groups)
     return [*figures, Figure("mean text part of neutral MELD dev lines", mean, "0 ± .1", protocol)]

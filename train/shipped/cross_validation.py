@@ -122,12 +122,12 @@ def cross_validated(speech: OpenSpeech, raw: Floats) -> ScoredClips:
 
     `raw`: the scores of `out_of_fold`.
     """
-    ratios = np.full(raw.size, np.nan)
+    llrs = np.full(raw.size, np.nan)
     for speakers in _folds(speech):
         test = _spoken_by(speech, speakers)
         rest = np.setdiff1d(speech.clean, test)
-        ratios[test] = _scaling(speech, rest, raw)(raw[test])
-    return ScoredClips(tuple(speech.heard.clips[i] for i in speech.clean), ratios[speech.clean])
+        llrs[test] = _scaling(speech, rest, raw)(raw[test])
+    return ScoredClips(tuple(speech.heard.clips[i] for i in speech.clean), llrs[speech.clean])
 
 
 def fitted(speech: OpenSpeech, rows: Rows) -> Fusion:
@@ -197,5 +197,5 @@ def _tables(
 
 def _scored(heard: SegmentStates, rows: Sequence[int], part: AudioPart) -> ScoredClips:
     picked = np.asarray(rows, dtype=np.int64)
-    ratios = part.scaling(score_audio(part.fusion, heard, picked))
-    return ScoredClips(tuple(heard.clips[i] for i in picked), ratios)
+    llrs = part.scaling(score_audio(part.fusion, heard, picked))
+    return ScoredClips(tuple(heard.clips[i] for i in picked), llrs)

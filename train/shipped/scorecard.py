@@ -49,7 +49,7 @@ class ScoredClips:
     """Segments with their calibrated log-likelihood ratios."""
 
     clips: tuple[Clip, ...]
-    ratios: Scores
+    llrs: Scores
 
     @property
     def sad(self) -> Labels:
@@ -59,7 +59,7 @@ class ScoredClips:
     def only(self, wanted: Callable[[Clip], bool]) -> "ScoredClips":
         """The segments of the clips that are wanted."""
         rows = np.flatnonzero([wanted(clip) for clip in self.clips])
-        return ScoredClips(tuple(self.clips[i] for i in rows), self.ratios[rows])
+        return ScoredClips(tuple(self.clips[i] for i in rows), self.llrs[rows])
 
     def against_calm(self) -> "ScoredClips":
         """Sad segments, and those of the others that are neutral or calm."""
@@ -67,7 +67,7 @@ class ScoredClips:
 
     def over_speakers(self, figure: Callable[[Labels, Scores], float], resamples: int) -> Interval:
         """A figure of the pooled ratios with its interval over speakers."""
-        return over_groups(figure, self.sad, self.ratios, [c.speaker for c in self.clips], resamples=resamples)
+        return over_groups(figure, self.sad, self.llrs, [c.speaker for c in self.clips], resamples=resamples)
 
 
 def voice_figures(
@@ -92,7 +92,7 @@ def corpus_figure(scored: ScoredClips, first: str, protocol: str, resamples: int
     """How well the score of segments that are not sad tells the corpus: it should not."""
     rest = scored.only(lambda clip: not clip.sad)
     labels = np.array([clip.corpus == first for clip in rest.clips], dtype=np.int64)
-    interval = over_groups(auc, labels, rest.ratios, [c.speaker for c in rest.clips], resamples=resamples)
+    interval = over_groups(auc, labels, rest.llrs, [c.speaker for c in rest.clips], resamples=resamples)
     name = f"AUC of corpus ({first}) from the score of segments that are not sad"
     return Figure(name, interval, ".45 to .55", protocol)
 
@@ -102,12 +102,12 @@ def calibration_figures(scored: ScoredClips, protocol: str, resamples: int) -> l
     share = float(scored.sad.mean())
 
     def of(figure: Callable[[Labels, Scores], float], part: ScoredClips) -> float:
-        return figure(part.sad, probability(part.ratios, share))
+        return figure(part.sad, probability(part.llrs, share))
 
     pooled = [
         Figure(
             f"{name} at a prior of {share:.3f}",
-            scored.over_speakers(lambda labels, ratios, f=f: f(labels, probability(ratios, share)), resamples),  # type: ignore[misc]
+            scored.over_speakers(lambda labels, llrs, f=f: f(labels, probability(llrs, share)), resamples),  # type: ignore[misc]
             target,
             protocol,
         )
@@ -116,7 +116,7 @@ def calibration_figures(scored: ScoredClips, protocol: str, resamples: int) -> l
     speakers = sorted({clip.speaker for clip in scored.clips})
     parts = [scored.only(lambda clip, s=s: clip.speaker == s) for s in speakers]  # type: ignore[misc]
     errors = [of(calibration_error, part) for part in parts]
-    perfect = [perfect_calibration_error(probability(part.ratios, share)) for part in parts]
+    perfect = [perfect_calibration_error(probability(part.llrs, share)) for part in parts]
     low, high = np.percentile(errors, [25, 75])
     median = Interval(float(np.median(errors)), float(low), float(high), len(parts))
     name = f"ECE of the median speaker, with quartiles (perfectly calibrated: {np.median(perfect):.3f})"
@@ -141,8 +141,8 @@ def rates_table(scored: ScoredClips, threshold: float, prior: float, key: Key, t
                 name,
                 f"{len(part.clips):,}",
                 f"{len(sad.clips):,}",
-                _number(auc(part.sad, part.ratios)),
-                _number(auc(part.against_calm().sad, part.against_calm().ratios)),
+                _number(auc(part.sad, part.llrs)),
+                _number(auc(part.against_calm().sad, part.against_calm().llrs)),
                 _number(rate(sad, threshold, prior)),
                 _number(rate(calm, threshold, prior)),
                 _number(rate(part.only(lambda clip: not clip.sad), threshold, prior)),
@@ -156,7 +156,7 @@ def rate(scored: ScoredClips, threshold: float, prior: float) -> float:
     """Share of segments at or above the threshold; NaN without any."""
     if not scored.clips:
         return float("nan")
-    return float((probability(scored.ratios, prior) >= threshold).mean())
+    return float((probability(scored.llrs, prior) >= threshold).mean())
 
 
 def talk_rates_table(scored: ScoredClips, threshold: float, prior: float) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sadstream.base.errors import DataError
 from train.corpora.clips import CALM, Clip, read_clips
-from train.corpora.manifest import NAME, Manifest, Utterance, write
+from train.corpora.manifest import NAME, CorpusManifest, Utterance, write
 from train.corpora.reading import length_s
 from train.metrics.detection import auc, over_groups
 from train.metrics.markdown import markdown
@@ -76,7 +76,7 @@ def _validation(clips: Sequence[Clip]) -> frozenset[str]:
     return frozenset(chosen)
 
 
-def _figures(run: Run, manifest: Manifest) -> list[str]:
+def _figures(run: Run, manifest: CorpusManifest) -> list[str]:
     """AUC of each corpus, calm and all, with intervals over its test speakers."""
     rows = {row.utterance: row for row in manifest.rows}
     found = read_predictions(run.predictions_path("strict"), "test", run.rows(manifest))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Row1:
+class Table1Row:
     """A row of Table 1."""
 
     subset: str
@@ -16,7 +16,7 @@ class Row1:
 
 
 @dataclass(frozen=True, slots=True)
-class Row2:
+class Table2Row:
     """A row of Table 2, percent."""
 
     accuracy: float
@@ -27,20 +27,20 @@ class Row2:
 
 CORPUS = "iemocap"  # by the name of its reader; of any other corpus the thesis says nothing
 TABLE_1 = (
-    Row1("train (sessions 1-3)", "train", 6528, 696, 5832, balanced=False),
-    Row1("train, oversampled", "train", 11_664, 5832, 5832, balanced=True),
-    Row1("validation (session 4)", "validation", 1339, 143, 1196, balanced=False),
-    Row1("test (session 5)", "test", 2170, 245, 1925, balanced=False),
+    Table1Row("train (sessions 1-3)", "train", 6528, 696, 5832, balanced=False),
+    Table1Row("train, oversampled", "train", 11_664, 5832, 5832, balanced=True),
+    Table1Row("validation (session 4)", "validation", 1339, 143, 1196, balanced=False),
+    Table1Row("test (session 5)", "test", 2170, 245, 1925, balanced=False),
 )
 TABLE_2 = {
-    "text": Row2(86.27, 45.02, 41.08, 49.80),
-    "cnn": Row2(84.33, 45.16, 37.33, 57.14),
-    "cnn-lstm": Row2(83.04, 36.77, 31.75, 43.67),
-    "early-fusion": Row2(86.27, 47.16, 41.69, 54.29),
-    "multimodal-cnn-lstm": Row2(86.64, 47.08, 42.57, 52.65),
-    "attention": Row2(88.94, 59.04, 50.73, 70.61),
+    "text": Table2Row(86.27, 45.02, 41.08, 49.80),
+    "cnn": Table2Row(84.33, 45.16, 37.33, 57.14),
+    "cnn-lstm": Table2Row(83.04, 36.77, 31.75, 43.67),
+    "early-fusion": Table2Row(86.27, 47.16, 41.69, 54.29),
+    "multimodal-cnn-lstm": Table2Row(86.64, 47.08, 42.57, 52.65),
+    "attention": Table2Row(88.94, 59.04, 50.73, 70.61),
 }
-NEVER_SAD = Row2(100 * 1925 / 2170, 0.0, 0.0, 0.0)
+NEVER_SAD = Table2Row(100 * 1925 / 2170, 0.0, 0.0, 0.0)
 CONFUSION = (1757, 168, 72, 173)  # TN, FP, FN, TP of the attention system
 
 UNIMODAL = ("text", "cnn", "cnn-lstm")

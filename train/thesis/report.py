@@ -11,7 +11,7 @@ from sadstream.base.errors import DataError, SadstreamError
 from sadstream.base.files import expect_folder, expect_place, save_atomic
 from train.corpora.folds import FIXED, advice, assign, fold_count, fold_names
 from train.corpora.guards import Protocol
-from train.corpora.manifest import Manifest, Utterance, read
+from train.corpora.manifest import CorpusManifest, Utterance, read
 from train.metrics.markdown import markdown
 from train.metrics.paired import against, sad_figures
 from train.metrics.predictions import Predictions, pooled
@@ -40,7 +40,7 @@ class Ladder:
     preset: str
     encoder: str
     runs: tuple[Run, ...]
-    manifest: Manifest
+    manifest: CorpusManifest
 
     def chosen(self, fold: str = FIXED, seed: int = 0, variant: bool = False) -> list[Run]:
         """The runs of a fold and seed: the ladder's, or those of the ablations."""
@@ -56,7 +56,7 @@ class Ladder:
         ]
 
 
-def _test(run: Run, protocol: Protocol, manifest: Manifest) -> Predictions:
+def _test(run: Run, protocol: Protocol, manifest: CorpusManifest) -> Predictions:
     return read_predictions(run.predictions_path(protocol), "test", run.rows(manifest))
 
 

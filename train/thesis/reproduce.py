@@ -7,7 +7,7 @@ from pathlib import Path
 from sadstream.base.errors import UsageError
 from train.corpora.counts import partial_note, require_whole
 from train.corpora.folds import FIXED, fold_names
-from train.corpora.manifest import NAME, Manifest, as_bytes, parse
+from train.corpora.manifest import NAME, CorpusManifest, as_bytes, parse
 from train.corpora.manifest import read as read_manifest
 from train.corpora.prepare import prepare as prepare_corpus
 from train.corpora.prepare import read_corpus
@@ -15,7 +15,7 @@ from train.presets import Preset, RunConfig, run_config
 from train.thesis.ablations import VARIANTS, varied
 from train.thesis.benchmark import estimate
 from train.thesis.report import expect_report, write_report
-from train.training.launch import Share
+from train.training.launch import ProcessShare
 from train.training.loop import EpochWeights
 from train.training.run import PROTOCOLS, Run, evaluate_run, open_run
 from train.training.session import Session, require_encoders
@@ -64,7 +64,7 @@ def reproduce(wanted: ThesisRequest, session: Session, dry_run: bool, say: Calla
     if dry_run:
         return _estimate(wanted, configs, session, say)
     expect_report(wanted.out, {config.text.label for config in configs if config.spec.text}, wanted.force)
-    manifest, share = _manifest(wanted, say), Share.of_environment()
+    manifest, share = _manifest(wanted, say), ProcessShare.of_environment()
     mine = share.of(configs)
     for number, config in enumerate(mine, start=1):
         say(f"{number} of {len(mine)}: {config.title}, seed {config.seed}, fold {config.fold}")
@@ -76,7 +76,7 @@ def reproduce(wanted: ThesisRequest, session: Session, dry_run: bool, say: Calla
     return f"{markdown.read_text(encoding='utf-8')}\n{markdown}\n{page}\n"
 
 
-def _manifest(wanted: ThesisRequest, say: Callable[[str], None]) -> Manifest:
+def _manifest(wanted: ThesisRequest, say: Callable[[str], None]) -> CorpusManifest:
     """The manifest of this corpus; one that stands there must be the same, or the runs beside it are another's."""
     path = wanted.out / NAME
     if not path.is_file():
@@ -89,7 +89,7 @@ def _manifest(wanted: ThesisRequest, say: Callable[[str], None]) -> Manifest:
     return manifest
 
 
-def _one(folder: Path, config: RunConfig, manifest: Manifest, session: Session) -> None:
+def _one(folder: Path, config: RunConfig, manifest: CorpusManifest, session: Session) -> None:
     """Fit and evaluate one run; of its weights the two chosen epochs stay."""
     run = open_run(folder, config)
     protocols = PROTOCOLS if config.fold == FIXED else ("strict",)

@@ -59,7 +59,7 @@ def table_2(scored: Sequence[SystemPredictions], beside: bool = True) -> str:
     return markdown(head, lines, numbers=True)
 
 
-def _line(title: str, printed: thesis.Row2 | None, found: Predictions, beside: bool) -> list[str]:
+def _line(title: str, printed: thesis.Table2Row | None, found: Predictions, beside: bool) -> list[str]:
     figures = sad_figures(found)
     there = ["-"] * 4 if beside else []
     if printed and beside:

@@ -17,7 +17,7 @@ PATIENCE = timedelta(days=7)  # the first to be done waits for the last
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ProcessShare:
     """Process `rank` of `world`; `local_rank` on its machine."""
 
     rank: int = 0
@@ -25,7 +25,7 @@ class Share:
     local_rank: int = 0
 
     @classmethod
-    def of_environment(cls) -> "Share":
+    def of_environment(cls) -> "ProcessShare":
         """As the launcher says; without one the only process."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
         rank, world, local = (int(os.environ.get(name, default)) for name, default in zip(names, "010", strict=True))

@@ -16,8 +16,8 @@ from sadstream.scoring.fusion.header import Record
 from sadstream.scoring.fusion.network import Fusion
 from train.corpora.counts import partial_note, require_whole
 from train.corpora.folds import assign
-from train.corpora.guards import Fitted, Protocol, check_contents, check_fitted, check_manifest, check_splits, fitted
-from train.corpora.manifest import Manifest, Utterance
+from train.corpora.guards import FitRecord, Protocol, check_contents, check_fitted, check_manifest, check_splits, fitted
+from train.corpora.manifest import CorpusManifest, Utterance
 from train.features.inputs import Inputs, Loader
 from train.metrics import predictions
 from train.presets import RunConfig
@@ -32,10 +32,10 @@ PROTOCOLS: tuple[Protocol, ...] = ("thesis", "strict")
 R = TypeVar("R", bound=Record)
 
 
-class Learned(Record):
+class TrainingRecord(Record):
     """What training saw."""
 
-    fitted: tuple[Fitted, ...]
+    fitted: tuple[FitRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ class Run:
         return found
 
     @property
-    def learned(self) -> Learned:
+    def learned(self) -> TrainingRecord:
         """What training saw."""
-        return self._read("learned.json", Learned)
+        return self._read("learned.json", TrainingRecord)
 
     def selection(self, protocol: Protocol) -> Selection:
         """What was chosen under a protocol."""
@@ -105,7 +105,7 @@ class Run:
             again = f"{path.parent} and evaluate" if "/" in name else f"{self.folder} and fit"
             raise DataError(f"{path}: {key or 'not JSON'}: {detail['msg']}; delete the folder {again} again") from None
 
-    def rows(self, manifest: Manifest) -> tuple[Utterance, ...]:
+    def rows(self, manifest: CorpusManifest) -> tuple[Utterance, ...]:
         """The manifest's utterances with this run's split, all guards passed."""
         config = self.config
         if self.begun:
@@ -127,7 +127,7 @@ def open_run(folder: Path, config: RunConfig) -> Run:
 
 
 def fit_run(
-    run: Run, manifest: Manifest, load: Loader, compute: ComputeTarget, advance: Callable[[], None] = lambda: None
+    run: Run, manifest: CorpusManifest, load: Loader, compute: ComputeTarget, advance: Callable[[], None] = lambda: None
 ) -> Inputs:
     """Train a run to its end, or go on where it stopped; returns what it read."""
     rows = run.rows(manifest)
@@ -147,7 +147,7 @@ def fit_run(
         fitted("weights", "train", (rows[i] for i in drawn)),
         fitted("stopping", "validation", (rows[i] for i in checked)),
     )
-    run.write("learned.json", Learned(fitted=learned))
+    run.write("learned.json", TrainingRecord(fitted=learned))
     (run.folder / STATE).unlink(missing_ok=True)  # three times the weights, and of no more use
     return inputs
 

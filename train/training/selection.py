@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 
 from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import Record
-from train.corpora.guards import Fitted, Protocol
+from train.corpora.guards import FitRecord, Protocol
 from train.metrics.calibration import PlattScaling, fit_scaling, probability
 
 Labels = NDArray[np.int64]
@@ -29,7 +29,7 @@ class Selection(Record):
     calibration: PlattScaling | None  # None: the sigmoid of the raw logit
     prior: float  # share of sad utterances in validation, which the calibrated probability stands for
     text_mean: float  # mean raw text part over train
-    fitted: tuple[Fitted, ...]
+    fitted: tuple[FitRecord, ...]
 
     def probability(self, logits: Scores) -> Scores:
         """(n,) probabilities of (n,) raw logits."""

@@ -13,13 +13,13 @@ from sadstream.scoring.weights.store import locate
 from train.corpora import manifest as manifests
 from train.corpora.folds import assign
 from train.corpora.guards import Protocol, check_splits
-from train.corpora.manifest import Manifest
+from train.corpora.manifest import CorpusManifest
 from train.features.cache import Cache, default_folder
 from train.features.inputs import Inputs, Loader
 from train.features.words import words_fixed, words_missing
 from train.presets import Preset, RunConfig, load_preset, run_config
 from train.training.export import export
-from train.training.launch import Share
+from train.training.launch import ProcessShare
 from train.training.loop import ComputeTarget
 from train.training.run import Run, evaluate_run, fit_run, open_run
 
@@ -43,7 +43,7 @@ class Session:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         where = compute_device(device)
         if where == "cuda":
-            torch.cuda.set_device(Share.of_environment().local_rank % torch.cuda.device_count())
+            torch.cuda.set_device(ProcessShare.of_environment().local_rank % torch.cuda.device_count())
         kept = Cache(cache or default_folder())
         return cls(kept, ComputeTarget(where, amp=amp and where == "cuda", compiled=compiled), Loader(kept, where))
 
@@ -90,7 +90,7 @@ class Session:
         return run
 
     def _with_words_that_say_something(
-        self, config: RunConfig, manifest: Manifest, say: Callable[[str], None]
+        self, config: RunConfig, manifest: CorpusManifest, say: Callable[[str], None]
     ) -> RunConfig:
         """The same run, or one without its text part where the corpus has no words to learn from; that is said."""
         if not config.spec.text:
@@ -108,7 +108,7 @@ class Session:
         changes = {"text": False, "title": f"{config.spec.title}, no words", "pooling": pooling}
         return config.model_copy(update={"spec": config.spec.model_copy(update=changes)})
 
-    def fit_run(self, run: Run, manifest: Manifest) -> Inputs:
+    def fit_run(self, run: Run, manifest: CorpusManifest) -> Inputs:
         """Train a run to its end."""
         require_encoders(run.config)
         title, epochs = run.config.title, run.config.training.epochs
@@ -141,7 +141,7 @@ def require_encoders(config: RunConfig) -> None:
         locate(config.audio.encoder, "whisper")
 
 
-def _steps(manifest: Manifest, config: RunConfig) -> int:
+def _steps(manifest: CorpusManifest, config: RunConfig) -> int:
     """Batches of an epoch, near enough for a bar."""
     train = [row for row in manifest.rows if row.split == "train"]
     sad = sum(row.sad for row in train)

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from train.corpora.manifest import Utterance
-from train.corpora.reading import Reading, expect_files, is_appledouble, length_s, sound_problem
+from train.corpora.reading import FoundCorpus, expect_files, is_appledouble, length_s, sound_problem
 
 LABELS = frozenset({"ANG", "DIS", "FEA", "HAP", "NEU", "SAD"})
 SENTENCES = {
@@ -23,7 +23,7 @@ SENTENCES = {
 }
 
 
-def read(root: Path) -> Reading:
+def read(root: Path) -> FoundCorpus:
     """Every clip; of ten actors by number seven train, one validates, two test."""
     expect_files(root, "CREMA-D (AudioWAV/ and VideoDemographics.csv)", ("AudioWAV",))
     genders = _genders(root / "VideoDemographics.csv")
@@ -36,7 +36,7 @@ def read(root: Path) -> Reading:
             problems.append(f"{path.stem}: {trouble}; left out")
         else:
             rows.append(_utterance(path, fields, genders))
-    return Reading(tuple(rows), tuple(problems))
+    return FoundCorpus(tuple(rows), tuple(problems))
 
 
 def _utterance(path: Path, fields: list[str], genders: dict[str, str]) -> Utterance:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sadstream.base.errors import DataError
 from train.corpora.manifest import Utterance
-from train.corpora.reading import Reading, expect_files
+from train.corpora.reading import FoundCorpus, expect_files
 
 FILES = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 EMOTIONS = [
@@ -41,7 +41,7 @@ EMOTIONS = [
 SAD = frozenset({"sadness", "grief"})
 
 
-def read(root: Path) -> Reading:
+def read(root: Path) -> FoundCorpus:
     """Every comment; sad is sadness or grief, alone or among others. Authors are unknown: each comment is its own."""
     folder = root / "data" if (root / "data").is_dir() else root
     expect_files(folder, "GoEmotions (train.tsv, dev.tsv, test.tsv)", tuple(FILES.values()))
@@ -54,7 +54,7 @@ def read(root: Path) -> Reading:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, line in enumerate(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE), start=1):
                 rows.append(_utterance(line, split, f"{path}: line {number}"))
-    return Reading(tuple(rows), tuple(problems))
+    return FoundCorpus(tuple(rows), tuple(problems))
 
 
 def _utterance(line: list[str], split: str, where: str) -> Utterance:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sadstream.base.errors import DataError
 from train.corpora.manifest import Utterance
-from train.corpora.reading import Reading, is_appledouble, sound_problem
+from train.corpora.reading import FoundCorpus, is_appledouble, sound_problem
 
 SESSIONS = range(1, 6)
 SPLIT_OF_SESSION = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
@@ -59,7 +59,7 @@ def _entries(folder: Path) -> dict[str, Path]:
         return {}
 
 
-def read(root: Path) -> Reading:
+def read(root: Path) -> FoundCorpus:
     """Every labelled utterance with its recording, and a line for each thing that is not as it should be."""
     release = find_release(root)
     rows: list[Utterance] = []
@@ -78,7 +78,7 @@ def read(root: Path) -> Reading:
         parts = " and ".join("/".join(part) for part in PARTS[:2])
         first = f": {problems[0]}" if problems else ""
         raise DataError(f"{release}: no utterance in it: expected {parts} in each session{first}")
-    return Reading(tuple(rows), tuple(problems))
+    return FoundCorpus(tuple(rows), tuple(problems))
 
 
 def _session(folder: Path, session: int, problems: list[str]) -> Iterator[Utterance]:

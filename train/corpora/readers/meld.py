@@ -5,12 +5,12 @@ from pathlib import Path
 
 from sadstream.base.errors import DataError
 from train.corpora.manifest import Utterance
-from train.corpora.reading import Reading, expect_files
+from train.corpora.reading import FoundCorpus, expect_files
 
 FILES = {"train": "train_sent_emo.csv", "validation": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
 
 
-def read(root: Path) -> Reading:
+def read(root: Path) -> FoundCorpus:
     """Every line of dialogue; the speakers are the same in all parts, so each dialogue counts as a speaker."""
     expect_files(root, "MELD (train_sent_emo.csv and so on)", tuple(FILES.values()))
     rows, problems = [], []
@@ -22,7 +22,7 @@ def read(root: Path) -> Reading:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             for number, line in enumerate(csv.DictReader(file), start=2):
                 rows.append(_utterance(line, split, f"{path}: line {number}"))
-    return Reading(tuple(rows), tuple(problems))
+    return FoundCorpus(tuple(rows), tuple(problems))
 
 
 def _utterance(line: dict[str, str], split: str, where: str) -> Utterance:

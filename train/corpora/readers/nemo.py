@@ -6,12 +6,12 @@ from pathlib import Path
 from sadstream.base.errors import DataError
 from sadstream.base.files import table_text
 from train.corpora.manifest import Utterance
-from train.corpora.reading import Reading, expect_files, length_s, sound_problem
+from train.corpora.reading import FoundCorpus, expect_files, length_s, sound_problem
 
 LABELS = frozenset({"neutral", "sadness", "anger", "happiness", "fear", "surprised"})
 
 
-def read(root: Path) -> Reading:
+def read(root: Path) -> FoundCorpus:
     """Every clip that data.tsv lists; the last speaker is for test, the two before for validation."""
     expect_files(root, "nEMO (samples/ and data.tsv)", ("data.tsv",))
     lines = list(csv.DictReader(table_text(root / "data.tsv"), delimiter="\t"))
@@ -49,7 +49,7 @@ def read(root: Path) -> Reading:
                 split=_split(speakers.index(speaker), len(speakers)),
             )
         )
-    return Reading(tuple(rows), tuple(problems))
+    return FoundCorpus(tuple(rows), tuple(problems))
 
 
 def _split(index: int, speakers: int) -> str:

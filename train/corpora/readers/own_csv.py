@@ -14,7 +14,7 @@ from sadstream.base.progress import progress
 from train.corpora.folds import dealt
 from train.corpora.guards import check_splits
 from train.corpora.manifest import SPLITS, Utterance
-from train.corpora.reading import Reading, length_s, reason_of, sound_problem
+from train.corpora.reading import FoundCorpus, length_s, reason_of, sound_problem
 
 EXPECTED = "columns path or transcript, speaker, sad (0 or 1) or label; also utterance, gender, dialogue, split"
 CORPUS = "csv"
@@ -41,7 +41,7 @@ class CsvTable:
     notes: tuple[str, ...]
 
 
-def read(path: Path) -> Reading:
+def read(path: Path) -> FoundCorpus:
     """The utterances of a CSV file, or of manifest.csv in a folder; paths are relative to the file.
 
     Without a column `split` speakers are dealt out (`corpora.folds.dealt`), so that a speaker never stands in two.
@@ -66,7 +66,7 @@ def read(path: Path) -> Reading:
                 rows.append(found)
             advance()
     if not rows:
-        return Reading((), tuple(problems))
+        return FoundCorpus((), tuple(problems))
     rows, notes = _one_name_each(rows)
     try:
         if given == {False}:
@@ -76,7 +76,7 @@ def read(path: Path) -> Reading:
     except DataError as error:
         lost = f"; left out: {len(problems):,}, the first: {problems[0]}" if problems else ""
         raise DataError(f"{error}{lost}") from None
-    return Reading(tuple(rows), tuple(problems), (*table.notes, *_labels(rows, table.columns), *notes))
+    return FoundCorpus(tuple(rows), tuple(problems), (*table.notes, *_labels(rows, table.columns), *notes))
 
 
 def read_table(path: Path) -> CsvTable:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from train.corpora.manifest import Utterance
-from train.corpora.reading import Reading, expect_files, is_appledouble, length_s, sound_problem
+from train.corpora.reading import FoundCorpus, expect_files, is_appledouble, length_s, sound_problem
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 SENTENCES = ("Kids are talking by the door.", "Dogs are sitting by the door.")
 VALIDATION, TEST = range(16, 19), range(19, 25)  # actors
 
 
-def read(root: Path) -> Reading:
+def read(root: Path) -> FoundCorpus:
     """The spoken clips (audio only) of all actors; the split is by actor."""
     expect_files(root, "RAVDESS (Actor_01 to Actor_24)", ("Actor_*",))
     rows, problems = [], []
@@ -28,7 +28,7 @@ def read(root: Path) -> Reading:
             problems.append(f"{path.stem}: {trouble}; left out")
         else:
             rows.append(_utterance(path, LABELS[emotion - 1], SENTENCES[sentence - 1], actor))
-    return Reading(tuple(rows), tuple(problems))
+    return FoundCorpus(tuple(rows), tuple(problems))
 
 
 def _utterance(path: Path, label: str, sentence: str, actor: int) -> Utterance:

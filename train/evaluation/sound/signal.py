@@ -138,7 +138,7 @@ def difference(first: AudioParts, second: AudioParts, seed: int = 0, resamples: 
     return AucDifference(Interval(moved(np.arange(names.size)), float(low), float(high), int(second.labels.size)))
 
 
-class Untouched:
+class IdentityStage:
     """A stage that hands on what it is given."""
 
     def feed(self, frame: AudioFrame) -> AudioFrame:
@@ -151,7 +151,7 @@ def without_stages() -> Segmenter:
     segmenter = Segmenter(VadConfig(), SegmentConfig())
     for stage in ("_high_pass", "_hum"):
         assert hasattr(segmenter, stage)
-        setattr(segmenter, stage, Untouched())
+        setattr(segmenter, stage, IdentityStage())
     return segmenter
 
 
