@@ -130,8 +130,8 @@ def pages(folder: Path) -> Iterator[Trial]:
     app = application(options, ask_daemon=lambda *_: REPORT, follow=False)
     inner: Any = app._inner
     for number in range(3):
-        inner.state.desk.feed.take(a_score(number))
-        inner.state.desk.feed.take(a_status(number))
+        inner.state.dashboard.feed.take(a_score(number))
+        inner.state.dashboard.feed.take(a_status(number))
     day = datetime.now(UTC).date().isoformat()
     now = time.time()
     queries = [
