@@ -17,7 +17,7 @@ demo: setup models
 WORKERS ?= 3
 test: setup system models
 	$(BIN)/sadstream models fetch resemblyzer
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # STARTS, KILLS, FREEZES, INSTALLATIONS and REBOOTS are its numbers of trials.
 test-systemd: SYSTEM += systemd-container debootstrap

@@ -65,8 +65,9 @@ def test_the_decoder_decides_as_openai_whisper_does_on_the_same_states(
     with torch.inference_mode():
         for samples in utterances:
             mel = openai_whisper.log_mel_spectrogram(openai_whisper.pad_or_trim(samples))
-            expected = openai_whisper.decode(whisper._model, mel, options)
-            (found,) = whisper._decoder(whisper._model.encoder(mel.unsqueeze(0)))
+            states = whisper._model.encoder(mel.unsqueeze(0))
+            (expected,) = openai_whisper.decode(whisper._model, states, options)
+            (found,) = whisper._decoder(states)
 
             assert list(found.tokens) == expected.tokens
             assert found.avg_logprob == pytest.approx(expected.avg_logprob, abs=1e-3)
