@@ -1,6 +1,6 @@
 # make demo   a bundled scene through the daemon, scores as they come
 # make test   the tests, from a bare clone
-# make test-systemd   the service under a real systemd in Debian trees of its own, as root: 8 minutes, 8 GB
+# make test-systemd   the service under a real systemd in Debian trees of its own, as root: 7 minutes, 8 GB
 # All make .venv, install the packages and fetch the models first; a second run starts at once.
 
 PYTHON ?= python3
