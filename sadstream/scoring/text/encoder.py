@@ -90,7 +90,7 @@ def any_states(directory: Path, loaded: LoadedModel, device: str) -> States:
 
     settings = AutoConfig.from_pretrained(directory, local_files_only=True)
     try:
-        model: Any = AutoModel.from_config(settings)  # type: ignore[no-untyped-call]
+        model: Any = AutoModel.from_config(settings)
     except OSError:  # transformers imports torchaudio where that is installed
         raise UnavailableError(TORCHAUDIO_FAULT) from None
     tensors = {name: torch.from_numpy(array).float() for name, array in loaded.tensors.items()}
