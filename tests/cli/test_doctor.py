@@ -1,8 +1,10 @@
 """The doctor tests each part for real and names the cure."""
 
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 from daemon import run
 
 from sadstream.base.errors import UsageError
@@ -40,3 +42,22 @@ def test_after_mending_torchaudio_is_imported_with_and_without_cuda() -> None:
     import torchaudio
 
     assert torchaudio.__version__
+
+
+@pytest.mark.parametrize(
+    "name", ["_torchaudio.abi3.so", "_torchaudio.so", "_torchaudio.cpython-313-x86_64-linux-gnu.so"]
+)
+def test_whatever_the_library_is_called_it_is_put_aside(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lib = tmp_path / "torchaudio/lib"
+    lib.mkdir(parents=True)
+    (tmp_path / "torchaudio/__init__.py").touch()
+    for each in (name, "libtorchaudio.so"):
+        (lib / each).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchaudio", raising=False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+
+    assert doctor.mend_torchaudio()
+    assert {path.name for path in lib.iterdir()} == {name + doctor.DISABLED, "libtorchaudio.so"}

@@ -125,11 +125,8 @@ def wheelhouse() -> Path:
     done = subprocess.run([*pip, "--no-deps", str(source)], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         (wheel,) = house.glob("sadstream-*.whl")
-        for where in (["--no-index"], []):  # what the last run fetched, as a rule
-            command = [*pip, *where, "--find-links", str(house), str(wheel), *LIGHT]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                break
+        command = [*pip, "--find-links", str(house), str(wheel), *LIGHT]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the wheels cannot be made: exit code {done.returncode}: {done.stderr.strip()[-400:]}")
     shutil.copyfile(ROOT / "sadstream/cli/demo/scene/scene.flac", house / "scene.flac")

@@ -37,15 +37,17 @@ def mend_torchaudio() -> bool:
     spec = importlib.util.find_spec("torchaudio")
     if spec is None or spec.origin is None:
         raise UnavailableError("torchaudio: not installed; pip install torchaudio")
-    library = Path(spec.origin).parent / "lib" / "_torchaudio.abi3.so"
-    if torch.version.cuda is not None or not library.exists():
+    # 2.11.0 calls it _torchaudio.abi3.so, 2.11.1 _torchaudio.so.
+    libraries = [*(Path(spec.origin).parent / "lib").glob("_torchaudio*.so")]
+    if torch.version.cuda is not None or not libraries:
         return False
-    try:
-        library.rename(library.with_name(library.name + DISABLED))
-    except OSError as error:
-        raise UnavailableError(
-            f"{library}: cannot be put aside: {error.strerror}; run sadstream doctor --fix as its owner"
-        ) from None
+    for library in libraries:
+        try:
+            library.rename(library.with_name(library.name + DISABLED))
+        except OSError as error:
+            raise UnavailableError(
+                f"{library}: cannot be put aside: {error.strerror}; run sadstream doctor --fix as its owner"
+            ) from None
     return True
 
 
