@@ -5,6 +5,7 @@ all that start a daemon or say more of the process than its folder).
 """
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -45,7 +46,12 @@ def run(arguments: Sequence[str], cwd: Path | None, timeout: float) -> "subproce
         asked = {"arguments": [*map(str, arguments)], "cwd": str(cwd or Path.cwd()), "environment": dict(os.environ)}
         message = json.dumps(asked).encode("utf-8", "surrogateescape")
         socket.send_fds(server, [message], [out.fileno(), err.fileno()])
-        code = int(server.recv(16))
+        try:
+            code = int(server.recv(16))
+        except (TimeoutError, ValueError):  # a late answer would be taken for the next command's
+            _server.cache_clear()
+            server.close()
+            raise
         said = []
         for file in (out, err):
             file.seek(0)
@@ -58,13 +64,14 @@ def _hold_models() -> None:
     from sadstream.config import Config
     from sadstream.scoring.analyzer import models
     from sadstream.scoring.analyzer.analyzer import Analyzer
+    from sadstream.scoring.weights.catalogue import models_dir
 
-    load, defaults = models.load_models, Config()
+    load, defaults, place = models.load_models, Config(), models_dir()
     loaded = load(defaults)
     Analyzer(loaded)  # which warms them up, once
 
     def held(config: Config) -> models.Models:
-        same = all(getattr(config, table) == getattr(defaults, table) for table in READ)
+        same = models_dir() == place and all(getattr(config, table) == getattr(defaults, table) for table in READ)
         return replace(loaded, config=config) if same else load(config)
 
     models.load_models = held
@@ -73,6 +80,7 @@ def _hold_models() -> None:
 
 def _serve(ours: socket.socket) -> None:
     import sadstream.cli.main  # noqa: F401
+    from sadstream.base.errors import SadstreamError
 
     ours.send(b"ready")
     while True:
@@ -81,7 +89,8 @@ def _serve(ours: socket.socket) -> None:
             return
         asked = json.loads(message.decode("utf-8", "surrogateescape"))
         if asked["arguments"][0] in WITH_MODELS:
-            _hold_models()
+            with contextlib.suppress(SadstreamError):  # which the command says itself
+                _hold_models()
         pid = os.fork()
         if not pid:
             _command(asked, fds)
