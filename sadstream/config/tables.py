@@ -113,7 +113,7 @@ class TextConfig(TomlTable):
 class ModelConfig(TomlTable):
     """The fusion model and its operating point."""
 
-    checkpoint: str = Field(default="default", min_length=1, description="default: the one that ships; or a path")
+    checkpoint: str = Field(default="default", min_length=1, description="default or open, which ship; or a path")
     prior: Probability | None = Field(default=None, description="share of sad segments expected; none: the header's")
     threshold: Probability | None = Field(
         default=None, description="p_sad from which a segment is sad; none: the header's"

@@ -37,6 +37,7 @@ class Analysis:
     fusion_ms: float
     attention: "NDArray[np.float32] | None"  # (frames,) over the segment's feature frames
     speech: float = 1.0  # probability that anybody speaks
+    uncapped_logit: float = 0.0  # the audio part before its cap, by which a voice is learnt
     offset_logit: float = 0.0  # the voice's own, once it is known
     mood: float | None = None  # probability of a sad stretch, once there is a before
     uncertain: bool | None = None
@@ -65,9 +66,14 @@ class BatchAnalyzer(Protocol):
         ...
 
 
+def uncapped_part(calibration: Calibration, raw: float) -> float:
+    """The audio log-likelihood ratio in a raw audio part, before its cap."""
+    return _finite(calibration.audio_scale * raw + calibration.audio_shift)
+
+
 def audio_part(calibration: Calibration, raw: float) -> float:
     """The audio log-likelihood ratio in a raw audio part."""
-    return _clip(calibration.audio_scale * raw + calibration.audio_shift, calibration.audio_cap)
+    return _clip(uncapped_part(calibration, raw), calibration.audio_cap)
 
 
 def heard_audio_part(header: Header, raw: float, sure_speech: bool) -> float:
@@ -87,9 +93,13 @@ def is_sure_speech(speech: float, transcript: Transcript) -> bool:
 
 
 def _clip(value: float, cap: float) -> float:
+    return max(-cap, min(cap, _finite(value)))
+
+
+def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ArithmeticError("the fusion model gave a part that is not a number")
-    return max(-cap, min(cap, value))
+    return value
 
 
 def prior_logit_in_force(config: Config, header: Header) -> float:

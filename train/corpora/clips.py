@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from sadstream.base.samples import SAMPLE_RATE, to_pcm
 from sadstream.config.tables import SegmentConfig, VadConfig
 
 CALM = frozenset({"neutral", "calm"})  # what a room is nearly always; the hard negative
+VOTES = {"N": "neutral", "S": "sad", "A": "angry", "H": "happy", "D": "disgust", "F": "fear"}
 TRAIL_S = 0.45  # silence after a clip, so that the segmenter closes as it would in a room
 LEAST_HZ = 4_000  # below it no speech is left; what else a recording is, the daemon's reader says
 PLAIN = ("WAV", "WAVEX", "AIFF")  # where the size of the file tells how many samples are there
@@ -40,6 +41,16 @@ class Clip:
     sad: int
     split: str
     transcript: str = ""
+    heard: str = ""  # what most listeners of the sound alone heard: letters of VOTES, several where they tied
+
+    @property
+    def as_heard(self) -> "Clip":
+        """The same with the label that its listeners gave, where there were any."""
+        if not self.heard:
+            return self
+        votes = [VOTES[vote] for vote in self.heard.split(":")]
+        emotion = next((likely for likely in ("sad", "neutral") if likely in votes), votes[0])
+        return replace(self, emotion=emotion, sad=int(emotion == "sad"))
 
 
 def read_clips(folder: Path) -> list[Clip]:
@@ -66,9 +77,12 @@ def _clip(folder: Path, row: dict[str, str], where: str) -> Clip:
             sad=sad,
             split=row.get("split") or "",
             transcript=row.get("transcript") or "",
+            heard=row.get("voice_vote") or "",
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{where}: {error}: expected path, corpus, speaker and, where known, sad as 0 or 1") from None
+    if not set(clip.heard.split(":")) <= {"", *VOTES}:
+        raise DataError(f"{where}: voice_vote = {clip.heard!r}: expected letters of {', '.join(VOTES)}, joined by :")
     if sad not in (0, 1) or not clip.speaker:
         raise DataError(f"{where}: sad = {sad}, speaker = {clip.speaker!r}: expected 0 or 1, and a name")
     return clip

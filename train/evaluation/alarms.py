@@ -1,16 +1,19 @@
 """What episodes are worth on simulated days: false alarms an hour, episodes caught, delay, along a threshold."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sadstream.scoring.mood.episodes import HYSTERESIS, EpisodeFilter, ScoredSegment, stretch_llr
+from sadstream.scoring.mood.belief import REST, Belief, stretch_llr
+from sadstream.scoring.mood.episodes import HYSTERESIS, EpisodeFilter, ScoredSegment
 from train.evaluation.days import Day
 from train.metrics.detection import Interval
 
 LONG_S = 60.0  # an episode that must not be missed
+EARLY_S = 180.0  # of a day: a voice that nobody knows yet
 SPLITS = 500
 
 
@@ -21,6 +24,8 @@ class Outcome:
     speaker: str
     false_alarms: int  # that start outside of every sad episode
     calm_h: float  # of the day outside of the episodes
+    early_alarms: int  # false ones in a voice's first EARLY_S
+    early_h: float
     long: int  # episodes of LONG_S and more
     caught: int  # of these, with an alarm that starts inside
     short: int
@@ -31,17 +36,67 @@ class Outcome:
 Starts = Callable[[Sequence[ScoredSegment], float], list[float]]  # scores, threshold -> when alarms start
 
 
-def hmm_starts(heard: Sequence[ScoredSegment], threshold: float) -> list[float]:
-    """The daemon's own filter."""
-    episodes = EpisodeFilter(threshold)
-    return [update.t_end for one in heard for update in episodes.feed(one) if update.phase == "start"]
+class _Recorded:
+    """A belief that writes down what it comes to after each call, which no threshold changes."""
+
+    def __init__(self, belief: Belief) -> None:
+        self._belief = belief
+        self.log: list[float] = []
+
+    @property
+    def evidence(self) -> float:
+        return self._belief.evidence
+
+    def elapse(self, seconds: float) -> None:
+        self._belief.elapse(seconds)
+        self.log.append(self._belief.evidence)
+
+    def hear(self, audio: float, words: float) -> None:
+        self._belief.hear(audio, words)
+        self.log.append(self._belief.evidence)
+
+
+class _Replayed:
+    """What a belief came to, once more."""
+
+    def __init__(self, log: Sequence[float]) -> None:
+        self._log = iter(log)
+        self.evidence = REST
+
+    def elapse(self, seconds: float) -> None:
+        self.evidence = next(self._log)
+
+    def hear(self, audio: float, words: float) -> None:
+        self.evidence = next(self._log)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A day's scores and all that the daemon's belief makes of them."""
+
+    scores: tuple[ScoredSegment, ...]
+    log: tuple[float, ...]
+
+    @classmethod
+    def by(cls, belief: Belief, scores: Sequence[ScoredSegment]) -> "Heard":
+        """As this belief hears them."""
+        recorded = _Recorded(belief)
+        episodes = EpisodeFilter(math.inf, recorded)
+        for one in scores:
+            episodes.feed(one)
+        return cls(tuple(scores), tuple(recorded.log))
+
+    def starts(self, threshold: float) -> list[float]:
+        """When the daemon's own filter says that an episode starts."""
+        episodes = EpisodeFilter(threshold, _Replayed(self.log))
+        return [update.t_end for one in self.scores for update in episodes.feed(one) if update.phase == "start"]
 
 
 def cusum_starts(heard: Sequence[ScoredSegment], threshold: float) -> list[float]:
     """Cumulative sum of the same evidence, never below zero and not far above the threshold."""
     total, ringing, starts = 0.0, False, []
     for one in heard:
-        total = min(threshold + HYSTERESIS, max(0.0, total + stretch_llr(one.llr)))
+        total = min(threshold + HYSTERESIS, max(0.0, total + stretch_llr(one.audio or 0.0)))
         if not ringing and total >= threshold:
             starts.append(one.t_end)
         ringing = total >= threshold or (ringing and total > threshold - HYSTERESIS and total > 0.0)
@@ -52,14 +107,13 @@ def single_starts(heard: Sequence[ScoredSegment], threshold: float) -> list[floa
     """An alarm at the first of each run of segments above the threshold: no filter at all."""
     starts, above = [], False
     for one in heard:
-        if one.llr >= threshold and not above:
+        if (one.audio or 0.0) >= threshold and not above:
             starts.append(one.t_end)
-        above = one.llr >= threshold
+        above = (one.audio or 0.0) >= threshold
     return starts
 
 
-METHODS: dict[str, Starts] = {
-    "hidden Markov model": hmm_starts,
+OTHERS: dict[str, Starts] = {
     "CUSUM": cusum_starts,
     "single segments": single_starts,
 }
@@ -76,10 +130,15 @@ def outcome(day: Day, starts: Sequence[float]) -> Outcome:
         for hits, span, length in zip(inside, day.truth, lengths, strict=True)
         if hits and length >= LONG_S
     ]
+    false = [t for t in starts if not any(span.t_start <= t <= span.t_end for span in day.truth)]
+    early_s = min(EARLY_S, day.seconds)
+    early_s -= sum(max(0.0, min(EARLY_S, span.t_end) - span.t_start) for span in day.truth)
     return Outcome(
         speaker=day.speaker,
-        false_alarms=len(starts) - sum(len(hits) for hits in inside),
+        false_alarms=len(false),
         calm_h=(day.seconds - sum(lengths)) / 3600.0,
+        early_alarms=sum(t <= EARLY_S for t in false),
+        early_h=early_s / 3600.0,
         long=len(long),
         caught=sum(bool(hits) for hits in long),
         short=len(short),
@@ -93,7 +152,9 @@ class AlarmCurvePoint:
     """One threshold of a trade-off curve, with intervals over speakers."""
 
     threshold: float
+    alarms: int  # false ones
     false_alarms_h: Interval
+    early_h: Interval  # false alarms an hour in a voice's first EARLY_S
     caught: Interval
     delay_s: float  # median
 
@@ -105,7 +166,7 @@ def point(outcomes: Sequence[Outcome], threshold: float, seed: int = 0) -> Alarm
         [
             [
                 sum(float(getattr(o, name)) for o in outcomes if o.speaker == s)
-                for name in ("false_alarms", "calm_h", "caught", "long")
+                for name in ("false_alarms", "calm_h", "caught", "long", "early_alarms", "early_h")
             ]
             for s in speakers
         ]
@@ -115,26 +176,27 @@ def point(outcomes: Sequence[Outcome], threshold: float, seed: int = 0) -> Alarm
     delays = [delay for o in outcomes for delay in o.delays_s]
     return AlarmCurvePoint(
         threshold=threshold,
+        alarms=int(table[:, 0].sum()),
         false_alarms_h=_ratio(table.sum(0), drawn, 0, 1, len(speakers)),
+        early_h=_ratio(table.sum(0), drawn, 4, 5, len(speakers)),
         caught=_ratio(table.sum(0), drawn, 2, 3, int(table[:, 3].sum())),
         delay_s=float(np.median(delays)) if delays else float("nan"),
     )
 
 
 def curve(
-    made: Sequence[Day], scores: Callable[[Day], Sequence[ScoredSegment]], starts: Starts, thresholds: Sequence[float]
+    made: Sequence[Day], starts: Callable[[int, float], list[float]], thresholds: Sequence[float]
 ) -> list[AlarmCurvePoint]:
-    """The trade-off of one method over all days."""
-    heard = [scores(day) for day in made]
+    """The trade-off over all days; `starts`: when alarms start, of a day by its number and a threshold."""
     return [
-        point([outcome(day, starts(one, threshold)) for day, one in zip(made, heard, strict=True)], threshold)
+        point([outcome(day, starts(number, threshold)) for number, day in enumerate(made)], threshold)
         for threshold in thresholds
     ]
 
 
-def at_rate(points: Sequence[AlarmCurvePoint], false_alarms_h: float) -> AlarmCurvePoint | None:
-    """The point with the most episodes caught at this rate of false alarms or less."""
-    kept = [p for p in points if p.false_alarms_h.value <= false_alarms_h]
+def promised(points: Sequence[AlarmCurvePoint], false_alarms_h: float, hours: float) -> AlarmCurvePoint | None:
+    """The point that the daemon takes for a rate: the most caught among those that keep it with one alarm more."""
+    kept = [p for p in points if (p.alarms + 1) / hours <= false_alarms_h]
     return max(kept, key=lambda p: p.caught.value, default=None)
 
 
@@ -143,5 +205,7 @@ def _ratio(
 ) -> Interval:
 
     rates = [one[above] / one[below] for one in drawn if one[below] > 0.0]
+    if not rates:
+        return Interval(float("nan"), float("nan"), float("nan"), n)
     low, high = np.percentile(rates, [2.5, 97.5])
     return Interval(float(total[above] / total[below]), float(low), float(high), n)

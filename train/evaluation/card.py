@@ -1,6 +1,6 @@
 """A checkpoint's card: trade-off on simulated days, reference voice, rejection band; and the report beside it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,25 +8,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadstream.base.files import save_atomic
-from sadstream.scoring.fusion.card import Card, OperatingPoint, card_path
-from sadstream.scoring.mood.episodes import ScoredSegment
+from sadstream.scoring.fusion.card import Card, Offset, OperatingPoint, card_path
+from sadstream.scoring.fusion.voices import Voices
+from sadstream.scoring.mood.belief import Belief, StretchBelief, VoiceBelief, voice_prior
+from sadstream.scoring.mood.offset import calibrated_offset
 from train.corpora.clips import CALM
-from train.evaluation.alarms import METHODS, AlarmCurvePoint, at_rate, curve
+from train.evaluation.alarms import OTHERS, AlarmCurvePoint, Heard, curve, outcome, point, promised
 from train.evaluation.days import Day, DaysConfig, ScoredClip, days, reference_of, spoken_clips
 from train.metrics.detection import Interval, auc, bootstrap, over_groups, true_positives_at
 from train.metrics.markdown import markdown
 from train.shipped.scorecard import ScoredClips
-
-Scores = Callable[[Day], Sequence[ScoredSegment]]
+from train.shipped.speaker_folds import grouped_folds
+from train.shipped.voices import VoicesConfig, fit_voices
 
 COVERAGE = 0.7
 DRAWS = 5
-HMM_THRESHOLDS = tuple(-1.0 + 0.25 * n for n in range(33))  # to 7
+THRESHOLDS = tuple(-1.0 + 0.25 * n for n in range(41))  # to 9
 OTHER_THRESHOLDS = {
     "CUSUM": tuple(0.75 * n for n in range(1, 15)),
     "single segments": tuple(0.25 * n for n in range(16)),
 }
-RATES = (1.0, 3.0, 10.0)
+RATES = (0.5, 1.0, 2.0, 4.0)
+SEGMENT_DRAWS = 200
+FOLDS = 9  # of speakers, whose voices the others' densities are tried on
+OFFSETS: tuple[Offset, ...] = ("off", "running", "auto", "calibrated")
+WHOSE: dict[Offset, str] = {
+    "off": "as voices come",
+    "auto": "voices learnt while they talk",
+    "calibrated": "calibrated voices",
+}
+OTHER_DAYS: dict[str, dict[str, object]] = {
+    "easy: acted mix": {"calm_share": 0.3},
+    "easy: pure episodes": {"sad_share": 1.0},
+    "sad from the first minute": {"sad_first": True},
+}
+COLUMNS = (
+    "allowed/h", "false alarms/h", "in the first 3 min", "caught, 60 s and more", "n", "median delay",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +76,7 @@ def rejection_band(scored: ScoredClips, coverage: float = COVERAGE, resamples: i
 
     starts = range(0, ordered.size - width, max(1, ordered.size // 50))
     low, high = min((band(start) for start in starts), key=error_without)
-    outside = _rows(calm, (calm.llrs <= low) | (calm.llrs >= high))
+    outside = calm.at(np.flatnonzero((calm.llrs <= low) | (calm.llrs >= high)))
     kinds = {
         "sad": lambda clip: bool(clip.sad),
         "neutral and calm": lambda clip: clip.emotion in CALM,
@@ -70,11 +88,6 @@ def rejection_band(scored: ScoredClips, coverage: float = COVERAGE, resamples: i
         inside = (part.llrs > low) & (part.llrs < high)
         rejected.append((name, float(inside.mean()) if inside.size else float("nan"), int(inside.size)))
     return RejectionBand(low, high, _error(calm, resamples), _error(outside, resamples), tuple(rejected))
-
-
-def _rows(scored: ScoredClips, mask: NDArray[np.bool_]) -> ScoredClips:
-
-    return ScoredClips(tuple(scored.clips[i] for i in np.flatnonzero(mask)), scored.llrs[mask])
 
 
 def _error(scored: ScoredClips, resamples: int) -> Interval:
@@ -101,10 +114,12 @@ def offset_gain(
     parts, shifts, draws = [], [], []
     for draw in range(DRAWS):
         asked = config.model_copy(update={"hours": 1, "seed": config.seed + draw})
-        voices = {day.speaker: day for day in days(speakers, asked, reference)}
-        rest = scored.only(lambda clip, v=voices: clip not in v[clip.speaker].calibration).against_calm()  # type: ignore[misc]
+        voices = {day.speaker: day for day in days(speakers, asked)}
+        heard = {speaker: {one.clip for one in day.calibration} for speaker, day in voices.items()}
+        shift = {speaker: _offset(day, reference) for speaker, day in voices.items()}
+        rest = scored.only(lambda clip, h=heard: clip not in h[clip.speaker]).against_calm()  # type: ignore[misc]
         parts.append(rest)
-        shifts.append(np.array([voices[clip.speaker].offset for clip in rest.clips]))
+        shifts.append(np.array([shift[clip.speaker] for clip in rest.clips]))
         draws.append(np.full(rest.llrs.size, draw))
     plain = ScoredClips(tuple(clip for part in parts for clip in part.clips), np.concatenate([p.llrs for p in parts]))
     moved = ScoredClips(plain.clips, plain.llrs + np.concatenate(shifts))
@@ -130,20 +145,25 @@ class DaysReport:
     days: tuple[Day, ...]
 
 
-def days_report(scored: ScoredClips, seconds: NDArray[np.float64], model: str, config: DaysConfig) -> DaysReport:
+def days_report(
+    scored: ScoredClips, seconds: NDArray[np.float64], model: str, config: DaysConfig, voices: VoicesConfig
+) -> DaysReport:
     """Simulated days of out-of-fold scores, every method and offset on them, and the card of the shipped filter."""
     speakers = spoken_clips(scored, seconds)
     reference = reference_of(speakers)
-    made = days(speakers, config, reference)
-    scores = {
-        "off": lambda day: day.moved(calibrated=False),
-        "running": lambda day: day.running(reference),
-        "calibrated": lambda day: day.moved(calibrated=True),
-    }
-    protocol, calm_h = _protocol(config, len(speakers), made), _calm_h(made)
+    known = _known(scored, voices)
+    made = days(speakers, config)
+    heard = {offset: _heard(made, offset, known, reference) for offset in OFFSETS}
+    points = {offset: _curve(made, heard[offset]) for offset in OFFSETS}
     gain = offset_gain(scored, seconds, config)
-    as_voices_come, calibrated = rejection_band(scored), rejection_band(gain.moved)
-    points = {name: curve(made, of, METHODS["hidden Markov model"], HMM_THRESHOLDS) for name, of in scores.items()}
+    calm_h = _calm_h(made)
+    protocol = _protocol(config, len(speakers), made)
+    learnt: dict[Offset, ScoredClips] = {
+        "off": _as_voices_come(made),
+        "auto": _learnt(made, known, "auto"),
+        "calibrated": _learnt(made, known, "calibrated"),
+    }
+    bands = {offset: rejection_band(scored if offset == "off" else some) for offset, some in learnt.items()}
     card = Card(
         model=model,
         protocol=protocol,
@@ -151,23 +171,103 @@ def days_report(scored: ScoredClips, seconds: NDArray[np.float64], model: str, c
         speakers=len(speakers),
         reference=reference,
         coverage=COVERAGE,
-        uncertain_low=as_voices_come.low,
-        uncertain_high=as_voices_come.high,
-        calibrated_low=calibrated.low,
-        calibrated_high=calibrated.high,
-        off=_points(points["off"], calm_h),
-        running=_points(points["running"], calm_h),
-        calibrated=_points(points["calibrated"], calm_h),
+        uncertain_low=bands["off"].low,
+        uncertain_high=bands["off"].high,
+        auto_low=bands["auto"].low,
+        auto_high=bands["auto"].high,
+        calibrated_low=bands["calibrated"].low,
+        calibrated_high=bands["calibrated"].high,
+        voices=fit_voices(scored, voices),
+        off=_points(points["off"]),
+        running=_points(points["running"]),
+        auto=_points(points["auto"]),
+        calibrated=_points(points["calibrated"]),
     )
     text = [
         f"Protocol: {protocol}; intervals: bootstrap over speakers.\n",
-        _trade_table(made, scores),
-        _easy_table(speakers, reference, config),
-        _rejection_text("as voices come", as_voices_come),
-        _rejection_text("calibrated voices", calibrated),
+        _trade_table(made, points, heard, calm_h),
+        _corpora_table(made, heard["auto"], calm_h),
+        _segments_table(learnt),
+        _hard_table(speakers, known, reference, config, points["auto"], calm_h),
+        *(_rejection_text(whose, bands[offset]) for offset, whose in WHOSE.items()),
         _gain_text(gain),
     ]
     return DaysReport(card, "\n".join(text), tuple(made))
+
+
+def _known(scored: ScoredClips, config: VoicesConfig) -> dict[str, Voices]:
+    """For each speaker, what the others' ratios say of voices: a ninth of the speakers at a time is left out."""
+    folds = grouped_folds(scored.clips, FOLDS, 0)
+    return {
+        speaker: voices
+        for fold in folds
+        for voices in (fit_voices(scored.only(lambda clip, f=fold: clip.speaker not in f), config),)  # type: ignore[misc]
+        for speaker in fold
+    }
+
+
+def _belief(day: Day, offset: Offset, known: dict[str, Voices]) -> Belief:
+    """As the daemon begins to hear this speaker."""
+    if offset not in ("auto", "calibrated"):
+        return StretchBelief()
+    voices = known[day.speaker]
+    calibrated = offset == "calibrated"
+    return VoiceBelief(voices, voice_prior(voices, day.typical, len(day.calibration)) if calibrated else None)
+
+
+def _heard(made: Sequence[Day], offset: Offset, known: dict[str, Voices], reference: float) -> list[Heard]:
+    """All days as the daemon's belief hears them with this offset."""
+    heard = []
+    for day in made:
+        learns = offset in ("auto", "calibrated")
+        scores = day.learnt() if learns else day.scores(offset, reference)
+        heard.append(Heard.by(_belief(day, offset, known), scores))
+    return heard
+
+
+def _curve(made: Sequence[Day], heard: Sequence[Heard]) -> list[AlarmCurvePoint]:
+    return curve(made, lambda number, threshold: heard[number].starts(threshold), THRESHOLDS)
+
+
+def _as_voices_come(made: Sequence[Day]) -> ScoredClips:
+    """Every segment of the days with the ratio that it has by itself."""
+    heard = [one for day in made for one in day.heard]
+    return ScoredClips(tuple(one.clip for one in heard), np.array([one.llr for one in heard]))
+
+
+def _learnt(made: Sequence[Day], known: dict[str, Voices], offset: Offset) -> ScoredClips:
+    """Every segment of the days with the ratio that it has once the talk before it is known."""
+    clips, ratios = [], []
+    for day in made:
+        belief, t = _belief(day, offset, known), 0.0
+        assert isinstance(belief, VoiceBelief)
+        for one in day.heard:
+            belief.elapse(max(0.0, one.t_start - t))
+            clips.append(one.clip)
+            ratios.append(belief.llr(one.uncapped))
+            belief.elapse(one.t_end - one.t_start)
+            belief.hear(one.uncapped, 0.0)
+            t = one.t_end
+    return ScoredClips(tuple(clips), np.array(ratios))
+
+
+def _segments_table(learnt: Mapping[Offset, ScoredClips]) -> str:
+    """Single segments of the days: as voices come, and with what the talk before them says of the voice."""
+    rows = []
+    for corpus in sorted({clip.corpus for clip in learnt["off"].clips}):
+        for offset, scored in learnt.items():
+            here = scored.only(lambda clip, c=corpus: clip.corpus == c)  # type: ignore[misc]
+            calm = here.against_calm()
+            figures = ((calm, auc), (here, auc), (calm, true_positives_at))
+            found = [str(part.over_speakers(figure, SEGMENT_DRAWS)) for part, figure in figures]
+            rows.append((corpus, offset, *found, f"{len(here.clips):,}"))
+    columns = ("segments of", "offset", "AUC, neutral and calm", "AUC, everything", "true pos. at 5 %", "n")
+    return markdown(columns, rows)
+
+
+def _offset(day: Day, reference: float) -> float:
+    """What `offset = "calibrated"` adds where a card knows nothing of voices."""
+    return calibrated_offset([one.llr for one in day.calibration], reference) if day.calibration else 0.0
 
 
 def _calm_h(made: Sequence[Day]) -> float:
@@ -197,11 +297,11 @@ def write_card(checkpoint: Path, card: Card) -> None:
     save_atomic(card_path(checkpoint), (card.model_dump_json(indent=1) + "\n").encode())
 
 
-def _points(points: Sequence[AlarmCurvePoint], calm_h: float) -> tuple[OperatingPoint, ...]:
+def _points(points: Sequence[AlarmCurvePoint]) -> tuple[OperatingPoint, ...]:
     return tuple(
         OperatingPoint(
             threshold=p.threshold,
-            alarms=round(p.false_alarms_h.value * calm_h),
+            alarms=p.alarms,
             caught=round(p.caught.value, 4),
             delay_s=None if p.delay_s != p.delay_s else round(p.delay_s, 1),
         )
@@ -209,32 +309,68 @@ def _points(points: Sequence[AlarmCurvePoint], calm_h: float) -> tuple[Operating
     )
 
 
-def _trade_table(made: Sequence[Day], scores: dict[str, Scores]) -> str:
-    rows = []
-    for offset, of in scores.items():
-        for method, starts in METHODS.items():
-            points = curve(made, of, starts, OTHER_THRESHOLDS.get(method, HMM_THRESHOLDS))
-            rows += [_row(offset, method, rate, at_rate(points, rate)) for rate in RATES]
-    columns = ("offset", "method", "allowed/h", "false alarms/h", "caught, 60 s and more", "n", "median delay")
-    return markdown(columns, rows)
+def _trade_table(
+    made: Sequence[Day],
+    points: Mapping[Offset, Sequence[AlarmCurvePoint]],
+    heard: Mapping[Offset, Sequence[Heard]],
+    calm_h: float,
+) -> str:
+    """Every offset with the daemon's filter, and what other methods make of the same scores."""
+    rows = [
+        _row(offset, "hidden Markov model", rate, promised(points[offset], rate, calm_h))
+        for offset in points
+        for rate in RATES
+    ]
+    for method, starts in OTHERS.items():
+        scores = [one.scores for one in heard["off"]]
+        others = curve(made, lambda n, th, s=starts, x=scores: s(x[n], th), OTHER_THRESHOLDS[method])  # type: ignore[misc]
+        rows += [_row("off", method, rate, promised(others, rate, calm_h)) for rate in (1.0, 4.0)]
+    return markdown(("offset", "method", *COLUMNS), rows)
 
 
-def _row(offset: str, method: str, rate: float, found: AlarmCurvePoint | None) -> tuple[str, ...]:
-    head = (offset, method, f"{rate:g}")
+def _row(first: str, second: str, rate: float, found: AlarmCurvePoint | None) -> tuple[str, ...]:
+    head = (first, second, f"{rate:g}")
     if found is None:
-        return (*head, "cannot", "–", "–", "–")
-    return (*head, str(found.false_alarms_h), str(found.caught), str(found.caught.n), f"{found.delay_s:.0f} s")
+        return (*head, "cannot", "–", "–", "–", "–")
+    delay = "–" if found.delay_s != found.delay_s else f"{found.delay_s:.0f} s"
+    return (*head, str(found.false_alarms_h), str(found.early_h), str(found.caught), str(found.caught.n), delay)
 
 
-def _easy_table(speakers: dict[str, list[ScoredClip]], reference: float, config: DaysConfig) -> str:
-    """Easier days, labelled so: the acted mixture of emotions, and episodes in which everything is sad."""
+def _corpora_table(made: Sequence[Day], heard: Sequence[Heard], calm_h: float) -> str:
+    """The days of each corpus at the thresholds that all of them gave."""
+    corpora = sorted({day.heard[0].clip.corpus for day in made if day.heard})
+    everywhere = _curve(made, heard)
     rows = []
-    for name, changes in (("easy: acted mix", {"calm_share": 0.3}), ("easy: pure episodes", {"sad_share": 1.0})):
-        made = days(speakers, config.model_copy(update=changes), reference)
-        points = curve(made, lambda day: day.moved(calibrated=True), METHODS["hidden Markov model"], HMM_THRESHOLDS)
-        rows.append(_row("calibrated", name, 1.0, at_rate(points, 1.0)))
-    columns = ("offset", "days", "allowed/h", "false alarms/h", "caught, 60 s and more", "n", "median delay")
-    return markdown(columns, rows)
+    for names in (*((name,) for name in corpora), ("nemo", "ravdess")):
+        at = [n for n, day in enumerate(made) if day.heard and day.heard[0].clip.corpus in names]
+        for rate in RATES[:2]:
+            found = promised(everywhere, rate, calm_h)
+            if found is None or not at:
+                continue
+            outcomes = [outcome(made[n], heard[n].starts(found.threshold)) for n in at]
+            rows.append(_row(" and ".join(names), "auto", rate, point(outcomes, found.threshold)))
+    return markdown(("days of", "offset", *COLUMNS), rows)
+
+
+def _hard_table(
+    speakers: dict[str, list[ScoredClip]],
+    known: dict[str, Voices],
+    reference: float,
+    config: DaysConfig,
+    points: Sequence[AlarmCurvePoint],
+    calm_h: float,
+) -> str:
+    """Other days at the same threshold: easier ones, sad from the first minute, and another voice after each hour."""
+    found = promised(points, 1.0, calm_h)
+    if found is None:
+        return "No threshold keeps one false alarm an hour: other days were not looked at.\n"
+    rows = []
+    for name, changes in OTHER_DAYS.items():
+        made = days(speakers, config.model_copy(update=changes))
+        heard = _heard(made, "auto", known, reference)
+        outcomes = [outcome(day, one.starts(found.threshold)) for day, one in zip(made, heard, strict=True)]
+        rows.append(_row(name, "auto", 1.0, point(outcomes, found.threshold)))
+    return markdown(("other days", "offset", *COLUMNS), rows)
 
 
 def _rejection_text(whose: str, found: RejectionBand) -> str:

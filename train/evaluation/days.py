@@ -4,7 +4,7 @@ Scores are out of fold: whoever speaks was never heard by the model that scores.
 to a day: the mixture, the pauses and the lengths are stated, not observed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import Field
 
+from sadstream.scoring.fusion.card import Offset
 from sadstream.scoring.fusion.header import Record
 from sadstream.scoring.mood.episodes import ScoredSegment
 from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
@@ -31,6 +32,7 @@ class DaysConfig(Record):
     pause_s: float = Field(default=0.8, gt=0.0)  # median between two clips
     rest_share: float = Field(default=0.04, ge=0.0, lt=1.0)  # of the pauses are long ones
     rest_s: tuple[float, float] = (5.0, 30.0)
+    sad_first: bool = False  # the day begins with an episode
     calibration_s: float = Field(default=60.0, gt=0.0)  # of neutral or calm speech, at most a third of what there is
 
 
@@ -39,7 +41,8 @@ class ScoredClip:
     """One clip as the daemon scores it."""
 
     clip: Clip
-    llrs: NDArray[np.float64]  # (segments,)
+    uncapped: NDArray[np.float64]  # (segments,)
+    llrs: NDArray[np.float64]  # (segments,) the same as the daemon caps them
     seconds: NDArray[np.float64]
 
 
@@ -52,29 +55,47 @@ class SadSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class DaySegment:
+    """One segment of a day: when it is heard, which clip it comes from, its ratio before and after the cap."""
+
+    t_start: float
+    t_end: float
+    clip: Clip
+    uncapped: float
+    llr: float
+
+
+@dataclass(frozen=True, slots=True)
 class Day:
-    """An hour of one speaker: what is heard, which clip each score comes from, and the truth."""
+    """An hour of one speaker: what is heard, and the truth."""
 
     speaker: str
-    heard: tuple[ScoredSegment, ...]
-    clips: tuple[Clip, ...]  # (len(heard),)
+    heard: tuple[DaySegment, ...]
     truth: tuple[SadSpan, ...]
     seconds: float
-    offset: float  # from the clips that were kept for it and are not in the day
-    calibration: frozenset[Clip]
+    calibration: tuple[DaySegment, ...]  # of the clips that were kept for it and are not in the day
 
-    def moved(self, calibrated: bool) -> tuple[ScoredSegment, ...]:
-        """The scores as the daemon would give them, with or without the offset."""
-        shift = self.offset if calibrated else 0.0
-        return tuple(ScoredSegment(h.t_start, h.t_end, h.seq, h.sad, h.llr + shift) for h in self.heard)
+    def scores(self, offset: Offset, reference: float) -> tuple[ScoredSegment, ...]:
+        """What a belief hears that learns nothing, with this offset."""
+        if offset == "calibrated" and self.calibration:
+            shift = calibrated_offset([one.llr for one in self.calibration], reference)
+            return self._moved(lambda one: one.llr + shift)
+        if offset == "running":
+            running = RunningOffset(reference)
+            return self._moved(lambda one: one.llr + running.feed(one.llr, one.t_end - one.t_start))
+        return self._moved(lambda one: one.llr)
 
-    def running(self, reference: float) -> tuple[ScoredSegment, ...]:
-        """The scores with the causal running offset."""
-        offset = RunningOffset(reference)
-        return tuple(
-            ScoredSegment(h.t_start, h.t_end, h.seq, h.sad, h.llr + offset.feed(h.llr, h.t_end - h.t_start))
-            for h in self.heard
-        )
+    def learnt(self) -> tuple[ScoredSegment, ...]:
+        """What a belief hears that learns the voice itself."""
+        return self._moved(lambda one: one.uncapped)
+
+    @property
+    def typical(self) -> float:
+        """The mean ratio of the voice's calibration, before any cap."""
+        return float(np.mean([one.uncapped for one in self.calibration])) if self.calibration else 0.0
+
+    def _moved(self, ratio: Callable[[DaySegment], float]) -> tuple[ScoredSegment, ...]:
+        return tuple(ScoredSegment(h.t_start, h.t_end, n, False, ratio(h)) for n, h in enumerate(self.heard))
 
 
 def spoken_clips(scored: ScoredClips, seconds: NDArray[np.float64]) -> dict[str, list[ScoredClip]]:
@@ -85,7 +106,8 @@ def spoken_clips(scored: ScoredClips, seconds: NDArray[np.float64]) -> dict[str,
     speakers: dict[str, list[ScoredClip]] = {}
     for clip, at in rows.items():
         picked = np.array(at, dtype=np.int64)
-        speakers.setdefault(clip.speaker, []).append(ScoredClip(clip, scored.llrs[picked], seconds[picked]))
+        spoken = ScoredClip(clip, scored.uncapped[picked], scored.llrs[picked], seconds[picked])
+        speakers.setdefault(clip.speaker, []).append(spoken)
     return dict(sorted(speakers.items()))
 
 
@@ -98,13 +120,13 @@ def reference_of(speakers: dict[str, list[ScoredClip]]) -> float:
     return float(np.mean(means))
 
 
-def days(speakers: dict[str, list[ScoredClip]], config: DaysConfig, reference: float) -> list[Day]:
+def days(speakers: dict[str, list[ScoredClip]], config: DaysConfig) -> list[Day]:
     """Every speaker's hours; the same seed gives the same days."""
     made = []
     for number, (speaker, clips) in enumerate(speakers.items()):
         for hour in range(config.hours):
             rng = np.random.default_rng([config.seed, number, hour])
-            made.append(_Hour(clips, config, rng).day(speaker, reference))
+            made.append(_Hour(clips, config, rng).day(speaker))
     return made
 
 
@@ -120,28 +142,26 @@ class _Hour:
         other = self._shuffled([c for c in clips if not c.clip.sad and c.clip.emotion not in CALM])
         self._other = other[: round(len(self._calm) * (1.0 - config.calm_share) / max(config.calm_share, 1e-9))]
         self._t = 0.0
-        self._heard: list[ScoredSegment] = []
-        self._clips: list[Clip] = []
+        self._heard: list[DaySegment] = []
         self._truth: list[SadSpan] = []
 
-    def day(self, speaker: str, reference: float) -> Day:
+    def day(self, speaker: str) -> Day:
         """Talk and episodes in turn, for an hour at most."""
         config = self._config
         talk_s = sum(float(spoken.seconds.sum()) for spoken in self._calm + self._other)
         scale = min(1.0, talk_s / 4.0 / config.between_s[0])
+        if config.sad_first and self._calm and self._sad:
+            self._episode(_log_uniform(self._rng, config.episode_s))
         while self._calm and self._t < 3600.0:
             self._talk(scale * self._rng.uniform(*config.between_s))
             if self._calm and self._sad:
                 self._episode(_log_uniform(self._rng, config.episode_s))
-        parts = [float(llr) for spoken in self._calibration for llr in spoken.llrs]
         return Day(
             speaker=speaker,
             heard=tuple(self._heard),
-            clips=tuple(self._clips),
             truth=tuple(self._truth),
             seconds=self._t,
-            offset=calibrated_offset(parts, reference),
-            calibration=frozenset(spoken.clip for spoken in self._calibration),
+            calibration=tuple(one for spoken in self._calibration for one in _segments(spoken, 0.0)),
         )
 
     def _talk(self, seconds: float) -> None:
@@ -165,11 +185,8 @@ class _Hour:
     def _say(self, spoken: ScoredClip) -> None:
         if self._heard and self._t > self._heard[-1].t_end - 1e-9:
             self._pause()
-        for llr, seconds in zip(spoken.llrs, spoken.seconds, strict=True):
-            end = self._t + float(seconds)
-            self._heard.append(ScoredSegment(self._t, end, len(self._heard), False, float(llr)))
-            self._clips.append(spoken.clip)
-            self._t = end
+        self._heard += _segments(spoken, self._t)
+        self._t = self._heard[-1].t_end
 
     def _pause(self) -> None:
         config = self._config
@@ -186,6 +203,15 @@ class _Hour:
 
     def _shuffled(self, clips: list[ScoredClip]) -> list[ScoredClip]:
         return [clips[i] for i in self._rng.permutation(len(clips))]
+
+
+def _segments(spoken: ScoredClip, t: float) -> list[DaySegment]:
+    """The segments of a clip that is said from this second on."""
+    ends = t + np.cumsum(spoken.seconds)
+    return [
+        DaySegment(float(end - seconds), float(end), spoken.clip, float(uncapped), float(llr))
+        for end, seconds, uncapped, llr in zip(ends, spoken.seconds, spoken.uncapped, spoken.llrs, strict=True)
+    ]
 
 
 def _log_uniform(rng: Generator, limits: tuple[float, float]) -> float:

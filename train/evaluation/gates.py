@@ -1,7 +1,8 @@
 """What the gates let through and what they lose, measured through the daemon's own segmenter and analyser."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,13 @@ from scipy.stats import binomtest
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.vad import webrtc_detector
-from sadstream.base.odds import logit
 from sadstream.base.samples import FRAME_BYTES, SAMPLE_RATE, to_pcm
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer.analyzer import Analyzer
-from sadstream.scoring.mood.episodes import EpisodeFilter, ScoredSegment
-from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
+from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Card, Offset
+from sadstream.scoring.mood.calibration import baseline
+from sadstream.scoring.mood.mood import Mood, plan
+from sadstream.scoring.mood.voice import VoiceBaseline
 from train.corpora.clips import Clip, daemon_segments, read_audio
 from train.features.noises import Noise, at_mean_level, frame_powers, loud_dbfs
 from train.metrics.detection import Interval
@@ -176,58 +178,29 @@ def language_table(
     return markdown(("speech", "words kept", "n", "not kept"), rows)
 
 
-@dataclass(frozen=True, slots=True)
-class _TalkSegment:
-    """One segment of somebody's ordinary talk."""
-
-    seconds: float
-    audio: float  # the audio part
-    llr: float  # log-likelihood ratio of all parts
-    margin: float  # logit above the threshold
-
-    def moved(self, offset: float) -> "_TalkSegment":
-        """As it would be with this offset."""
-        return replace(self, llr=self.llr + offset, margin=self.margin + offset)
+Talk = Mapping[str, Sequence[tuple[Segment, Analysis]]]  # by speaker
 
 
-Talk = Mapping[str, Sequence[_TalkSegment]]  # by speaker
+def talk_table(clips: Sequence[Clip], analyzer: Analyzer, card: Card, tick: Callable[[], None]) -> str:
+    """False positives on people of whom none is sad, as the daemon says them with each offset, one stream a person.
 
-
-def talk_table(
-    clips: Sequence[Clip],
-    analyzer: Analyzer,
-    reference: float,
-    thresholds: Mapping[str, float],
-    tick: Callable[[], None],
-) -> str:
-    """False positives on people of whom none is sad: pooled, over speakers, an hour; without and with an offset.
-
-    The running offset here has no LEAST_S: each speaker has seconds of talk, not minutes. Calibrated is the second half
-    of each speaker's segments, with the offset that the first half gives. thresholds: of the episodes, by offset.
+    Calibrated is the second half of each speaker's segments, with what the first half says of the voice; whoever has
+    one segment has no first half.
     """
-    corpora: dict[str, dict[str, list[_TalkSegment]]] = {}
+    corpora: dict[str, dict[str, list[tuple[Segment, Analysis]]]] = {}
     for clip, segment, analysis in _analyzed(clips, analyzer, tick, per_clip=100):
-        threshold_logit = logit(analysis.threshold)
-        llr = analysis.audio_logit + analysis.text_logit
-        said = _TalkSegment(
-            segment.t_end - segment.t_start,
-            analysis.audio_logit,
-            llr,
-            analysis.bias_logit + llr - threshold_logit,
-        )
-        corpora.setdefault(clip.corpus, {}).setdefault(clip.speaker, []).append(said)
+        corpora.setdefault(clip.corpus, {}).setdefault(clip.speaker, []).append((segment, analysis))
+    everybody = {speaker: said for talk in corpora.values() for speaker, said in talk.items()}
     rows = []
-    for corpus, talk in sorted(corpora.items()):
-        running = {speaker: _running(said, reference) for speaker, said in talk.items()}
+    for corpus, talk in [*sorted(corpora.items()), ("all", everybody)]:
         later = {speaker: said[len(said) // 2 :] for speaker, said in talk.items()}
-        calibrated = {speaker: _calibrated(said, reference) for speaker, said in talk.items()}
-        for label, point, some in (
+        for label, offset, some in (
             ("off", "off", talk),
-            ("running", "running", running),
-            ("off, second half", "off", later),
-            ("calibrated on the first half", "calibrated", calibrated),
+            ("auto", "auto", talk),
+            ("auto, second half", "auto", later),
+            ("calibrated on the first half", "calibrated", talk),
         ):
-            rows.append((corpus, label, *_talk_row(some, thresholds[point])))
+            rows.append((corpus, label, *_talk_row(some, card, cast(Offset, offset))))
     columns = (
         "corpus", "offset", "speakers", "called sad", "n", "median speaker", "90th percentile", "worst",
         "an hour of speech", "episodes",
@@ -235,37 +208,40 @@ def talk_table(
     return markdown(columns, rows)
 
 
-def _running(said: Sequence[_TalkSegment], reference: float) -> list[_TalkSegment]:
-    offset = RunningOffset(reference, least_s=0.0)
-    return [one.moved(offset.feed(one.audio, one.seconds)) for one in said]
-
-
-def _calibrated(said: Sequence[_TalkSegment], reference: float) -> list[_TalkSegment]:
-    """The second half; somebody of one segment has no first one, and stays as they are."""
-    half = len(said) // 2
-    offset = calibrated_offset([one.audio for one in said[:half]], reference) if half else 0.0
-    return [one.moved(offset) for one in said[half:]]
-
-
-def _talk_row(talk: Talk, threshold: float) -> tuple[str, ...]:
-    """Rates of everybody, and the episodes of all one after the other: the seconds of one speaker make none."""
-    called = [[one.margin >= 0.0 for one in said] for said in talk.values()]
+def _talk_row(talk: Talk, card: Card, offset: Offset) -> tuple[str, ...]:
+    """Rates of everybody, each through a daemon's stream of their own."""
+    called, seconds, starts, talked_s = [], 0.0, 0, 0.0
+    for said in talk.values():
+        known, rest = (said[: len(said) // 2], said[len(said) // 2 :]) if offset == "calibrated" else ([], said)
+        mood, t = Mood(plan(card, DEFAULT_FALSE_ALARMS_H, offset, _voice(known, card))), 0.0
+        decisions = []
+        for segment, analysis in rest:
+            length_s = segment.t_end - segment.t_start
+            scored, updates = mood.feed(analysis, t, t + length_s)
+            decisions.append(scored.sad)
+            starts += sum(update.phase == "start" for update in updates)
+            seconds += length_s
+            t += length_s + BREATH_S
+        called.append(decisions)
+        talked_s += t
     flat = [sad for each in called for sad in each]
-    rates = [float(np.mean(each)) for each in called]
-    hours = sum(one.seconds for said in talk.values() for one in said) / 3600.0
-    episodes, t, starts = EpisodeFilter(threshold), 0.0, 0
-    for number, one in enumerate(one for said in talk.values() for one in said):
-        heard = ScoredSegment(t, t + one.seconds, number, one.margin >= 0.0, one.llr)
-        starts += sum(update.phase == "start" for update in episodes.feed(heard))
-        t += one.seconds + BREATH_S
+    rates = [float(np.mean(each)) for each in called if each]
     return (
-        str(len(talk)),
+        str(len(rates)),
         str(share(sum(flat), len(flat))),
         f"{len(flat):,}",
         *(f"{x:.3f}" for x in (np.median(rates), np.percentile(rates, 90), max(rates))),
-        f"{sum(flat) / hours:.0f}",
-        f"{starts} in {t / 3600:.2f} h",
+        f"{3600.0 * sum(flat) / seconds:.0f}",
+        f"{starts} in {talked_s / 3600:.2f} h",
     )
+
+
+def _voice(said: Sequence[tuple[Segment, Analysis]], card: Card) -> VoiceBaseline | None:
+    """As `sadstream calibrate` would write it."""
+    if not said:
+        return None
+    analyses = [analysis for _, analysis in said]
+    return baseline(analyses, sum(segment.t_end - segment.t_start for segment, _ in said), card)
 
 
 def _analyzed(

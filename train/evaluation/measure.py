@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from sadstream.base.progress import progress
 from sadstream.config import parse
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import LANGUAGE_IDENTIFIER, load_models
-from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Offset, read_card
+from sadstream.scoring.fusion.card import read_card
 from sadstream.scoring.fusion.checkpoint import load
 from sadstream.scoring.mood.plan import checkpoint_path
 from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder
@@ -49,7 +48,7 @@ def simulate(
     """The days of a checkpoint's recipe; writes its card beside it, and with `out` every day with its truth."""
     speech = read_speech(data, config, Cache(cache))
     scored = cross_validated(speech, out_of_fold(speech))
-    report = days_report(scored, speech.seconds, load(checkpoint).sha256[:12], days)
+    report = days_report(scored, speech.seconds, load(checkpoint).sha256[:12], days, config.learning)
     write_card(checkpoint, report.card)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -62,16 +61,16 @@ def _told(day: Day) -> dict[str, object]:
     return {
         "speaker": day.speaker,
         "seconds": round(day.seconds, 3),
-        "offset": round(day.offset, 4),
+        "typical": round(day.typical, 4),
         "truth": [asdict(span) for span in day.truth],
         "segments": [
             {
-                "t_start": round(h.t_start, 3),
-                "t_end": round(h.t_end, 3),
-                "ratio": round(h.llr, 4),
-                "clip": c.path.name,
+                "t_start": round(one.t_start, 3),
+                "t_end": round(one.t_end, 3),
+                "ratio": round(one.uncapped, 4),
+                "clip": one.clip.path.name,
             }
-            for h, c in zip(day.heard, day.clips, strict=True)
+            for one in day.heard
         ],
     }
 
@@ -151,8 +150,7 @@ def _talk(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:
     if card is None:
         raise UnavailableError(f"{path}: no card beside it; make one with: sadstream-train days")
     with progress("ordinary talk", len(clips), "clips") as tick:
-        points = {name: card.operating_point(DEFAULT_FALSE_ALARMS_H, name).threshold for name in get_args(Offset)}
-        return talk_table(clips, analyzer, card.reference, points, tick)
+        return talk_table(clips, analyzer, card, tick)
 
 
 def _robustness(data: Path, analyzer: Analyzer, scale: float, seed: int) -> str:

@@ -15,6 +15,7 @@ from scipy.signal import fftconvolve, firwin2
 
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.fusion.header import Record
+from train.features.picture import rebuilt
 
 Samples = NDArray[np.float32]
 
@@ -25,6 +26,7 @@ SPEECH_FLOOR = 1e-5  # -100 dBFS: below it a clip holds nothing to set a noise a
 class AugmentConfig(Record):
     """How often and how far a view departs from its recording; probabilities are per view."""
 
+    picture: float = 0.5  # probability that the clip is rebuilt from a picture of its spectrogram, as CREMA-D was
     speed: float = 0.08  # rate and pitch within 1 - speed .. 1 + speed
     cut: float = 0.3  # probability of a random piece of cut_s instead of the whole clip
     cut_s: tuple[float, float] = (0.8, 2.6)
@@ -40,8 +42,9 @@ class AugmentConfig(Record):
 
 
 def augmented(samples: Samples, config: AugmentConfig, noises: Sequence[Samples], rng: np.random.Generator) -> Samples:
-    """One view of a clip: speed, cut, reverberation, channel, noise, codec and level, in the order of a real line."""
-    x = at_speed(samples, 1.0 + rng.uniform(-config.speed, config.speed))
+    """One view of a clip: picture, speed, cut, room, channel, noise, codec and level, in the order of a real line."""
+    x = rebuilt(samples) if rng.random() < config.picture else samples
+    x = at_speed(x, 1.0 + rng.uniform(-config.speed, config.speed))
     if rng.random() < config.cut:
         x = piece(x, rng.uniform(*config.cut_s), rng)
     x = np.concatenate([np.zeros(int(rng.uniform(0.0, config.lead_s) * SAMPLE_RATE), np.float32), x])

@@ -42,10 +42,14 @@ class SegmentStates:
     seconds: NDArray[np.float64]  # (n,)
 
 
-def read_noises(folder: Path) -> list[NDArray[np.float32]]:
-    """The noises of a folder with a manifest.csv that hold no human voice."""
+def read_noises(folder: Path, licences: Sequence[str] = ()) -> list[NDArray[np.float32]]:
+    """The noises of a folder with a manifest.csv that hold no human voice: of these licences, or all."""
     rows = csv.DictReader(table_text(folder / "manifest.csv"))
-    return [read_audio(folder / row["path"]) for row in rows if row["human_voice"] == "0"]
+    return [
+        read_audio(folder / row["path"])
+        for row in rows
+        if row["human_voice"] == "0" and (not licences or row["license"] in licences)
+    ]
 
 
 class StateCache:

@@ -25,8 +25,12 @@ class PlattScaling(Record):
 
     def __call__(self, raw: Scores) -> Scores:
         """(n,) log-likelihood ratios of (n,) raw parts."""
-        llrs: Scores = np.clip(self.scale * raw + self.shift, -self.cap, self.cap)
+        llrs: Scores = np.clip(self.uncapped(raw), -self.cap, self.cap)
         return llrs
+
+    def uncapped(self, raw: Scores) -> Scores:
+        """(n,) log-likelihood ratios before the cap, by which voices are learnt."""
+        return self.scale * raw + self.shift
 
 
 def fit_scaling(labels: Labels, raw: Scores, weights: Scores, cap: float) -> PlattScaling:

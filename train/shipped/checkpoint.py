@@ -23,7 +23,6 @@ from train.shipped.scorecard import (
     shipped_table,
 )
 from train.shipped.text_part import (
-    CORPORA,
     Phrases,
     balanced_lines,
     embed,
@@ -32,7 +31,7 @@ from train.shipped.text_part import (
     text_out_of_fold,
 )
 
-TEXT_TARGETS = {"meld": ">= .78", "goemotions": ">= .87"}
+TEXT_TARGETS = {"meld": ">= .74", "goemotions": ">= .85"}  # of fragments, which is what three seconds give
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +51,8 @@ def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, prov
     voice = ship(speech, speech.states(read_clips(data / "english"), 1))
     text = text_result(data / "text", config, kept)
     figures = [*voice.figures, *text.figures]
-    terms = HeaderTerms(config.prior, voice.threshold, tuple(f.metric for f in figures), provisional)
+    corpora = (*sorted({clip.corpus for clip in speech.heard.clips}), *config.text.corpora)
+    terms = HeaderTerms(config.prior, voice.threshold, tuple(f.metric for f in figures), provisional, corpora)
     sha256 = write(out, voice.part, text.part, terms)
     report = "\n".join([f"checkpoint {sha256[:12]}\n", shipped_table(figures), *voice.tables])
     save_atomic(out.with_suffix(".md"), report.encode())
@@ -65,7 +65,7 @@ def text_result(folder: Path, config: OpenConfig, cache: Cache) -> TextResult:
     identity = load_tensors(directory).installed.identity
     unchecked = TextEncoderConfig(name=config.text.encoder, identity=identity, pooling="mean", dim=1)
     encoder = TextEncoder(directory, unchecked, "cpu")
-    lines = read_lines(folder, config.text.other_lines, config.seed)
+    lines = read_lines(folder, config.text.corpora, config.text.other_lines, config.seed)
     with progress("text embeddings", 2 * -(-len(lines) // 4096), "chunks") as advance:
         phrases = embed(lines, encoder, config.text, cache, advance)
     train = phrases.rows("train")
@@ -74,33 +74,35 @@ def text_result(folder: Path, config: OpenConfig, cache: Cache) -> TextResult:
     labels, weights = np.array([line.sad for line in kept]), balanced_lines(kept)
     scaling = fit_scaling(np.tile(labels, 2), parts.ravel(), np.tile(weights, 2), config.text.cap)
     weighed = scaling.model_copy(update={"scale": scaling.scale * config.text.weight, "shift": 0.0})
-    neutral = np.array([line.corpus == "meld" and line.emotion == "neutral" for line in kept])
+    plain = config.text.corpora[0]  # what its neutral lines say counts for nothing
+    neutral = np.array([line.corpus == plain and line.emotion == "neutral" for line in kept])
     final = centred(weighed, parts[:, neutral].ravel())
     part = TextPart(
         fit_phrases(phrases, train, config.text.strength),
         unchecked.model_copy(update={"dim": encoder.dim}),
         final,
     )
-    return TextResult(part, tuple(_text_figures(phrases, part, config.resamples)))
+    return TextResult(part, tuple(_text_figures(phrases, part, config)))
 
 
-def _text_figures(phrases: Phrases, part: TextPart, resamples: int) -> list[Figure]:
-
+def _text_figures(phrases: Phrases, part: TextPart, config: OpenConfig) -> list[Figure]:
+    resamples = config.resamples
     figures = []
     protocol = "fitted to train lines; dev lines not seen in train; bootstrap over dialogues"
     dev = phrases.rows("dev")
-    for corpus in CORPORA:
+    for corpus in config.text.corpora:
         rows = np.array([i for i in dev if phrases.lines[i].corpus == corpus], dtype=np.int64)
         labels = np.array([phrases.lines[i].sad for i in rows])
         groups = [phrases.lines[i].dialogue for i in rows]
         for what, embedded, target in (
-            ("as written", phrases.written, TEXT_TARGETS[corpus]),
-            ("fragments of 2 to 10 words", phrases.fragments, "at most .05 less"),
+            ("as written", phrases.written, ""),
+            ("fragments of 2 to 10 words", phrases.fragments, TEXT_TARGETS[corpus]),
         ):
             interval = over_groups(auc, labels, embedded[rows] @ part.weights, groups, resamples=resamples)
             figures.append(Figure(f"text AUC, {corpus} dev, {what}", interval, target, protocol))
-    rows = np.array([i for i in dev if phrases.lines[i].corpus == "meld" and phrases.lines[i].emotion == "neutral"])
+    plain = config.text.corpora[0]
+    rows = np.array([i for i in dev if phrases.lines[i].corpus == plain and phrases.lines[i].emotion == "neutral"])
     llrs = part.scaling(phrases.written[rows] @ part.weights)
     groups = [phrases.lines[i].dialogue for i in rows]
     mean = over_groups(lambda _, values: float(values.mean()), np.zeros(rows.size, np.int64), llrs, groups)
-    return [*figures, Figure("mean text part of neutral MELD dev lines", mean, "0 ± .1", protocol)]
+    return [*figures, Figure(f"mean text part of neutral {plain} dev lines", mean, "0 ± .1", protocol)]

@@ -1,7 +1,7 @@
 """Everything that decides the default checkpoint, read strictly from TOML; configs/open.toml is the shipped one's."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -11,6 +11,7 @@ from sadstream.scoring.fusion.header import Record
 from train.features.augment import AugmentConfig
 from train.shipped.audio_part import AudioPartConfig
 from train.shipped.text_part import PhraseConfig
+from train.shipped.voices import VoicesConfig
 
 
 class FrontEnd(Record):
@@ -31,11 +32,14 @@ class OpenConfig(Record):
     false_positives: float = Field(default=0.05, gt=0.0, lt=1.0)
     audio_cap: float = Field(default=3.0, gt=0.0)
     resamples: int = Field(default=500, ge=10)
-    cross_corpus: tuple[str, str] = ("nemo", "ravdess")
+    corpora: tuple[str, ...] = ()  # of speech; none: all that the manifest has
+    labels: Literal["intended", "heard"] = "intended"  # what actors meant, or what most listeners of the sound heard
+    noise_licences: tuple[str, ...] = ()  # of the noises under augmented views; none: any
     front_end: FrontEnd = FrontEnd()
     augment: AugmentConfig = AugmentConfig()
     voice: AudioPartConfig = AudioPartConfig()
     text: PhraseConfig = PhraseConfig()
+    learning: VoicesConfig = VoicesConfig()
 
 
 def read_config(path: Path | None) -> OpenConfig:

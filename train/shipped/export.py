@@ -22,13 +22,30 @@ from sadstream.scoring.fusion.network import Fusion
 from train.metrics.calibration import PlattScaling
 
 SYSTEM = "whisper-attention"
-LICENCE = "CC BY-NC-SA 4.0"  # of RAVDESS and nEMO, which ask the same of what is made from them
-TRAINED_ON = (
-    "RAVDESS (Livingstone and Russo 2018), actors 01-15, CC BY-NC-SA 4.0",
-    "nEMO (Christop 2024), 7 of 9 speakers, CC BY-NC-SA 4.0",
-    "GoEmotions (Demszky et al. 2020), train, CC BY 4.0",
-    "MELD (Poria et al. 2019), train, text, GPL-3.0",
-)
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusTerms:
+    """Whose recordings or lines weights were fitted to, under which licence, and whether that allows a business."""
+
+    attribution: str
+    licence: str
+    commercial_use: bool
+
+
+TERMS = {
+    "ravdess": CorpusTerms(
+        "RAVDESS (Livingstone and Russo 2018), actors 01-15, CC BY-NC-SA 4.0", "CC BY-NC-SA 4.0", False
+    ),
+    "nemo": CorpusTerms("nEMO (Christop 2024), 7 of 9 speakers, CC BY-NC-SA 4.0", "CC BY-NC-SA 4.0", False),
+    "cremad": CorpusTerms(
+        "CREMA-D (Cao et al. 2014), 64 of 91 actors, rebuilt from log-Mel pictures, ODbL 1.0 and DbCL 1.0",
+        "ODbL 1.0 and DbCL 1.0",
+        True,
+    ),
+    "goemotions": CorpusTerms("GoEmotions (Demszky et al. 2020), train, CC BY 4.0", "CC BY 4.0", True),
+    "meld": CorpusTerms("MELD (Poria et al. 2019), train, text, GPL-3.0", "GPL-3.0", False),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +74,7 @@ class HeaderTerms:
     threshold: float
     metrics: tuple[Metric, ...]
     provisional: bool
-    trained_on: Sequence[str] = TRAINED_ON
+    corpora: Sequence[str]  # of TERMS
 
 
 def joined(voice: AudioPart, text: TextPart) -> Fusion:
@@ -72,6 +89,7 @@ def joined(voice: AudioPart, text: TextPart) -> Fusion:
 
 def header(voice: AudioPart, text: TextPart, terms: HeaderTerms) -> Header:
     """What the file says of itself."""
+    licence, allowed, sources = licensed(terms.corpora)
     return Header(
         system=SYSTEM,
         provisional=terms.provisional,
@@ -89,12 +107,26 @@ def header(voice: AudioPart, text: TextPart, terms: HeaderTerms) -> Header:
         ),
         prior=terms.prior,
         threshold=terms.threshold,
-        trained_on=tuple(terms.trained_on),
+        trained_on=tuple(sources),
         metrics=terms.metrics,
-        licence=LICENCE,
-        commercial_use=False,
+        licence=licence,
+        commercial_use=allowed,
         created_with=f"sadstream {__version__}",
     )
+
+
+def licensed(corpora: Sequence[str]) -> tuple[str, bool | None, list[str]]:
+    """Licence, whether it allows commercial use, and sources of weights from these corpora.
+
+    One that forbids it forbids it to the whole, and CC BY-NC-SA asks for itself; of a corpus without TERMS nobody said.
+    """
+    known = [TERMS[name] for name in corpora if name in TERMS]
+    sources = [TERMS[name].attribution if name in TERMS else f"{name}, licence not known" for name in corpora]
+    if any(not terms.commercial_use for terms in known):
+        return "CC BY-NC-SA 4.0", False, sources
+    if len(known) < len(corpora):
+        return "not known", None, sources
+    return ", ".join(dict.fromkeys(terms.licence for terms in known)), True, sources
 
 
 def write(path: Path, voice: AudioPart, text: TextPart, terms: HeaderTerms) -> str:

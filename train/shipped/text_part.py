@@ -27,6 +27,7 @@ CHUNK = 4096  # lines of one entry of the cache
 class PhraseConfig(Record):
     """How the text part is fitted, and how much it may say: fixed beforehand."""
 
+    corpora: tuple[str, ...] = CORPORA
     encoder: str = "minilm"  # states averaged over the tokens: [CLS] was worse by .03 to .06
     other_lines: int = Field(default=12_000, ge=100)  # of GoEmotions' 42,029 that are not sad: more changed nothing
     fragment_words: tuple[int, int] = (2, 10)
@@ -60,11 +61,11 @@ class Phrases:
         return np.flatnonzero([line.split == split for line in self.lines])
 
 
-def read_lines(folder: Path, other_lines: int, seed: int) -> list[WrittenLine]:
-    """The lines of both corpora; what stands in a train part is left out of dev, other train lines are thinned out."""
+def read_lines(folder: Path, corpora: Sequence[str], other_lines: int, seed: int) -> list[WrittenLine]:
+    """The lines of these corpora; what stands in a train part is left out of dev, other train lines are thinned out."""
     rng = np.random.default_rng(seed)
     kept: list[WrittenLine] = []
-    for corpus in CORPORA:
+    for corpus in corpora:
         lines = _read(folder / f"{corpus}.csv.gz", corpus)
         seen = {_same(line.text) for line in lines if line.split == "train"}
         other = [i for i, line in enumerate(lines) if line.split == "train" and not line.sad]
@@ -140,7 +141,7 @@ def _embedded(texts: Sequence[str], encoder: TextEncoder) -> NDArray[np.float32]
 
 
 def balanced_lines(lines: Sequence[WrittenLine]) -> NDArray[np.float64]:
-    """(n,) weights, mean 1: both corpora the same, half of each sad."""
+    """(n,) weights, mean 1: each corpus the same, half of each sad."""
     cells: dict[tuple[str, int], list[int]] = {}
     for i, line in enumerate(lines):
         cells.setdefault((line.corpus, line.sad), []).append(i)

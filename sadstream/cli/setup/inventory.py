@@ -15,7 +15,7 @@ from sadstream.scoring.weights.fetch import fetch, progress_bar
 
 NOT_COMMERCIAL = (
     "The default checkpoint's weights are {licence}: no commercial use, because its training data forbid it. "
-    "Train one that may with `sadstream-train` on data of your own (docs/training.md)."
+    'Those of [model] checkpoint = "open" may be used so, as far as we read their licences (docs/model-card.md).'
 )
 
 
@@ -54,8 +54,12 @@ def list_models() -> None:
     missing = [name for name in needed(header) if name not in here]
     if missing:
         console.print(f"Missing: {', '.join(missing)}; fetch with: sadstream models fetch", soft_wrap=True)
-    provisional = " (provisional)" if header.provisional else ""
-    console.print(f"Default checkpoint: {header.system}{provisional}, {header.licence}", soft_wrap=True)
+    for name in checkpoint.SHIPPED:
+        shipped = checkpoint.read_header(checkpoint.named(name))
+        provisional = " (provisional)" if shipped.provisional else ""
+        console.print(f"Checkpoint {name}: {shipped.system}{provisional}, {shipped.licence}, from:", soft_wrap=True)
+        for source in shipped.trained_on:
+            console.print(f"  {source}", markup=False, highlight=False, soft_wrap=True)
     if not header.commercial_use:
         console.print(NOT_COMMERCIAL.format(licence=header.licence), soft_wrap=True)
 

@@ -90,7 +90,7 @@ def service_status(
 
 @app.command("upgrade")
 def service_upgrade(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's file, or `default` for the one that ships.")],
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's file, or `default` or `open`, which ship.")],
     user: UserOption = False,
     to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.", readable=False)] = None,
 ) -> None:
@@ -101,7 +101,7 @@ def service_upgrade(
     from sadstream.scoring.fusion.card import read_card
     from sadstream.scoring.mood import plan
 
-    path = checkpoints.default_path() if checkpoint == "default" else Path(checkpoint)
+    path = checkpoints.named(checkpoint)
     sha = releases.upgrade(to or install.layout(user).checkpoints, path)
     if read_card(path, sha) is None:
         print(f"no episodes from now on: {plan.NO_CARD.format(path)}")

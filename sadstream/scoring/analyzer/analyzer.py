@@ -18,6 +18,7 @@ from sadstream.scoring.analysis import (
     prior_logit_in_force,
     text_part,
     threshold_in_force,
+    uncapped_part,
 )
 from sadstream.scoring.analyzer.models import Models
 from sadstream.scoring.fusion.features import heard_frames, log_mel
@@ -154,6 +155,7 @@ class Analyzer:
             fusion_ms=fusion_ms,
             attention=raw.attention,
             speech=speech,
+            uncapped_logit=uncapped_part(header.calibration, raw.audio) if header.audio else 0.0,
         )
 
     def _warm_up(self) -> None:

@@ -9,12 +9,13 @@ from pydantic import Field, ValidationError
 from sadstream.base.errors import ConfigError, UnavailableError
 from sadstream.base.files import read_whole, reason
 from sadstream.scoring.fusion.header import Record
+from sadstream.scoring.fusion.voices import Voices
 
 SUFFIX = ".card.json"
 DEFAULT_FALSE_ALARMS_H = 1.0
 LEAST_CAUGHT = 0.05  # an operating point that catches less is not kept but silent
 
-Offset = Literal["off", "running", "calibrated"]
+Offset = Literal["off", "running", "auto", "calibrated"]
 
 
 class OperatingPoint(Record):
@@ -40,18 +41,25 @@ class Card(Record):
     uncertain_high: float
     calibrated_low: float | None = None  # the same of calibrated voices; None: not measured, so the ones above
     calibrated_high: float | None = None
+    auto_low: float | None = None  # the same of voices that are learnt while they talk
+    auto_high: float | None = None
+    voices: Voices | None = None  # what is known of voices in general; None: none is learnt
     off: tuple[OperatingPoint, ...]
     running: tuple[OperatingPoint, ...]
+    auto: tuple[OperatingPoint, ...] = ()
     calibrated: tuple[OperatingPoint, ...]
 
     def points(self, offset: Offset) -> tuple[OperatingPoint, ...]:
-        """The trade-off curve with voices as they come, with the running offset, or with a calibrated one."""
-        return {"off": self.off, "running": self.running, "calibrated": self.calibrated}[offset]
+        """The trade-off curve with voices as they come, a running offset, one that is learnt, or a calibrated one."""
+        curves = {"off": self.off, "running": self.running, "auto": self.auto, "calibrated": self.calibrated}
+        return curves[offset]
 
     def uncertain(self, offset: Offset) -> tuple[float, float]:
         """The log-likelihood ratios that are too close to call, of voices as they come or with this offset."""
         if offset == "calibrated" and self.calibrated_low is not None and self.calibrated_high is not None:
             return self.calibrated_low, self.calibrated_high
+        if offset == "auto" and self.auto_low is not None and self.auto_high is not None:
+            return self.auto_low, self.auto_high
         return self.uncertain_low, self.uncertain_high
 
     def rate(self, point: OperatingPoint) -> float:

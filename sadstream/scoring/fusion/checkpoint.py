@@ -16,6 +16,7 @@ from sadstream.scoring.fusion.header import FORMAT, Header
 if TYPE_CHECKING:
     from sadstream.scoring.fusion.network import Fusion
 
+SHIPPED = ("default", "open")  # open: from data whose licences allow commercial use
 MAX_BYTES = 10_000_000
 SEAL = "sha256"  # of everything else in the file: one flipped bit and it is refused
 
@@ -30,13 +31,15 @@ class Checkpoint:
 
 
 def default_path() -> Path:
-    """The checkpoint that ships with the package."""
-    return Path(str(files("sadstream.scoring.fusion") / "default.safetensors"))
+    """The checkpoint that ships with the package and is used unless another is named."""
+    return named("default")
 
 
 def named(checkpoint: str) -> Path:
-    """The file that the configuration's `model.checkpoint` names."""
-    return default_path() if checkpoint == "default" else Path(checkpoint).expanduser()
+    """The file that the configuration's `model.checkpoint` names: one of SHIPPED, or a path."""
+    if checkpoint in SHIPPED:
+        return Path(str(files("sadstream.scoring.fusion") / f"{checkpoint}.safetensors"))
+    return Path(checkpoint).expanduser()
 
 
 def save(path: Path, fusion: "Fusion", header: Header) -> str:

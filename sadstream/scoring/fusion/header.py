@@ -83,6 +83,7 @@ class FusionConfig(Record):
     front_end: Literal["none", "cnn", "states"] = "cnn"
     sequence: Literal["none", "bilstm"] = "bilstm"
     pooling: Literal["flatten", "mean", "attention", "cross-attention"] = "attention"
+    statistics: bool = False  # mean and deviation over time of every layer's states beside what is pooled
     n_frames: int = Field(default=94, ge=4, le=4096)  # time frames in
     n_bands: int = Field(default=128, ge=4, le=4096)  # Mel bands, or width of the encoder states
     n_layers: int = Field(default=1, ge=1, le=64)  # of encoder states, mixed by learned weights
@@ -97,6 +98,8 @@ class FusionConfig(Record):
             raise ValueError("a system without audio and without text")
         if self.front_end == "states" and self.pooling == "flatten":
             raise ValueError("encoder states are pooled by mean or attention")
+        if self.statistics and self.front_end != "states":
+            raise ValueError("statistics are those of encoder states")
         if self.pooling == "cross-attention" and (self.front_end == "none" or self.text_dim == 0):
             raise ValueError("cross-attention reads audio and text")
         return self

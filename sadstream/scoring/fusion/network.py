@@ -12,6 +12,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sadstream.scoring.fusion.header import FusionConfig
 
+LEAST_VARIANCE = 1e-6  # of a state over time: one frame has none
+
 
 class Parts(NamedTuple):
     """Logit parts before calibration, (batch,) each; `attention` is (batch, frames) or None."""
@@ -59,6 +61,30 @@ class StateMix(nn.Module):
         return normalised
 
 
+class Statistics(nn.Module):
+    """(batch, layers, frames, width) states -> (batch, 2 * layers * width): mean and deviation over time, normalised.
+
+    The weights of a mean and a scale that were measured, not learnt. Statistics pooling after Snyder et al.,
+    "X-vectors: robust DNN embeddings for speaker recognition", ICASSP 2018.
+    """
+
+    def __init__(self, n_layers: int, width: int) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(2 * n_layers * width), requires_grad=False)
+        self.scale = nn.Parameter(torch.ones(2 * n_layers * width), requires_grad=False)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        return (over_time(states, mask) - self.mean) * self.scale
+
+
+def over_time(states: Tensor, mask: Tensor) -> Tensor:
+    """(batch, 2 * layers * width) mean, then deviation, of (batch, layers, frames, width) states under a mask."""
+    weights = (mask / mask.sum(1, keepdim=True))[:, None, :, None]
+    mean = (states * weights).sum(2)
+    square = ((states - mean.unsqueeze(2)) ** 2 * weights).sum(2)
+    return torch.cat([mean.flatten(1), square.clamp(min=LEAST_VARIANCE).sqrt().flatten(1)], 1)
+
+
 class Fusion(nn.Module):
     """Audio features and a text embedding in, one logit out.
 
@@ -85,6 +111,9 @@ class Fusion(nn.Module):
             nn.init.zeros_(self.query.weight)
         self.dropout = nn.Dropout(config.dropout)
         self.context_dim = width * frames if config.pooling == "flatten" else width
+        if config.statistics:
+            self.statistics = Statistics(config.n_layers, config.n_bands)
+            self.context_dim += 2 * config.n_layers * config.n_bands
         # One linear layer over [context; text], kept as its two blocks so that the parts can be told apart.
         self.bias = nn.Parameter(torch.zeros(1))
         if config.front_end != "none":
@@ -125,6 +154,12 @@ class Fusion(nn.Module):
         if self.config.pooling == "flatten":
             return sequence.flatten(1), None
         mask = (torch.arange(sequence.shape[1], device=sequence.device) < frames.unsqueeze(1)).to(sequence.dtype)
+        context, weights = self._pooled(sequence, mask, text)
+        if self.config.statistics:
+            context = torch.cat([context, self.statistics(audio, mask)], 1)
+        return context, weights
+
+    def _pooled(self, sequence: Tensor, mask: Tensor, text: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.config.pooling == "mean":
             return (sequence * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True), None
         energies = self.attention(sequence).squeeze(2)

@@ -1,6 +1,6 @@
 """`sadstream calibrate`: a few minutes of somebody's ordinary speech in, one offset for all their scores out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -9,9 +9,10 @@ from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.sources.source import Source
 from sadstream.base.errors import DataError, UnavailableError
 from sadstream.config import Config, with_changes
+from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
-from sadstream.scoring.fusion.card import read_card
+from sadstream.scoring.fusion.card import Card, read_card
 from sadstream.scoring.mood.offset import calibrated_offset
 from sadstream.scoring.mood.plan import checkpoint_path
 from sadstream.scoring.mood.voice import VoiceBaseline
@@ -28,28 +29,33 @@ def calibrate(source: Source, config: Config, wanted_s: float) -> Iterator[Speec
     card = read_card(checkpoint_path(config), analyzer.models.model_id)
     if card is None:
         raise UnavailableError(f"{checkpoint_path(config)}: no card beside it; make one with: sadstream-train days")
-    parts: list[float] = []
+    heard: list[Analysis] = []
     heard_s = 0.0
     for segment in segments_of(source, config):
         analysis = analyzer(segment)
         if isinstance(analysis, UnscoredSegment) or not analysis.sure_speech:
             continue
-        parts.append(analysis.audio_logit)
+        heard.append(analysis)
         heard_s += segment.t_end - segment.t_start
         yield SpeechProgress(heard_s, wanted_s)
         if heard_s >= wanted_s:
             break
-    if len(parts) < LEAST_SEGMENTS:
+    if len(heard) < LEAST_SEGMENTS:
         raise DataError(
-            f"calibrate: {len(parts)} segments of speech, {heard_s:.0f} s: expected at least {LEAST_SEGMENTS}; "
+            f"calibrate: {len(heard)} segments of speech, {heard_s:.0f} s: expected at least {LEAST_SEGMENTS}; "
             "talk on, about anything that is neither sad nor exciting"
         )
-    yield VoiceBaseline(
-        model=analyzer.models.model_id,
-        segments=len(parts),
-        speech_s=round(heard_s, 2),
-        typical=round(fmean(parts), 6),
-        offset_logit=round(calibrated_offset(parts, card.reference), 6),
+    yield baseline(heard, heard_s, card)
+
+
+def baseline(heard: Sequence[Analysis], speech_s: float, card: Card) -> VoiceBaseline:
+    """What so much of a voice's ordinary talk says of it."""
+    return VoiceBaseline(
+        model=heard[0].model,
+        segments=len(heard),
+        speech_s=round(speech_s, 2),
+        typical=round(fmean(one.uncapped_logit for one in heard), 6),
+        offset_logit=round(calibrated_offset([one.audio_logit for one in heard], card.reference), 6),
     )
 
 

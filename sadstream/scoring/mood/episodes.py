@@ -1,20 +1,11 @@
-"""Stretches of sad talk out of single scores: a two-state hidden Markov model over log-likelihood ratios, pure.
+"""Episodes out of what is believed of a stream from score to score: where they start, go on and end; pure."""
 
-One segment says little (its llr is capped at about 3) and talk is long; an alarm from single segments rings a hundred
-times an hour. The filter holds the log-odds that the speaker is in a sad stretch now: each score adds its evidence,
-and time takes it away.
-"""
-
-import math
 from dataclasses import dataclass
 
-from sadstream.base.odds import logit, sigmoid
+from sadstream.base.odds import sigmoid
 from sadstream.events import Phase
+from sadstream.scoring.mood.belief import REST, Belief
 
-# What a day is held to be like. Chosen before anything was measured; the threshold is what the measurement sets.
-EPISODE_S = 90.0  # a sad stretch lasts this long on average
-BETWEEN_S = 900.0  # and comes after this long
-SAD_SHARE = 0.6  # of its segments sound sad
 HYSTERESIS = 2.0  # an episode ends this far, in log-odds, below the evidence that started it
 UPDATE_S = 10.0  # of audio between two updates
 
@@ -27,7 +18,8 @@ class ScoredSegment:
     t_end: float
     seq: int
     sad: bool
-    llr: float  # log-likelihood ratio: audio, text and offset parts, without the prior
+    audio: float | None  # log-likelihood ratio that the belief hears of its sound; None: hears nothing
+    words: float = 0.0  # and of its words
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +54,13 @@ class _EpisodeCandidate:
 
 
 class EpisodeFilter:
-    """Scores of one stream in, episodes out; `threshold` in log-odds comes from the checkpoint's trade-off curve.
+    """Scores of one stream in, episodes out; `threshold` in log-odds comes from the checkpoint's trade-off curve."""
 
-    The forward algorithm of a two-state hidden Markov model, in continuous time and log-odds. Rabiner, "A tutorial on
-    hidden Markov models and selected applications in speech recognition", Proceedings of the IEEE 77 (1989).
-    """
+    __slots__ = ("_belief", "_candidate", "_episode", "_open", "_said_s", "_t", "_threshold", "evidence")
 
-    __slots__ = ("_candidate", "_episode", "_open", "_said_s", "_t", "_threshold", "evidence")
-
-    def __init__(self, threshold: float) -> None:
-        self.evidence = REST
+    def __init__(self, threshold: float, belief: Belief) -> None:
+        self.evidence = belief.evidence
+        self._belief = belief
         self._threshold = threshold
         self._candidate: _EpisodeCandidate | None = None
         self._open = False
@@ -87,9 +76,10 @@ class EpisodeFilter:
     def feed(self, segment: ScoredSegment) -> list[EpisodeUpdate]:
         """What this score changes: an end in the silence before it, and a start, an update or an end with it."""
         updates = self.elapse(segment.t_start)
-        self.evidence = elapsed(
-            self.evidence, max(0.0, segment.t_end - max(segment.t_start, self._t or 0.0))
-        ) + stretch_llr(segment.llr)
+        self._belief.elapse(max(0.0, segment.t_end - max(segment.t_start, self._t or 0.0)))
+        if segment.audio is not None:
+            self._belief.hear(segment.audio, segment.words)
+        self.evidence = self._belief.evidence
         self._t = max(segment.t_end, self._t or 0.0)
         self._grow(segment)
         if not self._open and self.evidence >= self._threshold:
@@ -106,7 +96,8 @@ class EpisodeFilter:
         """Time that passed without a score, up to this second of audio: an episode may end in it."""
         if self._t is None or t <= self._t:
             return []
-        self.evidence = elapsed(self.evidence, t - self._t)
+        self._belief.elapse(t - self._t)
+        self.evidence = self._belief.evidence
         self._t = t
         return [self._end()] if self._open and self.evidence < self._threshold - HYSTERESIS else []
 
@@ -142,19 +133,3 @@ class EpisodeFilter:
             first_score_seq=candidate.first.seq,
             last_score_seq=candidate.last.seq,
         )
-
-
-REST = math.log(EPISODE_S / BETWEEN_S)  # log-odds when nothing was heard for long
-
-
-def stretch_llr(llr: float) -> float:
-    """Log-likelihood ratio of a sad stretch against other talk, of a segment's: not all of a stretch sounds sad."""
-    return math.log(SAD_SHARE * math.exp(llr) + 1.0 - SAD_SHARE)
-
-
-def elapsed(evidence: float, seconds: float) -> float:
-    """Log-odds after this long without a score: they go to REST, as stretches begin and end."""
-    rest = sigmoid(REST)
-    kept = math.exp(-seconds * (1.0 / EPISODE_S + 1.0 / BETWEEN_S))
-    p = rest + (sigmoid(evidence) - rest) * kept
-    return logit(p)

@@ -32,10 +32,11 @@ def read_plan(config: Config) -> MoodPlan:
     card = _card(path, model, needed=bool(config.episode.false_alarms_h))
     voice = _voice(config, model)
     wanted = config.voice.offset
-    offset: Offset = ("off" if voice is None else "calibrated") if wanted == "auto" else wanted
-    made = plan(card, config.episode.false_alarms_h, offset, voice.offset_logit if voice else 0.0)
+    offset: Offset = "calibrated" if voice is not None else wanted
+    made = plan(card, config.episode.false_alarms_h, offset, voice)
     kept = f"episodes at {made.false_alarms_h:g} false alarms an hour" if made.false_alarms_h else "no episodes"
-    log.info("mood: %s; offset %s (%+.2f)", kept, offset, made.offset_logit)
+    learnt = "learnt while it talks" if made.voices is not None else f"{made.offset_logit:+.2f}"
+    log.info("mood: %s; offset %s (%s)", kept, made.offset, learnt)
     return made
 
 

@@ -18,8 +18,8 @@ class VoiceBaseline(Record):
     model: str  # first 12 hex digits of the checkpoint's SHA-256
     segments: int = Field(ge=1)
     speech_s: float = Field(gt=0.0)
-    typical: float  # mean audio part
-    offset_logit: float = Field(ge=-100.0, le=100.0)
+    typical: float = Field(ge=-1e4, le=1e4)  # mean audio part, before its cap
+    offset_logit: float = Field(ge=-100.0, le=100.0)  # for a checkpoint whose card knows nothing of voices
 
 
 def default_path() -> Path:
