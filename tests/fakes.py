@@ -3,6 +3,7 @@
 Run as a program it is a whole daemon with a fake analyser: `python fakes.py run load=2,words=hello --source mic`.
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +26,22 @@ from sadstream.daemon.messages import Load, LoadedAnalyzer, ModelsReady, OnDegra
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import E, Score
 from sadstream.scoring.analysis import Analysis, Early
+from sadstream.scoring.fusion.voices import STEP, Voices
 from sadstream.scoring.whisper.recognizer import Transcript
 
 READY = ModelsReady("fake", "cpu", "Apache-2.0", terms="")
+
+
+def some_voices(**changes: float) -> Voices:
+    """Voices that differ by 1 around -1, whose sad segments lie 1.6 above their others, each with a deviation of .8."""
+    first = -6.0
+    known = {"mean": -1.0, "deviation": 1.0, "within": 0.8, "tempered": 1.0, "stays_s": 3600.0, **changes}
+
+    def density(mean: float) -> tuple[float, ...]:
+        places = (first + n * STEP - mean for n in range(73))
+        return tuple(1e-3 + math.exp(-0.5 * (place / 0.8) ** 2) / (0.8 * math.sqrt(2 * math.pi)) for place in places)
+
+    return Voices(first=first, talk=density(0.0), sad=density(1.6), **known)
 
 
 def analysis(segment: Segment, text: str = "") -> Analysis:
@@ -36,6 +50,7 @@ def analysis(segment: Segment, text: str = "") -> Analysis:
     return Analysis(
         bias_logit=0.0,
         audio_logit=audio,
+        uncapped_logit=audio,
         text_logit=0.0,
         p_sad=float(1 / (1 + np.exp(-audio))),
         threshold=0.5,

@@ -124,7 +124,7 @@ class VoiceConfig(TomlTable):
     """What a single voice is known to sound like."""
 
     offset: Literal["auto", "off", "running", "calibrated"] = Field(
-        default="auto", description="auto: calibrated where `sadstream calibrate` was run, else off"
+        default="auto", description="auto: learnt while somebody talks, from `sadstream calibrate` on where it was run"
     )
     path: str | None = Field(default=None, min_length=1, description="file of the calibrated voice")
     only: tuple[Name, ...] = Field(

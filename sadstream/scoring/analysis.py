@@ -38,6 +38,7 @@ class Analysis:
     attention: "NDArray[np.float32] | None"  # (frames,) over the segment's feature frames
     speech: float = 1.0  # probability that anybody speaks
     uncapped_logit: float = 0.0  # the audio part before its cap, by which a voice is learnt
+    person: str = ""  # of those in [voice] only, where it names anybody
     offset_logit: float = 0.0  # the voice's own, once it is known
     mood: float | None = None  # probability of a sad stretch, once there is a before
     uncertain: bool | None = None

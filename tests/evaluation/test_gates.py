@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from fakes import analysis, voice
+from fakes import analysis, some_voices, voice
 
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import UnscoredSegment
@@ -18,6 +18,7 @@ from sadstream.config import Config
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
+from sadstream.scoring.fusion.card import Card, OperatingPoint
 from sadstream.scoring.whisper.recognizer import Transcript
 from train.corpora.clips import Clip, daemon_segments, read_audio, read_clips
 from train.evaluation.gates import (
@@ -63,9 +64,19 @@ def analyzer(answer: Callable[[Segment], Analysis | UnscoredSegment]) -> Any:
 
 
 def sad(segment: Segment) -> Analysis:
-    return replace(
-        analysis(segment), bias_logit=-2.2, audio_logit=3.0, p_sad=0.69, transcript=Transcript("you", 0.1, -0.3, "none")
-    )
+    loud = replace(analysis(segment), bias_logit=-2.2, audio_logit=1.9, uncapped_logit=1.9, text_logit=0.0)
+    return replace(loud, p_sad=0.43, threshold=0.4, transcript=Transcript("you", 0.1, -0.3, "none"))
+
+
+@pytest.fixture
+def learns() -> Card:
+    """A card that knows voices in general."""
+    point = OperatingPoint(threshold=2.0, alarms=0, caught=0.5, delay_s=20.0)
+    return Card(
+        model="0123456789ab", protocol="made up", hours=10.0, speakers=9, reference=-1.0, coverage=0.7,
+        uncertain_low=-0.5, uncertain_high=1.0, voices=some_voices(),
+        off=(point,), running=(point,), auto=(point,), calibrated=(point,),
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -120,21 +131,20 @@ def test_words_are_counted_by_the_reason_that_stopped_them(clips: list[Clip]) ->
     assert "language 6" in language_table({"Polish": clips}, analyzer(by_turns), lambda: None, per_clip=1)
 
 
-def test_an_offset_helps_whoever_always_sounds_sad(clips: list[Clip]) -> None:
+def test_whoever_always_sounds_sad_is_learnt_and_faster_if_calibrated(clips: list[Clip], learns: Card) -> None:
     talk = [clip for clip in clips if clip.speaker == "s0"] * 12
-    points = {"off": 2.0, "running": 2.0, "calibrated": 2.0}
-    table = talk_table(talk, analyzer(sad), -0.6, points, lambda: None).splitlines()
-    off, running, later, calibrated = (line.split("|") for line in table[2:])
+    table = talk_table(talk, analyzer(sad), learns, lambda: None).splitlines()
+    off, auto, later, calibrated = (line.split("|") for line in table[2:6])
 
-    assert [row[4].split()[0] for row in (off, later)] == ["1.000", "1.000"]
-    assert float(running[4].split()[0]) < 0.3
+    assert off[4].split()[0] == "1.000"
+    assert float(auto[4].split()[0]) < 0.5
     assert calibrated[4].split()[0] == "0.000"
     assert int(later[5]) == int(calibrated[5]) == int(off[5]) // 2
+    assert table[-1].startswith("| all | calibrated")
 
 
-def test_whoever_says_one_thing_cannot_be_calibrated_on_it(clips: list[Clip]) -> None:
-    points = {"off": 2.0, "running": 2.0, "calibrated": 2.0}
-    table = talk_table(clips[:1], analyzer(sad), -0.6, points, lambda: None).splitlines()
+def test_whoever_says_one_thing_cannot_be_calibrated_on_it(clips: list[Clip], learns: Card) -> None:
+    table = talk_table(clips[:1], analyzer(sad), learns, lambda: None).splitlines()
 
     assert "calibrated on the first half | 1 | 1.000 [" in table[5]
 

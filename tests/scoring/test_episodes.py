@@ -7,15 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sadstream.scoring.mood.belief import StretchBelief
 from sadstream.scoring.mood.episodes import (
     HYSTERESIS,
-    REST,
     UPDATE_S,
     EpisodeFilter,
     EpisodeUpdate,
     ScoredSegment,
-    elapsed,
-    stretch_llr,
 )
 
 llrs = st.lists(st.tuples(st.floats(-6, 6), st.floats(0.3, 3.0), st.floats(0.0, 400.0)), max_size=60)
@@ -28,7 +26,7 @@ def talk(values: list[float], start: float = 0.0, gap_s: float = 1.0) -> list[Sc
 
 
 def turns(heard: list[ScoredSegment], threshold: float = 2.0) -> list[EpisodeUpdate]:
-    episodes = EpisodeFilter(threshold)
+    episodes = EpisodeFilter(threshold, StretchBelief())
     return [turn for one in heard for turn in episodes.feed(one)] + episodes.flush()
 
 
@@ -59,7 +57,7 @@ def test_other_talk_ends_it() -> None:
 
 
 def test_silence_ends_it_too() -> None:
-    episodes = EpisodeFilter(2.0)
+    episodes = EpisodeFilter(2.0, StretchBelief())
     for one in talk([2.5] * 6):
         episodes.feed(one)
 
@@ -82,15 +80,15 @@ def test_updates_come_every_ten_seconds_of_audio() -> None:
     assert min(later - earlier for earlier, later in itertools.pairwise(updates)) >= UPDATE_S
 
 
-def test_long_silence_forgets_everything() -> None:
-    assert elapsed(5.0, 1e5) == pytest.approx(REST)
-    assert elapsed(-5.0, 1e5) == pytest.approx(REST)
-    assert elapsed(3.0, 0.0) == pytest.approx(3.0)
+def test_what_tells_nothing_moves_nothing_but_time() -> None:
+    silent, heard = EpisodeFilter(2.0, StretchBelief()), EpisodeFilter(2.0, StretchBelief())
+    for one in talk([2.0] * 4):
+        silent.feed(one)
+        heard.feed(one)
+    silent.elapse(16.0)
+    heard.feed(ScoredSegment(14.0, 16.0, 4, False, None))
 
-
-def test_evidence_against_is_bounded_because_not_all_of_a_sad_stretch_sounds_sad() -> None:
-    assert stretch_llr(-50.0) == pytest.approx(math.log(0.4))
-    assert stretch_llr(0.0) == pytest.approx(0.0)
+    assert heard.evidence == pytest.approx(silent.evidence)
 
 
 @given(llrs)

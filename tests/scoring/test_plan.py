@@ -34,16 +34,21 @@ def test_the_shipped_card_was_measured_for_the_shipped_checkpoint() -> None:
     card = read_card(default_path(), MODEL)
 
     assert card is not None
-    assert card.speakers == 27
+    assert card.speakers == 100
+    assert card.voices is not None
 
 
-def test_a_calibrated_voice_is_used_as_soon_as_it_is_there(tmp_path: Path) -> None:
-    assert read_plan(configured(tmp_path)).offset == "off"
+def test_a_voice_is_learnt_and_a_calibrated_one_sharpens_what_is_known_as_soon_as_it_is_there(tmp_path: Path) -> None:
+    before = read_plan(configured(tmp_path))
     write_voice(tmp_path / "voice.json", voice())
     made = read_plan(configured(tmp_path))
 
-    assert (made.offset, made.offset_logit) == ("calibrated", -0.9)
-    assert made.false_alarms_h == 1.0
+    assert (before.offset, before.prior) == ("auto", None)
+    assert before.voices is not None
+    assert made.voices == before.voices
+    assert made.offset == "calibrated"
+    assert made.prior is not None
+    assert made.false_alarms_h == before.false_alarms_h == 1.0
 
 
 def test_a_voice_whose_offset_overflows_is_refused(tmp_path: Path) -> None:
@@ -76,7 +81,7 @@ def test_a_voice_of_another_checkpoint_is_not_used(tmp_path: Path, caplog: pytes
     write_voice(tmp_path / "voice.json", voice("another00000"))
 
     with caplog.at_level("WARNING", logger="sadstream"):
-        assert read_plan(configured(tmp_path)).offset == "off"
+        assert read_plan(configured(tmp_path)).offset == "auto"
     assert "calibrated for checkpoint another00000" in caplog.text
     with pytest.raises(ConfigError, match="run `sadstream calibrate`"):
         read_plan(configured(tmp_path, voice={"offset": "calibrated"}))

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import analysis
 from numpy.typing import NDArray
 
 from sadstream.audio.segmenter import Segment
+from sadstream.audio.silero import UnscoredSegment
 from sadstream.base.errors import ConfigError, UnavailableError
 from sadstream.config import Config, parse
+from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.speakers import gate as module
@@ -47,8 +50,8 @@ def of_level(level: float) -> Segment:
 def test_a_known_voice_is_known_and_another_is_not(settings: Config) -> None:
     people = SpeakerGate(settings)
 
-    assert people.admits(of_level(0.5))
-    assert not people.admits(of_level(0.01))
+    assert people.who(of_level(0.5)) == "anna"
+    assert people.who(of_level(0.01)) is None
 
 
 def test_whoever_was_never_enrolled_cannot_be_asked_for(settings: Config, tmp_path: Path) -> None:
@@ -73,14 +76,16 @@ def test_a_print_of_another_length_is_refused_before_anybody_speaks(settings: Co
     path.write_text(re.sub(r"1\.0,\s*0\.0", "1.0, 0.0, 0.0", path.read_text()))
 
     with pytest.raises(UnavailableError, match="an embedding of 3 numbers, expected 2"):
-        SpeakerGate(settings).admits(of_level(0.01))
+        SpeakerGate(settings).who(of_level(0.01))
 
 
 @pytest.mark.models
 @pytest.mark.usefixtures("real_models")
 def test_a_stranger_is_neither_transcribed_nor_scored(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     analyzer = Analyzer(replace(load_models(settings), speech_gate=lambda _: 0.9))
-    monkeypatch.setattr(analyzer, "_score", lambda batch, early: ["scored"] * len(batch.segments))
+    monkeypatch.setattr(analyzer, "_score", lambda batch, early: [analysis(one) for one in batch.segments])
     answers = analyzer.many([of_level(0.01), of_level(0.5), of_level(0.02)])
 
-    assert [getattr(answer, "stranger", answer) for answer in answers] == [True, "scored", True]
+    assert [isinstance(answer, UnscoredSegment) and answer.stranger for answer in answers] == [True, False, True]
+    assert isinstance(answers[1], Analysis)
+    assert answers[1].person == "anna"

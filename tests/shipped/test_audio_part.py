@@ -10,7 +10,7 @@ from sadstream.base.errors import DataError
 from train.corpora.clips import Clip
 from train.features.states import SegmentStates
 from train.metrics.detection import auc
-from train.shipped.audio_part import AudioPartConfig, fit_audio, score_audio
+from train.shipped.audio_part import AudioPartConfig, fit_attention, fit_audio, probe, score_audio
 
 QUICK = AudioPartConfig(hidden=4, steps=60, batch=16, dropout=0.0, learning_rate=0.01)
 
@@ -38,6 +38,30 @@ def test_a_planted_difference_is_found_in_segments_not_trained_on() -> None:
     fusion = fit_audio(heard, np.arange(160), QUICK, seed=0)
 
     assert auc(sad_of(other), score_audio(fusion, other, np.arange(160))) > 0.9
+
+
+def test_it_is_what_attention_gives_and_what_a_regression_on_mean_and_deviation_gives_in_their_shares() -> None:
+    heard, rows = planted(), np.arange(160)
+    whole = fit_audio(heard, rows, QUICK, seed=0)
+    attention = score_audio(fit_attention(heard, rows, QUICK, 0), heard, rows)
+    plain = fit_audio(heard, rows, QUICK.model_copy(update={"statistics": 0.999999}), seed=0)
+    both = 0.3 * attention / attention.std() + 0.7 * score_audio(plain, heard, rows)
+
+    assert whole.config.statistics
+    assert np.abs(score_audio(whole, heard, rows) - both).max() < 1e-3
+
+
+def test_without_a_share_it_is_attention_alone() -> None:
+    alone = fit_audio(planted(), np.arange(160), QUICK.model_copy(update={"statistics": 0.0}), seed=0)
+
+    assert not alone.config.statistics
+
+
+def test_the_plain_probe_finds_what_is_planted_too() -> None:
+    heard, other = planted(), planted(seed=1)
+    found = score_audio(probe(heard, np.arange(160), QUICK), other, np.arange(160))
+
+    assert auc(sad_of(other), found) > 0.8
 
 
 def test_labels_of_chance_are_not_learned() -> None:

@@ -10,7 +10,7 @@ from sadstream.scoring.fusion.header import FusionConfig, TextEncoderConfig, Whi
 from sadstream.scoring.fusion.network import Fusion
 from train.metrics.calibration import PlattScaling
 from train.metrics.detection import Interval
-from train.shipped.export import AudioPart, HeaderTerms, TextPart, joined, write
+from train.shipped.export import AudioPart, HeaderTerms, TextPart, joined, licensed, write
 
 
 def parts() -> tuple[AudioPart, TextPart]:
@@ -37,7 +37,9 @@ def test_each_part_of_the_joined_model_is_what_it_was_alone() -> None:
 def test_the_file_says_what_it_is_and_who_may_use_it(tmp_path: Path) -> None:
     voice, text = parts()
     figure = Interval(0.8, 0.7, 0.9, 500).metric("AUC", "a protocol")
-    terms = HeaderTerms(prior=0.1, threshold=0.4, metrics=(figure,), provisional=False)
+    terms = HeaderTerms(
+        prior=0.1, threshold=0.4, metrics=(figure,), provisional=False, corpora=("ravdess", "goemotions")
+    )
     sha256 = write(tmp_path / "made.safetensors", voice, text, terms)
     loaded = checkpoint.load(tmp_path / "made.safetensors")
 
@@ -51,7 +53,14 @@ def test_the_file_says_what_it_is_and_who_may_use_it(tmp_path: Path) -> None:
     assert all("RAVDESS" not in one or "01-15" in one for one in loaded.header.trained_on)
 
 
+def test_one_corpus_that_forbids_it_forbids_it_to_the_whole() -> None:
+    assert licensed(("cremad", "nemo", "goemotions"))[:2] == ("CC BY-NC-SA 4.0", False)
+    assert licensed(("cremad", "goemotions"))[:2] == ("ODbL 1.0 and DbCL 1.0, CC BY 4.0", True)
+    assert licensed(("cremad", "mine"))[:2] == ("not known", None)
+    assert any("rebuilt from log-Mel pictures" in source for source in licensed(("cremad",))[2])
+
+
 def test_the_same_parts_give_the_same_bytes(tmp_path: Path) -> None:
-    terms = HeaderTerms(prior=0.1, threshold=0.4, metrics=(), provisional=False)
+    terms = HeaderTerms(prior=0.1, threshold=0.4, metrics=(), provisional=False, corpora=("cremad",))
 
     assert write(tmp_path / "a", *parts(), terms) == write(tmp_path / "b", *parts(), terms)

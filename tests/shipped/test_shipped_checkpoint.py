@@ -1,4 +1,4 @@
-"""The default checkpoint's recipe: read strictly, and run whole on real speech where the corpora are at hand."""
+"""The shipped checkpoints' recipes: read strictly, and run whole on real speech where the corpora are at hand."""
 
 import csv
 import os
@@ -9,9 +9,11 @@ import pytest
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
 from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.fusion.card import read_card
 from train.corpora.clips import read_clips
 from train.shipped.checkpoint import make_checkpoint
 from train.shipped.config import OpenConfig, read_config
+from train.shipped.export import licensed
 
 DATA = os.environ.get("SADSTREAM_DATA", "")
 RECIPE = Path("configs/open.toml")
@@ -19,6 +21,31 @@ RECIPE = Path("configs/open.toml")
 
 def test_the_shipped_recipe_is_what_happens_without_one() -> None:
     assert read_config(RECIPE) == OpenConfig() == read_config(None)
+
+
+def test_the_open_recipe_differs_in_its_data_alone_and_asks_only_for_what_a_business_may_use() -> None:
+    commercial = read_config(Path("configs/commercial.toml"))
+
+    data = {"corpora": (), "noise_licences": (), "text": OpenConfig().text}
+    assert commercial.model_copy(update=data) == OpenConfig()
+    assert licensed((*commercial.corpora, *commercial.text.corpora))[1]
+    assert commercial.noise_licences
+    assert not [name for name in commercial.noise_licences if "NC" in name or "SA" in name or "GPL" in name]
+
+
+@pytest.mark.parametrize("name", checkpoint.SHIPPED)
+def test_what_ships_says_whose_recordings_it_is_from_and_has_a_card_that_learns_voices(name: str) -> None:
+    loaded = checkpoint.load(checkpoint.named(name))
+    card = read_card(checkpoint.named(name), loaded.sha256[:12])
+
+    assert loaded.header.commercial_use is (name == "open")
+    assert loaded.header.fusion.statistics
+    assert not loaded.header.provisional
+    assert any("CREMA-D" in source for source in loaded.header.trained_on)
+    assert card is not None
+    assert card.voices is not None
+    assert card.operating_point(1.0, "auto").caught > card.operating_point(1.0, "off").caught
+    assert checkpoint.named(name).stat().st_size < 10_000_000
 
 
 def test_what_words_may_say_is_bounded() -> None:
@@ -74,7 +101,7 @@ def test_a_small_run_makes_a_checkpoint_and_a_second_one_the_same_bytes(tmp_path
     assert made[0].read_bytes() == made[1].read_bytes()
     header = checkpoint.read_header(made[0])
     assert header.system == "whisper-attention"
-    assert any("neutral MELD" in metric.name for metric in header.metrics)
+    assert any("neutral meld" in metric.name for metric in header.metrics)
 
 
 def _small(source: Path, folder: Path) -> None:

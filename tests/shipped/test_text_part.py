@@ -9,6 +9,7 @@ import pytest
 
 from sadstream.base.errors import DataError, MissingFileError
 from train.shipped.text_part import (
+    CORPORA,
     Phrases,
     WrittenLine,
     balanced_lines,
@@ -49,7 +50,7 @@ def planted(n: int = 400) -> Phrases:
         WrittenLine("", "meld" if i % 8 < 4 else "goemotions", "", int(s), f"d{i // 5}", "train")
         for i, s in enumerate(sad)
     )
-    return Phrases(lines, embedded[0], embedded[1])
+    return Phrases(lines, embedded[0], embedded[1:])
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -68,14 +69,14 @@ def test_a_short_line_stays_whole() -> None:
 
 
 def test_dev_lines_that_stand_in_train_are_left_out(folder: Path) -> None:
-    lines = read_lines(folder, other_lines=1000, seed=0)
+    lines = read_lines(folder, CORPORA, other_lines=1000, seed=0)
 
     assert [line.text for line in lines if line.corpus == "meld" and line.split == "dev"] == ["never seen", "nor this"]
     assert sum(line.split == "train" for line in lines) == 100
 
 
 def test_thinning_keeps_every_sad_line(folder: Path) -> None:
-    train = [line for line in read_lines(folder, other_lines=8, seed=0) if line.split == "train"]
+    train = [line for line in read_lines(folder, CORPORA, other_lines=8, seed=0) if line.split == "train"]
 
     assert sum(line.sad for line in train) == 20
     assert sum(not line.sad for line in train) == 16
@@ -84,10 +85,10 @@ def test_thinning_keeps_every_sad_line(folder: Path) -> None:
 def test_a_missing_or_foreign_file_is_named(folder: Path) -> None:
     (folder / "meld.csv.gz").write_bytes(b"not gzip")
     with pytest.raises(DataError, match=r"meld\.csv\.gz"):
-        read_lines(folder, 10, 0)
+        read_lines(folder, CORPORA, 10, 0)
     (folder / "meld.csv.gz").unlink()
     with pytest.raises(MissingFileError, match=r"meld\.csv\.gz"):
-        read_lines(folder, 10, 0)
+        read_lines(folder, CORPORA, 10, 0)
 
 
 def test_both_corpora_count_the_same_and_half_of_each_is_sad() -> None:

@@ -23,7 +23,7 @@ from train.shipped.voices import VoicesConfig, fit_voices
 
 COVERAGE = 0.7
 DRAWS = 5
-THRESHOLDS = tuple(-1.0 + 0.25 * n for n in range(41))  # to 9
+THRESHOLDS = tuple(-1.0 + 0.125 * n for n in range(73))  # to 8
 OTHER_THRESHOLDS = {
     "CUSUM": tuple(0.75 * n for n in range(1, 15)),
     "single segments": tuple(0.25 * n for n in range(16)),

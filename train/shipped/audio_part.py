@@ -32,9 +32,9 @@ class AudioPartConfig(Record):
     warm_up: float = Field(default=0.15, gt=0.0, lt=1.0)  # share of the steps
     average: float = Field(default=0.99, ge=0.0, lt=1.0)  # of the weights over the last steps, which is what is kept
     frame_dropout: float = Field(default=0.15, ge=0.0, lt=1.0)
-    calm_share: float = Field(default=0.5, ge=0.0, le=1.0)  # of the segments that are not sad
-    statistics: float = Field(default=0.0, ge=0.0, lt=1.0)  # share that mean and deviation over time have in the part
-    strength: float = Field(default=3e-4, gt=0.0)  # inverse regularisation of their weights
+    calm_share: float = Field(default=0.7, ge=0.0, le=1.0)  # of the segments that are not sad
+    statistics: float = Field(default=0.7, ge=0.0, lt=1.0)  # share that mean and deviation over time have in the part
+    strength: float = Field(default=1e-4, gt=0.0)  # inverse regularisation of their weights
 
 
 def fit_audio(heard: SegmentStates, rows: NDArray[np.int64], config: AudioPartConfig, seed: int) -> Fusion:

@@ -23,6 +23,7 @@ from train.shipped.scorecard import (
     shipped_table,
 )
 from train.shipped.text_part import (
+    CHUNK,
     Phrases,
     balanced_lines,
     embed,
@@ -66,7 +67,7 @@ def text_result(folder: Path, config: OpenConfig, cache: Cache) -> TextResult:
     unchecked = TextEncoderConfig(name=config.text.encoder, identity=identity, pooling="mean", dim=1)
     encoder = TextEncoder(directory, unchecked, "cpu")
     lines = read_lines(folder, config.text.corpora, config.text.other_lines, config.seed)
-    with progress("text embeddings", 2 * -(-len(lines) // 4096), "chunks") as advance:
+    with progress("text embeddings", (1 + config.text.fragments) * -(-len(lines) // CHUNK), "chunks") as advance:
         phrases = embed(lines, encoder, config.text, cache, advance)
     train = phrases.rows("train")
     parts = text_out_of_fold(phrases, train, config.text.strength, folds=5)
@@ -96,7 +97,7 @@ def _text_figures(phrases: Phrases, part: TextPart, config: OpenConfig) -> list[
         groups = [phrases.lines[i].dialogue for i in rows]
         for what, embedded, target in (
             ("as written", phrases.written, ""),
-            ("fragments of 2 to 10 words", phrases.fragments, TEXT_TARGETS[corpus]),
+            ("fragments of 2 to 10 words", phrases.fragments[0], TEXT_TARGETS[corpus]),
         ):
             interval = over_groups(auc, labels, embedded[rows] @ part.weights, groups, resamples=resamples)
             figures.append(Figure(f"text AUC, {corpus} dev, {what}", interval, target, protocol))

@@ -29,7 +29,7 @@ class OpenConfig(Record):
     folds: int = Field(default=9, ge=2)
     views: int = Field(default=2, ge=1)
     prior: float = Field(default=0.10, gt=0.0, lt=1.0)
-    false_positives: float = Field(default=0.05, gt=0.0, lt=1.0)
+    false_positives: float = Field(default=0.04, gt=0.0, lt=1.0)
     audio_cap: float = Field(default=3.0, gt=0.0)
     resamples: int = Field(default=500, ge=10)
     corpora: tuple[str, ...] = ()  # of speech; none: all that the manifest has

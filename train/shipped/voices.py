@@ -20,13 +20,13 @@ Floats = NDArray[np.float64]
 class VoicesConfig(Record):
     """How the densities are smoothed, and how cautiously a voice is learnt."""
 
-    wide: float = Field(default=1.1, ge=1.0)  # the prior's deviation, of that between the training speakers
-    kernel: float = Field(default=0.5, gt=0.0)  # deviation of the normal that smooths the densities
+    wide: float = Field(default=1.3, ge=1.0)  # the prior's deviation, of that between the training speakers
+    kernel: float = Field(default=0.3, gt=0.0)  # deviation of the normal that smooths the densities
     floor: float = Field(default=1e-3, gt=0.0)  # density of what nobody has said yet
     calm_share: float = Field(default=0.85, ge=0.0, le=1.0)  # of the talk that is not sad, as on the simulated days
     most: float = Field(default=3.0, gt=0.0)  # a segment's ratio within a voice is no greater
     tempered: float = Field(default=1.0, gt=0.0, le=1.0)
-    stays_s: float = Field(default=0.0, ge=0.0)
+    stays_s: float = Field(default=3600.0, ge=0.0)
 
 
 def fit_voices(scored: ScoredClips, config: VoicesConfig) -> Voices:
@@ -52,8 +52,8 @@ def fit_voices(scored: ScoredClips, config: VoicesConfig) -> Voices:
         deviation=round(float(np.std(list(means.values())) * config.wide), 4),
         within=round(float(np.sqrt(within)), 4),
         first=FIRST,
-        talk=tuple(round(float(d), 6) for d in talk),
-        sad=tuple(round(float(d), 6) for d in found),
+        talk=tuple(float(f"{d:.5g}") for d in talk),
+        sad=tuple(float(f"{d:.5g}") for d in found),
         tempered=config.tempered,
         stays_s=config.stays_s,
     )

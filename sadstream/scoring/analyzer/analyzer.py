@@ -1,7 +1,7 @@
 """A segment in, its sad score and where it came from out. One thread owns the models."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -54,16 +54,17 @@ class Analyzer:
         speech = [self.models.speech_gate(segment.samples) for segment in segments]
         answers: list[Analysis | UnscoredSegment] = [UnscoredSegment(chance) for chance in speech]
         spoken = [n for n, chance in enumerate(speech) if chance >= self._least_speech]
+        names = dict.fromkeys(spoken, "")
         if (people := self.models.speaker_gate) is not None:
-            strangers = [n for n in spoken if not people.admits(segments[n])]
-            spoken = [n for n in spoken if n not in strangers]
-            for n in strangers:
+            found = {n: people.who(segments[n]) for n in spoken}
+            for n in (n for n in spoken if found[n] is None):
                 answers[n] = UnscoredSegment(speech[n], stranger=True)
+            names = {n: name for n, name in found.items() if name is not None}
+            spoken = list(names)
         if spoken:
             batch = _Batch([segments[n] for n in spoken], [speech[n] for n in spoken], start)
-            say = None if early is None else (lambda n, analysis: early(spoken[n], analysis))
-            for n, analysis in zip(spoken, self._score(batch, say), strict=True):
-                answers[n] = analysis
+            for n, analysis in zip(spoken, self._score(batch, _named(early, spoken, names)), strict=True):
+                answers[n] = replace(analysis, person=names[n])
         return answers
 
     def is_speech(self, segment: Segment) -> bool:
@@ -174,7 +175,7 @@ class Analyzer:
         samples = torch.from_numpy(noise).unsqueeze(0)
         self.models.speech_gate(noise)
         if self.models.speaker_gate is not None:
-            self.models.speaker_gate.admits(dummy)
+            self.models.speaker_gate.who(dummy)
         with torch.inference_mode():
             self._fused(self._sound([dummy]), [0], None)
             if self.models.whisper is not None:
@@ -182,6 +183,13 @@ class Analyzer:
             if self.models.language_identifier is not None:
                 self.models.language_identifier.languages(samples)
         give_back()
+
+
+def _named(early: Early | None, spoken: Sequence[int], names: Mapping[int, str]) -> Early | None:
+    """`early` by the places in the whole batch, with who speaks."""
+    if early is None:
+        return None
+    return lambda n, analysis: early(spoken[n], replace(analysis, person=names[spoken[n]]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class VoiceBelief:
         """Stretches begin and end, and now and then somebody else talks."""
         rest, kept = sigmoid(REST), _kept(seconds)
         stays = math.exp(-seconds / self._voices.stays_s) if self._voices.stays_s else 1.0
-        sad_share = sum(self._sad) / (sum(self._sad) + sum(self._talk))
+        sad_share = rest + (sum(self._sad) / (sum(self._sad) + sum(self._talk)) - rest) * kept
         for n, prior in enumerate(self._prior):
             both = self._sad[n] + self._talk[n]
             sad = rest * both + (self._sad[n] - rest * both) * kept
@@ -122,6 +122,46 @@ class VoiceBelief:
         total = sum(self._sad) + sum(self._talk)
         self._sad = [p / total for p in self._sad]
         self._talk = [p / total for p in self._talk]
+
+
+class PeopleBelief:
+    """A belief of each person who is told apart by `[voice] only`, and of any of them as a whole; one where nobody is.
+
+    Two people at one microphone are one impossible voice: alternating, an hour of them had 4.3 false alarms with one
+    belief and 0.9 with two.
+    """
+
+    __slots__ = ("_now", "_of", "_prior", "_voices")
+
+    def __init__(self, voices: Voices, prior: Sequence[float] | None = None) -> None:
+        self._voices = voices
+        self._prior = prior
+        self._now = ""
+        self._of = {self._now: VoiceBelief(voices, prior)}
+
+    @property
+    def evidence(self) -> float:
+        """Of whoever is most likely in a sad stretch."""
+        return max(belief.evidence for belief in self._of.values())
+
+    def turn_to(self, person: str) -> None:
+        """What comes next is about this person; the empty name is for everybody where nobody is told apart."""
+        self._now = person
+        if person not in self._of:
+            self._of[person] = VoiceBelief(self._voices, self._prior)
+
+    def llr(self, audio: float) -> float:
+        """As `VoiceBelief.llr`, of the person in hand."""
+        return self._of[self._now].llr(audio)
+
+    def elapse(self, seconds: float) -> None:
+        """Time goes by for everybody."""
+        for belief in self._of.values():
+            belief.elapse(seconds)
+
+    def hear(self, audio: float, words: float) -> None:
+        """A segment of the person in hand."""
+        self._of[self._now].hear(audio, words)
 
 
 def stretch_llr(llr: float) -> float:

@@ -8,7 +8,7 @@ from sadstream.base.odds import sigmoid
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Card, Offset
 from sadstream.scoring.fusion.voices import Voices
-from sadstream.scoring.mood.belief import StretchBelief, VoiceBelief, voice_prior
+from sadstream.scoring.mood.belief import PeopleBelief, StretchBelief, voice_prior
 from sadstream.scoring.mood.episodes import EpisodeFilter, EpisodeUpdate, ScoredSegment
 from sadstream.scoring.mood.offset import RunningOffset
 from sadstream.scoring.mood.voice import VoiceBaseline
@@ -71,7 +71,7 @@ class Mood:
 
     def __init__(self, plan: MoodPlan) -> None:
         self._plan = plan
-        self._voice = None if plan.voices is None else VoiceBelief(plan.voices, plan.prior)
+        self._voice = None if plan.voices is None else PeopleBelief(plan.voices, plan.prior)
         self._filter = EpisodeFilter(plan.threshold, self._voice or StretchBelief())
         self._running = RunningOffset(plan.reference)
         self._seq = 0  # of the stream's scores: every one goes through here
@@ -111,6 +111,7 @@ class Mood:
     def _offset_now(self, analysis: Analysis) -> float:
         """What is known of the voice, from the talk before this segment and never from itself."""
         if self._voice is not None:
+            self._voice.turn_to(analysis.person)
             llr = self._voice.llr(analysis.uncapped_logit)
             return (llr if analysis.sure_speech else min(llr, 0.0)) - analysis.audio_logit
         if self._plan.offset == "running":

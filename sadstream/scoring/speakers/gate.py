@@ -10,7 +10,7 @@ from sadstream.scoring.weights.store import locate
 
 
 class SpeakerGate:
-    """Segments in; whether the voice is that of somebody who was enrolled and asked for."""
+    """Segments in; who of those who were enrolled and asked for speaks, if anybody of them."""
 
     def __init__(self, config: Config) -> None:
         self._encoder = SpeakerEncoder(locate(NAME, "speaker"))
@@ -18,14 +18,15 @@ class SpeakerGate:
         folder = speakers_folder(config)
         self._known = [read_enrolled(folder, name, self._encoder.identity) for name in config.voice.only]
 
-    def cosine(self, segment: Segment) -> float:
-        """The greatest cosine of this voice's embedding with one of theirs."""
+    def likest(self, segment: Segment) -> tuple[float, str]:
+        """The greatest cosine of this voice's embedding with one of theirs, and whose."""
         found = self._encoder(segment.heard)
-        return max(person.cosine(found) for person in self._known)
+        return max((person.cosine(found), person.name) for person in self._known)
 
-    def admits(self, segment: Segment) -> bool:
-        """It is one of them."""
-        return self.cosine(segment) >= self._match
+    def who(self, segment: Segment) -> str | None:
+        """The name of the one of them who speaks; None for anybody else."""
+        cosine, name = self.likest(segment)
+        return name if cosine >= self._match else None
 
 
 def speakers_folder(config: Config) -> Path:

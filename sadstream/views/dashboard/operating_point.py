@@ -9,7 +9,8 @@ from sadstream.config import Config
 from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, LEAST_CAUGHT, Card, Offset, card_path
 from sadstream.scoring.mood.plan import checkpoint_path
 
-OFFSETS: tuple[Offset, ...] = ("off", "running", "calibrated")
+LEARNT: tuple[Offset, ...] = ("off", "auto", "calibrated")
+NOT_LEARNT: tuple[Offset, ...] = ("off", "running", "calibrated")  # a card that knows nothing of voices in general
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def trade_off(config: Config) -> TradeOff | None:
         speakers=card.speakers,
         rate_h=DEFAULT_FALSE_ALARMS_H if wanted is None else wanted,
         offset=config.voice.offset,
-        curves=[_curve(card, offset) for offset in OFFSETS],
+        curves=[_curve(card, offset) for offset in (LEARNT if card.auto else NOT_LEARNT)],
     )
 
 

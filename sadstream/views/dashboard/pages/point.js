@@ -4,7 +4,7 @@ import { axes, chart } from "./chart.js";
 import { colour } from "./theme.js";
 import { at, lasting, make, say, share } from "./words.js";
 
-const NAMES = { off: "as voices come", running: "learning the voice", calibrated: "calibrated" };
+const NAMES = { off: "as voices come", running: "running offset", auto: "learning the voice", calibrated: "calibrated" };
 const INKS = ["score", "audio", "text"];
 
 export class Point {
