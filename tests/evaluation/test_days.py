@@ -13,9 +13,10 @@ from sadstream.scoring.mood.episodes import EpisodeFilter, ScoredSegment
 from train.corpora.clips import CALM, Clip
 from train.evaluation.alarms import OTHERS, Heard, outcome
 from train.evaluation.card import days_report, offset_gain, rejection_band, write_card
+from train.evaluation.company import _interrupted, by_turns, pairs
 from train.evaluation.days import Day, DaysConfig, SadSpan, days, spoken_clips
+from train.metrics.voices import VoicesConfig, fit_voices
 from train.shipped.scorecard import ScoredClips
-from train.shipped.voices import VoicesConfig, fit_voices
 
 CONFIG = DaysConfig(hours=3)
 
@@ -105,6 +106,28 @@ def test_sad_from_the_first_minute_is_what_it_says() -> None:
         assert day.truth[0].t_start == 0.0
 
 
+def test_two_people_who_are_told_apart_ring_less_often_than_one_impossible_voice() -> None:
+    known = dict.fromkeys(SPEAKERS, fit_voices(SCORED.clips, SCORED.uncapped, VOICES))
+    apart, together = (
+        sum(one.false_alarms for one in by_turns(DAYS, known, -1.0, told_apart)) for told_apart in (True, False)
+    )
+
+    assert apart < together
+
+
+def test_who_speaks_between_is_heard_between_and_the_truth_moves_along() -> None:
+    first, second = next(pairs(DAYS))
+    day, own = _interrupted(first, second)
+
+    assert sum(own) == len(first.heard)
+    assert not all(own)
+    assert all(a.t_end <= b.t_start + 1e-9 for a, b in itertools.pairwise(day.heard))
+    for one, mine in zip(day.heard, own, strict=True):
+        inside = any(span.t_start <= one.t_start < span.t_end for span in day.truth)
+        assert inside or not one.clip.sad
+        assert mine == (one.clip.speaker == first.speaker)
+
+
 def test_what_was_recorded_once_rings_as_the_daemon_would_at_every_threshold() -> None:
     for day in DAYS[:3]:
         heard = Heard.by(StretchBelief(), day.scores("off", 0.0))
@@ -115,7 +138,7 @@ def test_what_was_recorded_once_rings_as_the_daemon_would_at_every_threshold() -
 
 
 def test_a_voice_of_a_corpus_is_known_by_the_mean_and_the_spread_of_the_others() -> None:
-    made = fit_voices(SCORED, VOICES)
+    made = fit_voices(SCORED.clips, SCORED.uncapped, VOICES)
     speakers = [SCORED.only(lambda clip, s=f"s{n}": clip.speaker == s and clip.emotion in CALM) for n in range(9)]  # type: ignore[misc]
     means = [part.uncapped.mean() for part in speakers]
 
@@ -150,4 +173,4 @@ def test_the_report_makes_a_card_that_the_daemon_can_read(tmp_path: Path) -> Non
     assert Card.model_validate_json(card_path(tmp_path / "mine.safetensors").read_bytes()) == report.card
     assert "hidden Markov model" in report.text
     assert "single segments" in report.text
-    assert report.card.voices == fit_voices(SCORED, VOICES)
+    assert report.card.voices == fit_voices(SCORED.clips, SCORED.uncapped, VOICES)

@@ -54,7 +54,7 @@ def heard(turns: int, wanted_s: float = 600.0) -> tuple[list[SpeechProgress], Vo
 
 
 def gloomy(segment: Segment) -> Analysis:
-    return dataclasses.replace(analysis(segment), audio_logit=1.5)
+    return dataclasses.replace(analysis(segment), audio_logit=1.5, uncapped_logit=1.5)
 
 
 def test_a_voice_that_sounds_sad_by_nature_gets_a_negative_offset(answers: Callable[[Answer], None]) -> None:

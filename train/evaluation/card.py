@@ -14,12 +14,14 @@ from sadstream.scoring.mood.belief import Belief, StretchBelief, VoiceBelief, vo
 from sadstream.scoring.mood.offset import calibrated_offset
 from train.corpora.clips import CALM
 from train.evaluation.alarms import OTHERS, AlarmCurvePoint, Heard, curve, outcome, point, promised
+from train.evaluation.company import after_another, by_turns, heard_before
 from train.evaluation.days import Day, DaysConfig, ScoredClip, days, reference_of, spoken_clips
 from train.metrics.detection import Interval, auc, bootstrap, over_groups, true_positives_at
 from train.metrics.markdown import markdown
+from train.metrics.voices import VoicesConfig, fit_voices
+from train.shipped.cross_validation import LeftOut
 from train.shipped.scorecard import ScoredClips
 from train.shipped.speaker_folds import grouped_folds
-from train.shipped.voices import VoicesConfig, fit_voices
 
 COVERAGE = 0.7
 DRAWS = 5
@@ -146,7 +148,12 @@ class DaysReport:
 
 
 def days_report(
-    scored: ScoredClips, seconds: NDArray[np.float64], model: str, config: DaysConfig, voices: VoicesConfig
+    scored: ScoredClips,
+    seconds: NDArray[np.float64],
+    model: str,
+    config: DaysConfig,
+    voices: VoicesConfig,
+    strangers: Sequence[LeftOut] = (),
 ) -> DaysReport:
     """Simulated days of out-of-fold scores, every method and offset on them, and the card of the shipped filter."""
     speakers = spoken_clips(scored, seconds)
@@ -177,7 +184,7 @@ def days_report(
         auto_high=bands["auto"].high,
         calibrated_low=bands["calibrated"].low,
         calibrated_high=bands["calibrated"].high,
-        voices=fit_voices(scored, voices),
+        voices=fit_voices(scored.clips, scored.uncapped, voices),
         off=_points(points["off"]),
         running=_points(points["running"]),
         auto=_points(points["auto"]),
@@ -188,6 +195,7 @@ def days_report(
         _trade_table(made, points, heard, calm_h),
         _corpora_table(made, heard["auto"], calm_h),
         _segments_table(learnt),
+        _strangers_table(strangers, config, voices, points["auto"], calm_h),
         _hard_table(speakers, known, reference, config, points["auto"], calm_h),
         *(_rejection_text(whose, bands[offset]) for offset, whose in WHOSE.items()),
         _gain_text(gain),
@@ -197,13 +205,11 @@ def days_report(
 
 def _known(scored: ScoredClips, config: VoicesConfig) -> dict[str, Voices]:
     """For each speaker, what the others' ratios say of voices: a ninth of the speakers at a time is left out."""
-    folds = grouped_folds(scored.clips, FOLDS, 0)
-    return {
-        speaker: voices
-        for fold in folds
-        for voices in (fit_voices(scored.only(lambda clip, f=fold: clip.speaker not in f), config),)  # type: ignore[misc]
-        for speaker in fold
-    }
+    known: dict[str, Voices] = {}
+    for fold in grouped_folds(scored.clips, FOLDS, 0):
+        others = scored.only(lambda clip, f=fold: clip.speaker not in f)  # type: ignore[misc]
+        known |= dict.fromkeys(fold, fit_voices(others.clips, others.uncapped, config))
+    return known
 
 
 def _belief(day: Day, offset: Offset, known: dict[str, Voices]) -> Belief:
@@ -352,6 +358,27 @@ def _corpora_table(made: Sequence[Day], heard: Sequence[Heard], calm_h: float) -
     return markdown(("days of", "offset", *COLUMNS), rows)
 
 
+def _strangers_table(
+    strangers: Sequence[LeftOut],
+    config: DaysConfig,
+    learning: VoicesConfig,
+    points: Sequence[AlarmCurvePoint],
+    calm_h: float,
+) -> str:
+    """Days of a corpus of which neither the weights nor the densities nor the prior know anything."""
+    found = promised(points, 1.0, calm_h)
+    if found is None or not strangers:
+        return ""
+    rows = []
+    for one in strangers:
+        voices = fit_voices(one.others.clips, one.others.uncapped, learning)
+        made = days(spoken_clips(one.strangers, one.seconds), config)
+        heard = [Heard.by(VoiceBelief(voices), day.learnt()) for day in made]
+        outcomes = [outcome(day, some.starts(found.threshold)) for day, some in zip(made, heard, strict=True)]
+        rows.append(_row(one.corpus, "auto", 1.0, point(outcomes, found.threshold)))
+    return markdown(("days of a corpus left out", "offset", *COLUMNS), rows)
+
+
 def _hard_table(
     speakers: dict[str, list[ScoredClip]],
     known: dict[str, Voices],
@@ -360,7 +387,7 @@ def _hard_table(
     points: Sequence[AlarmCurvePoint],
     calm_h: float,
 ) -> str:
-    """Other days at the same threshold: easier ones, sad from the first minute, and another voice after each hour."""
+    """Other days at the same threshold: easier ones, sad from the first minute, and more voices than one."""
     found = promised(points, 1.0, calm_h)
     if found is None:
         return "No threshold keeps one false alarm an hour: other days were not looked at.\n"
@@ -370,6 +397,14 @@ def _hard_table(
         heard = _heard(made, "auto", known, reference)
         outcomes = [outcome(day, one.starts(found.threshold)) for day, one in zip(made, heard, strict=True)]
         rows.append(_row(name, "auto", 1.0, point(outcomes, found.threshold)))
+    made, threshold = days(speakers, config), found.threshold
+    for name, outcomes in (
+        ("another voice after the first", after_another(made, known, threshold)),
+        ("two by turns, one voice to the daemon", by_turns(made, known, threshold, told_apart=False)),
+        ("two by turns, told apart", by_turns(made, known, threshold, told_apart=True)),
+        ("a voice kept over a restart", heard_before(made, known, threshold)),
+    ):
+        rows.append(_row(name, "auto", 1.0, point(outcomes, threshold)))
     return markdown(("other days", "offset", *COLUMNS), rows)
 
 

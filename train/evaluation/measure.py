@@ -31,7 +31,7 @@ from train.evaluation.trust import SECOND, EvidenceReader, groups_of, trust_tabl
 from train.features.cache import Cache
 from train.features.noises import Noise, made, mixed, recorded, reversed_babble
 from train.shipped.config import OpenConfig
-from train.shipped.cross_validation import cross_validated, out_of_fold, read_speech
+from train.shipped.cross_validation import cross_validated, left_out, out_of_fold, read_speech
 
 NON_SPEECH_H = 30.0  # at scale 1
 CLIPS = 2000
@@ -47,8 +47,9 @@ def simulate(
 ) -> DaysReport:
     """The days of a checkpoint's recipe; writes its card beside it, and with `out` every day with its truth."""
     speech = read_speech(data, config, Cache(cache))
-    scored = cross_validated(speech, out_of_fold(speech))
-    report = days_report(scored, speech.seconds, load(checkpoint).sha256[:12], days, config.learning)
+    raw = out_of_fold(speech)
+    scored, model = cross_validated(speech, raw), load(checkpoint).sha256[:12]
+    report = days_report(scored, speech.seconds, model, days, config.learning, left_out(speech, raw))
     write_card(checkpoint, report.card)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

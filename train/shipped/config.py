@@ -9,9 +9,9 @@ from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.config.loading import read_table
 from sadstream.scoring.fusion.header import Record
 from train.features.augment import AugmentConfig
+from train.metrics.voices import VoicesConfig
 from train.shipped.audio_part import AudioPartConfig
 from train.shipped.text_part import PhraseConfig
-from train.shipped.voices import VoicesConfig
 
 
 class FrontEnd(Record):

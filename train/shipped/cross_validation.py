@@ -181,6 +181,33 @@ def _scaling(speech: OpenSpeech, rows: Rows, raw: Floats) -> PlattScaling:
     return fit_scaling(labels, raw[rows], weights, speech.config.audio_cap)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOut:
+    """A corpus that nothing was fitted to: its segments by a model of the others, and the others' own out of fold."""
+
+    corpus: str
+    strangers: ScoredClips
+    seconds: Floats  # of the strangers' segments
+    others: ScoredClips
+
+
+def left_out(speech: OpenSpeech, raw: Floats) -> list[LeftOut]:
+    """Every corpus in turn; none where there is one alone. `raw`: the scores of `out_of_fold`."""
+    clips, cap = speech.heard.clips, speech.config.audio_cap
+    corpora = sorted({clip.corpus for clip in clips})
+    found = []
+    for corpus in corpora if len(corpora) > 1 else ():
+        there = np.array([i for i in speech.clean if clips[i].corpus == corpus], dtype=np.int64)
+        rest = np.setdiff1d(speech.clean, there)
+        scaling = _scaling(speech, rest, raw)
+        model = fitted(speech, speech.rows([clip.corpus != corpus for clip in clips]))
+        theirs = scaling.uncapped(score_audio(model, speech.heard, there))
+        strangers = ScoredClips(tuple(clips[i] for i in there), theirs, cap)
+        others = ScoredClips(tuple(clips[i] for i in rest), scaling.uncapped(raw[rest]), cap)
+        found.append(LeftOut(corpus, strangers, speech.heard.seconds[there], others))
+    return found
+
+
 def _left_out(speech: OpenSpeech, corpus: str) -> list[Figure]:
     """Trained on the other corpora, tested on every speaker of this one; and the plain probe in the same way."""
     clips = speech.heard.clips

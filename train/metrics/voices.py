@@ -1,5 +1,7 @@
 """What is known of voices in general, from out-of-fold ratios: how they differ, and how a voice's ratios lie."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -9,7 +11,6 @@ from sadstream.base.errors import DataError
 from sadstream.scoring.fusion.header import Record
 from sadstream.scoring.fusion.voices import STEP, Voices
 from train.corpora.clips import CALM, Clip
-from train.shipped.scorecard import ScoredClips
 
 FIRST = -8.0  # of the densities' grid, which ends as far above 0
 PLACES = 1 + round(-2.0 * FIRST / STEP)
@@ -29,12 +30,11 @@ class VoicesConfig(Record):
     stays_s: float = Field(default=3600.0, ge=0.0)
 
 
-def fit_voices(scored: ScoredClips, config: VoicesConfig) -> Voices:
-    """The voices of these segments, each speaker counting the same; DataError for one without ordinary talk."""
-    clips, ratios = scored.clips, scored.uncapped
+def fit_voices(clips: Sequence[Clip], ratios: Floats, config: VoicesConfig) -> Voices:
+    """The voices of segments with their uncapped ratios, each speaker the same; DataError for one without calm talk."""
     speaker = np.array([clip.speaker for clip in clips])
     calm = np.array([clip.emotion in CALM and not clip.sad for clip in clips])
-    sad = scored.sad == 1
+    sad = np.array([clip.sad == 1 for clip in clips])
     names = sorted(set(speaker.tolist()))
     if any(not calm[speaker == name].any() for name in names):
         raise DataError("voices: a speaker without neutral or calm speech: expected some of everybody")
@@ -59,7 +59,7 @@ def fit_voices(scored: ScoredClips, config: VoicesConfig) -> Voices:
     )
 
 
-def _shares(clips: tuple[Clip, ...], wanted: NDArray[np.bool_]) -> Floats:
+def _shares(clips: Sequence[Clip], wanted: NDArray[np.bool_]) -> Floats:
     """(n,) weights, sum 1: each speaker who has wanted segments counts the same."""
     counts: dict[str, int] = {}
     for clip, chosen in zip(clips, wanted, strict=True):
