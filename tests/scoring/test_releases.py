@@ -97,7 +97,7 @@ def test_a_damaged_file_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(SadstreamError):
         releases.upgrade(folder, bad)
     assert current(folder) == first
-    files = [f"{first}.card.json", f"{first}.safetensors", releases.CURRENT]
+    files = sorted([f"{first}.card.json", f"{first}.safetensors", releases.CURRENT])
     assert sorted(path.name for path in folder.iterdir()) == files
 
 

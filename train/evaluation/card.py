@@ -40,8 +40,8 @@ WHOSE: dict[Offset, str] = {
     "calibrated": "calibrated voices",
 }
 OTHER_DAYS: dict[str, dict[str, object]] = {
-    "easy: acted mix": {"calm_share": 0.3},
-    "easy: pure episodes": {"sad_share": 1.0},
+    "acted mix of emotions": {"calm_share": 0.3},
+    "episodes in which all is sad": {"sad_share": 1.0},
     "sad from the first minute": {"sad_first": True},
 }
 COLUMNS = (

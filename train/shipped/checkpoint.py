@@ -16,7 +16,7 @@ from train.features.cache import Cache
 from train.metrics.calibration import centred, fit_scaling
 from train.metrics.detection import auc, over_groups
 from train.shipped.config import OpenConfig
-from train.shipped.cross_validation import read_speech, ship
+from train.shipped.cross_validation import never_heard, read_speech, ship
 from train.shipped.export import HeaderTerms, TextPart, write
 from train.shipped.scorecard import (
     Figure,
@@ -51,7 +51,9 @@ def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, prov
     speech = read_speech(data, config, kept)
     voice = ship(speech, speech.states(read_clips(data / "english"), 1))
     text = text_result(data / "text", config, kept)
-    figures = [*voice.figures, *text.figures]
+    aside = [clip for clip in read_clips(data / "speech") if config.corpora and clip.corpus not in config.corpora]
+    strangers = never_heard(voice.part, speech.states(aside, 1), config.resamples) if aside else []
+    figures = [*voice.figures, *strangers, *text.figures]
     corpora = (*sorted({clip.corpus for clip in speech.heard.clips}), *config.text.corpora)
     terms = HeaderTerms(config.prior, voice.threshold, tuple(f.metric for f in figures), provisional, corpora)
     sha256 = write(out, voice.part, text.part, terms)

@@ -19,7 +19,7 @@ from train.corpora.clips import CALM, read_clips
 from train.features.cache import Array, Cache, key_of
 from train.features.states import CLEAN, SegmentStates, StateCache, read_noises
 from train.metrics.calibration import PlattScaling, fit_scaling, probability
-from train.metrics.detection import auc, threshold_at
+from train.metrics.detection import auc, threshold_at, true_positives_at
 from train.shipped.audio_part import fit_audio, probe, score_audio, shape
 from train.shipped.config import OpenConfig
 from train.shipped.export import AudioPart
@@ -179,6 +179,23 @@ def _scaling(speech: OpenSpeech, rows: Rows, raw: Floats) -> PlattScaling:
     labels = np.array([clip.sad for clip in clips])
     weights = balanced(clips, speech.config.voice.calm_share)
     return fit_scaling(labels, raw[rows], weights, speech.config.audio_cap)
+
+
+def never_heard(part: AudioPart, aside: SegmentStates, resamples: int) -> list[Figure]:
+    """How the part ranks corpora of which nothing reached it, because the recipe leaves them aside."""
+    figures = []
+    for corpus in sorted({clip.corpus for clip in aside.clips}):
+        scored = _scored(aside, [i for i, clip in enumerate(aside.clips) if clip.corpus == corpus], part)
+        calm = scored.against_calm()
+        protocol = f"exported weights, all speakers of {corpus}, of which nothing reached them, bootstrap over speakers"
+        for what, some, figure in (
+            ("AUC, sad against neutral and calm", calm, auc),
+            ("AUC, sad against everything", scored, auc),
+            ("true positive rate at 5 % false positives on neutral and calm", calm, true_positives_at),
+        ):
+            interval = some.over_speakers(figure, resamples)
+            figures.append(Figure(f"{corpus}, never heard: {what}", interval, "", protocol))
+    return figures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
