@@ -201,19 +201,22 @@ def test_episodes_come_with_the_scores(tmp_path: Path) -> None:
 @pytest.mark.models
 @pytest.mark.usefixtures("real_models")
 def test_the_attention_is_what_the_score_was_made_with(scene: Path) -> None:
-    """The voice's part of the shipped model is the sum of its states, weighted by the very attention that is drawn."""
+    """The voice's part of the shipped model: its states by the very attention that is drawn, and their statistics."""
     import torch
 
     analyzer = Analyzer(load_models(Config()))
     states: list[torch.Tensor] = []
+    statistics: list[torch.Tensor] = []
     analyzer.models.fusion.lstm.register_forward_hook(lambda *given: states.append(given[2][0].data))
+    analyzer.models.fusion.statistics.register_forward_hook(lambda *given: statistics.append(given[2][0]))
     segmenter = Segmenter(VadConfig(), SegmentConfig())
     frames = [item for item in Recording(scene).listen(lambda: False) if isinstance(item, AudioFrame)]
     segment = next(segment for frame in frames for segment in segmenter.feed(frame))
     analysis = analyzer(segment)
     assert analysis.attention is not None  # type: ignore[union-attr]
     weights = torch.from_numpy(analysis.attention)  # type: ignore[union-attr]
-    raw = analyzer.models.fusion.audio_out((weights[: len(states[-1])] @ states[-1]).unsqueeze(0))
+    context = torch.cat([weights[: len(states[-1])] @ states[-1], statistics[-1]])
+    raw = analyzer.models.fusion.audio_out(context.unsqueeze(0))
 
     assert audio_part(analyzer.models.header.calibration, float(raw)) == pytest.approx(analysis.audio_logit, abs=1e-4)  # type: ignore[union-attr]
     assert float(weights.sum()) == pytest.approx(1.0, abs=1e-4)
