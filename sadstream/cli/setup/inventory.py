@@ -61,7 +61,7 @@ def list_models() -> None:
         for source in shipped.trained_on:
             console.print(f"  {source}", markup=False, highlight=False, soft_wrap=True)
     if not header.commercial_use:
-        console.print(NOT_COMMERCIAL.format(licence=header.licence), soft_wrap=True)
+        console.print(NOT_COMMERCIAL.format(licence=header.licence), markup=False, highlight=False, soft_wrap=True)
 
 
 def fetch_models(names: Sequence[str], to: Path | None, from_dir: Path | None) -> None:
