@@ -20,7 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from wire import a_score
 
-from sadstream.cli.demo.fake import BIAS, THRESHOLD, Segment, script
+from sadstream.cli.demo.fake import BIAS, THRESHOLD, ScoreStep, script
 from sadstream.events import Score
 from sadstream.events.journal import Journal
 
@@ -38,7 +38,7 @@ PICTURES = {
 def week(seed: int) -> Iterator[Score]:
     """Seven days up to now, a stretch of the script at a time."""
     rng = random.Random(seed)
-    segments = [step for step in islice(script(seed), 60_000) if isinstance(step, Segment)]
+    segments = [step for step in islice(script(seed), 60_000) if isinstance(step, ScoreStep)]
     now = datetime.now().astimezone()
     begin = (now - timedelta(days=7)).replace(minute=0, second=0, microsecond=0)
     seq = 0
@@ -57,7 +57,7 @@ def week(seed: int) -> Iterator[Score]:
                     seq += 1
 
 
-def scored(segment: Segment, seq: int, moment: datetime) -> Score:
+def scored(segment: ScoreStep, seq: int, moment: datetime) -> Score:
     """A segment of the script as the journal keeps it."""
     p_sad = 1.0 / (1.0 + math.exp(-(BIAS + segment.audio_logit + segment.text_logit)))
     return replace(
