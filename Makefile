@@ -71,18 +71,17 @@ bench-train: setup
 
 # Both checkpoints, their cards and every figure of model card and evaluation, from the open corpora that DATA names: on two
 # cores an hour to hear them once, half an hour for the weights, ten minutes for the cards, then hours for the rest. What was done
-# lies in FIGURES and is not done again; after an interruption the same command goes on. EVAL_SCALE=0.02 is a quick look.
+# lies in FIGURES and is not done again; after an interruption the same command goes on. EVAL_SCALE=0.02 is a quick look, kept apart.
 FIGURES ?= build/figures
 EVAL_SCALE ?= 1
 SHIPPED := sadstream/scoring/fusion
+SCALED := $(FIGURES)/scale-$(EVAL_SCALE)
 PARTS := noise speech language talk robustness signal clean channels voices
 ear: $(FIGURES)/default.md $(FIGURES)/open.md eval
-eval: $(FIGURES)/default-days.md $(FIGURES)/open-days.md $(FIGURES)/trust.md $(PARTS:%=$(FIGURES)/%.md)
+eval: $(FIGURES)/default-days.md $(FIGURES)/open-days.md $(SCALED)/trust.md $(PARTS:%=$(SCALED)/%.md)
 
-$(FIGURES)/default.md: RECIPE = configs/open.toml
-$(FIGURES)/open.md: RECIPE = configs/commercial.toml
-$(FIGURES)/default-days.md: RECIPE = configs/open.toml
-$(FIGURES)/open-days.md: RECIPE = configs/commercial.toml
+$(FIGURES)/default.md $(FIGURES)/default-days.md: RECIPE = configs/open.toml
+$(FIGURES)/open.md $(FIGURES)/open-days.md: RECIPE = configs/commercial.toml
 
 $(FIGURES)/default.md $(FIGURES)/open.md: $(FIGURES)/%.md: | setup models
 	mkdir -p $(FIGURES)
@@ -94,14 +93,14 @@ $(FIGURES)/default-days.md $(FIGURES)/open-days.md: $(FIGURES)/%-days.md: $(SHIP
 	$(BIN)/sadstream-train days --data $(DATA) --config $(RECIPE) --checkpoint $< > $@.part
 	mv $@.part $@
 
-$(FIGURES)/trust.md: | setup models
-	mkdir -p $(FIGURES)
+$(SCALED)/trust.md: | setup models
+	mkdir -p $(@D)
 	$(BIN)/sadstream-train trust --data $(DATA) --scale $(EVAL_SCALE) > $@.part
 	mv $@.part $@
 
-$(PARTS:%=$(FIGURES)/%.md): $(FIGURES)/%.md: $(SHIPPED)/default.safetensors | setup models
+$(PARTS:%=$(SCALED)/%.md): $(SCALED)/%.md: $(SHIPPED)/default.safetensors | setup models
 	$(BIN)/sadstream models fetch resemblyzer
-	mkdir -p $(FIGURES)
+	mkdir -p $(@D)
 	$(BIN)/sadstream-train gates --data $(DATA) --part $* --scale $(EVAL_SCALE) > $@.part
 	mv $@.part $@
 

@@ -130,7 +130,7 @@ def test_who_speaks_between_is_heard_between_and_the_truth_moves_along() -> None
 
 def test_what_was_recorded_once_rings_as_the_daemon_would_at_every_threshold() -> None:
     for day in DAYS[:3]:
-        heard = Heard.by(StretchBelief(), day.scores("off", 0.0))
+        heard = Heard.by(StretchBelief(), day.as_it_comes())
         for threshold in (-1.0, 0.0, 2.0):
             episodes = EpisodeFilter(threshold, StretchBelief())
             said = [update.t_end for one in heard.scores for update in episodes.feed(one) if update.phase == "start"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sadstream.scoring.mood.belief import REST, Belief, stretch_llr
+from sadstream.scoring.mood.belief import REST, Belief, VoiceBelief, stretch_llr
 from sadstream.scoring.mood.episodes import HYSTERESIS, EpisodeFilter, ScoredSegment
 from train.evaluation.days import Day
 from train.metrics.detection import Interval
@@ -76,15 +76,19 @@ class Heard:
 
     scores: tuple[ScoredSegment, ...]
     log: tuple[float, ...]
+    llrs: tuple[float, ...]  # of each segment, once the talk before it is known; none of a belief that learns nothing
 
     @classmethod
     def by(cls, belief: Belief, scores: Sequence[ScoredSegment]) -> "Heard":
         """As this belief hears them."""
-        recorded = _Recorded(belief)
+        recorded, llrs = _Recorded(belief), []
         episodes = EpisodeFilter(math.inf, recorded)
         for one in scores:
+            episodes.elapse(one.t_start)
+            if isinstance(belief, VoiceBelief) and one.audio is not None:
+                llrs.append(belief.llr(one.audio))
             episodes.feed(one)
-        return cls(tuple(scores), tuple(recorded.log))
+        return cls(tuple(scores), tuple(recorded.log), tuple(llrs))
 
     def starts(self, threshold: float) -> list[float]:
         """When the daemon's own filter says that an episode starts."""

@@ -165,11 +165,7 @@ def days_report(
     gain = offset_gain(scored, seconds, config)
     calm_h = _calm_h(made)
     protocol = _protocol(config, len(speakers), made)
-    learnt: dict[Offset, ScoredClips] = {
-        "off": _as_voices_come(made),
-        "auto": _learnt(made, known, "auto"),
-        "calibrated": _learnt(made, known, "calibrated"),
-    }
+    learnt = {offset: _segments(made, heard[offset]) for offset in WHOSE}
     bands = {offset: rejection_band(scored if offset == "off" else some) for offset, some in learnt.items()}
     card = Card(
         model=model,
@@ -223,38 +219,25 @@ def _belief(day: Day, offset: Offset, known: dict[str, Voices]) -> Belief:
 
 def _heard(made: Sequence[Day], offset: Offset, known: dict[str, Voices], reference: float) -> list[Heard]:
     """All days as the daemon's belief hears them with this offset."""
-    heard = []
-    for day in made:
-        learns = offset in ("auto", "calibrated")
-        scores = day.learnt() if learns else day.scores(offset, reference)
-        heard.append(Heard.by(_belief(day, offset, known), scores))
-    return heard
+    learns = offset in ("auto", "calibrated")
+    return [
+        Heard.by(
+            _belief(day, offset, known),
+            day.learnt() if learns else day.running(reference) if offset == "running" else day.as_it_comes(),
+        )
+        for day in made
+    ]
 
 
 def _curve(made: Sequence[Day], heard: Sequence[Heard]) -> list[AlarmCurvePoint]:
     return curve(made, lambda number, threshold: heard[number].starts(threshold), THRESHOLDS)
 
 
-def _as_voices_come(made: Sequence[Day]) -> ScoredClips:
-    """Every segment of the days with the ratio that it has by itself."""
-    heard = [one for day in made for one in day.heard]
-    return ScoredClips(tuple(one.clip for one in heard), np.array([one.llr for one in heard]))
-
-
-def _learnt(made: Sequence[Day], known: dict[str, Voices], offset: Offset) -> ScoredClips:
-    """Every segment of the days with the ratio that it has once the talk before it is known."""
-    clips, ratios = [], []
-    for day in made:
-        belief, t = _belief(day, offset, known), 0.0
-        assert isinstance(belief, VoiceBelief)
-        for one in day.heard:
-            belief.elapse(max(0.0, one.t_start - t))
-            clips.append(one.clip)
-            ratios.append(belief.llr(one.uncapped))
-            belief.elapse(one.t_end - one.t_start)
-            belief.hear(one.uncapped, 0.0)
-            t = one.t_end
-    return ScoredClips(tuple(clips), np.array(ratios))
+def _segments(made: Sequence[Day], heard: Sequence[Heard]) -> ScoredClips:
+    """Every segment of the days with the ratio that it has once the talk before it is known, or else by itself."""
+    clips = tuple(one.clip for day in made for one in day.heard)
+    ratios = [llr for day, one in zip(made, heard, strict=True) for llr in one.llrs or [h.llr for h in day.heard]]
+    return ScoredClips(clips, np.array(ratios))
 
 
 def _segments_table(learnt: Mapping[Offset, ScoredClips]) -> str:

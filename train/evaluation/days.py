@@ -12,10 +12,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pydantic import Field
 
-from sadstream.scoring.fusion.card import Offset
 from sadstream.scoring.fusion.header import Record
 from sadstream.scoring.mood.episodes import ScoredSegment
-from sadstream.scoring.mood.offset import RunningOffset, calibrated_offset
+from sadstream.scoring.mood.offset import RunningOffset
 from train.corpora.clips import CALM, Clip
 from train.shipped.scorecard import ScoredClips
 
@@ -75,15 +74,14 @@ class Day:
     seconds: float
     calibration: tuple[DaySegment, ...]  # of the clips that were kept for it and are not in the day
 
-    def scores(self, offset: Offset, reference: float) -> tuple[ScoredSegment, ...]:
-        """What a belief hears that learns nothing, with this offset."""
-        if offset == "calibrated" and self.calibration:
-            shift = calibrated_offset([one.llr for one in self.calibration], reference)
-            return self._moved(lambda one: one.llr + shift)
-        if offset == "running":
-            running = RunningOffset(reference)
-            return self._moved(lambda one: one.llr + running.feed(one.llr, one.t_end - one.t_start))
+    def as_it_comes(self) -> tuple[ScoredSegment, ...]:
+        """What a belief hears that learns nothing."""
         return self._moved(lambda one: one.llr)
+
+    def running(self, reference: float) -> tuple[ScoredSegment, ...]:
+        """The same with the causal running offset."""
+        offset = RunningOffset(reference)
+        return self._moved(lambda one: one.llr + offset.feed(one.llr, one.t_end - one.t_start))
 
     def learnt(self) -> tuple[ScoredSegment, ...]:
         """What a belief hears that learns the voice itself."""

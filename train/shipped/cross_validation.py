@@ -19,7 +19,7 @@ from train.corpora.clips import CALM, read_clips
 from train.features.cache import Array, Cache, key_of
 from train.features.states import CLEAN, SegmentStates, StateCache, read_noises
 from train.metrics.calibration import PlattScaling, fit_scaling, probability
-from train.metrics.detection import auc, threshold_at, true_positives_at
+from train.metrics.detection import threshold_at
 from train.shipped.audio_part import fit_audio, probe, score_audio, shape
 from train.shipped.config import OpenConfig
 from train.shipped.export import AudioPart
@@ -28,6 +28,7 @@ from train.shipped.scorecard import (
     ScoredClips,
     calibration_figures,
     corpus_figure,
+    ranking_figures,
     rates_table,
     talk_rates_table,
     voice_figures,
@@ -112,7 +113,7 @@ def ship(speech: OpenSpeech, talk: SegmentStates) -> AudioResult:
     targets = {corpus: TARGETS.get(corpus, ("", "")) for corpus in corpora}
     figures = voice_figures(scored, targets, protocol, config.resamples)
     if len(corpora) > 1:
-        figures += [figure for corpus in corpora for figure in _left_out(speech, corpus)]
+        figures += [figure for one in left_out(speech, raw) for figure in _left_out_figures(speech, one)]
         figures += [corpus_figure(scored, corpus, protocol, config.resamples) for corpus in corpora]
     figures += calibration_figures(scored, protocol, config.resamples)
     return AudioResult(part, threshold, tuple(figures), tuple(_tables(speech, talk, scored, part, threshold)))
@@ -186,15 +187,8 @@ def never_heard(part: AudioPart, aside: SegmentStates, resamples: int) -> list[F
     figures = []
     for corpus in sorted({clip.corpus for clip in aside.clips}):
         scored = _scored(aside, [i for i, clip in enumerate(aside.clips) if clip.corpus == corpus], part)
-        calm = scored.against_calm()
         protocol = f"exported weights, all speakers of {corpus}, of which nothing reached them, bootstrap over speakers"
-        for what, some, figure in (
-            ("AUC, sad against neutral and calm", calm, auc),
-            ("AUC, sad against everything", scored, auc),
-            ("true positive rate at 5 % false positives on neutral and calm", calm, true_positives_at),
-        ):
-            interval = some.over_speakers(figure, resamples)
-            figures.append(Figure(f"{corpus}, never heard: {what}", interval, "", protocol))
+        figures += ranking_figures(scored, f"{corpus}, never heard", ("", "", ""), protocol, resamples)
     return figures
 
 
@@ -225,24 +219,21 @@ def left_out(speech: OpenSpeech, raw: Floats) -> list[LeftOut]:
     return found
 
 
-def _left_out(speech: OpenSpeech, corpus: str) -> list[Figure]:
-    """Trained on the other corpora, tested on every speaker of this one; and the plain probe in the same way."""
-    clips = speech.heard.clips
-    train = speech.rows([clip.corpus != corpus for clip in clips])
-    test = np.array([i for i in speech.clean if clips[i].corpus == corpus], dtype=np.int64)
-    config = speech.config.voice
+def _left_out_figures(speech: OpenSpeech, one: LeftOut) -> list[Figure]:
+    """How a model of the other corpora ranks this one, and the plain probe in the same way."""
+    clips, config = speech.heard.clips, speech.config
+    train = speech.rows([clip.corpus != one.corpus for clip in clips])
+    there = np.array([i for i in speech.clean if clips[i].corpus == one.corpus], dtype=np.int64)
     found = {
-        "": score_audio(fitted(speech, train), speech.heard, test),
-        ", plain probe": score_audio(probe(speech.heard, train, config), speech.heard, test),
+        "": one.strangers.uncapped,
+        ", plain probe": score_audio(probe(speech.heard, train, config.voice), speech.heard, there),
     }
     figures = []
-    for name, raw in found.items():
-        scored = ScoredClips(tuple(clips[i] for i in test), raw)
-        protocol = f"trained on the other corpora{name}, all speakers of {corpus}, bootstrap over speakers"
-        for against, part in (("neutral and calm", scored.against_calm()), ("everything", scored)):
-            interval = part.over_speakers(auc, speech.config.resamples)
-            target = "" if name else "the plain probe's"
-            figures.append(Figure(f"{corpus} left out{name}: AUC, sad against {against}", interval, target, protocol))
+    for name, ratios in found.items():
+        protocol = f"trained on the other corpora{name}, all speakers of {one.corpus}, bootstrap over speakers"
+        target = "" if name else "the plain probe's"
+        scored = ScoredClips(one.strangers.clips, ratios)
+        figures += ranking_figures(scored, f"{one.corpus} left out{name}", (target, target), protocol, config.resamples)
     return figures
 
 

@@ -81,21 +81,33 @@ class ScoredClips:
         return over_groups(figure, self.sad, self.llrs, [c.speaker for c in self.clips], resamples=resamples)
 
 
+RANKING: tuple[tuple[str, bool, Callable[[Labels, Scores], float]], ...] = (  # what, against calm alone, figure
+    ("AUC, sad against neutral and calm", True, auc),
+    ("AUC, sad against everything", False, auc),
+    ("true positive rate at 5 % false positives on neutral and calm", True, true_positives_at),
+    ("average precision, sad against everything", False, average_precision),
+)
+
+
+def ranking_figures(
+    scored: ScoredClips, whose: str, targets: Sequence[str], protocol: str, resamples: int
+) -> list[Figure]:
+    """The first figures of RANKING, one for each target."""
+    calm, figures = scored.against_calm(), []
+    for (what, against_calm, figure), target in zip(RANKING, targets, strict=False):
+        interval = (calm if against_calm else scored).over_speakers(figure, resamples)
+        figures.append(Figure(f"{whose}: {what}", interval, target, protocol))
+    return figures
+
+
 def voice_figures(
     scored: ScoredClips, corpora: dict[str, tuple[str, str]], protocol: str, resamples: int
 ) -> list[Figure]:
     """Ranking figures of each corpus; `corpora` names the targets against calm and of the rate."""
     figures = []
-    for corpus, targets in corpora.items():
+    for corpus, (calm, rate_at_5) in corpora.items():
         here = scored.only(lambda clip, corpus=corpus: clip.corpus == corpus)  # type: ignore[misc]
-        calm = here.against_calm()
-        for what, part, figure, target in (
-            ("AUC, sad against neutral and calm", calm, auc, targets[0]),
-            ("AUC, sad against everything", here, auc, ""),
-            ("true positive rate at 5 % false positives on neutral and calm", calm, true_positives_at, targets[1]),
-            ("average precision, sad against everything", here, average_precision, ""),
-        ):
-            figures.append(Figure(f"{corpus}: {what}", part.over_speakers(figure, resamples), target, protocol))
+        figures += ranking_figures(here, corpus, (calm, "", rate_at_5, ""), protocol, resamples)
     return figures
 
 

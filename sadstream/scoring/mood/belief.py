@@ -18,6 +18,7 @@ BETWEEN_S = 900.0  # and comes after this long
 SAD_SHARE = 0.6  # of its segments sound sad
 REST = math.log(EPISODE_S / BETWEEN_S)  # log-odds when nothing was heard for long
 
+ANYBODY = 0.1  # share kept for a stranger where a voice is calibrated
 LIMIT = 5.0  # a voice's offset lies within
 OFFSETS = 1 + round(2.0 * LIMIT / STEP)  # on a grid
 
@@ -181,7 +182,7 @@ def voice_prior(voices: Voices, typical: float | None = None, segments: int = 0)
     weight = voices.deviation**2 / (voices.deviation**2 + heard)
     mean = voices.mean + weight * (typical - voices.mean)
     known = _normal(mean, max(STEP, voices.deviation * math.sqrt(1.0 - weight)))
-    return [0.9 * k + 0.1 * a for k, a in zip(known, anybody, strict=True)]
+    return [(1.0 - ANYBODY) * k + ANYBODY * a for k, a in zip(known, anybody, strict=True)]
 
 
 def _normal(mean: float, deviation: float) -> list[float]:

@@ -38,6 +38,8 @@ def plan(card: Card | None, wanted_h: float | None, offset: Offset, voice: Voice
 
     wanted_h: false alarms an hour; 0 for no episodes, None for the default where the checkpoint can keep it.
     """
+    if offset == "auto" and (card is None or card.voices is None):
+        offset = "off"
     offset_logit = voice.offset_logit if voice is not None else 0.0
     if card is None:
         if wanted_h or offset == "running":
@@ -45,9 +47,7 @@ def plan(card: Card | None, wanted_h: float | None, offset: Offset, voice: Voice
                 "episode.false_alarms_h, voice.offset: this checkpoint has no card that says what it can keep; "
                 "make one with: sadstream-train days"
             )
-        return MoodPlan("off" if offset == "auto" else offset, offset_logit)
-    if card.voices is None and offset == "auto":
-        offset = "off"
+        return MoodPlan(offset, offset_logit)
     made = MoodPlan(offset, offset_logit, card.reference, uncertain=card.uncertain(offset))
     if card.voices is not None and offset in ("auto", "calibrated"):
         known = None if voice is None else tuple(voice_prior(card.voices, voice.typical, voice.segments))
