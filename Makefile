@@ -121,7 +121,7 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[dashboard,plot,train]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[cluster,dashboard,plot,train]' --group dev
 	$(BIN)/sadstream doctor --fix --only torchaudio
 	touch $@
 

@@ -15,7 +15,7 @@ import pytest
 SADSTREAM = sorted(Path("sadstream").rglob("*.py"))
 TRAIN = sorted(Path("train").rglob("*.py"))
 PACKAGES = sorted(path.parent for root in ("sadstream", "train") for path in Path(root).rglob("__init__.py"))
-ENTRIES = 9  # of a package, beside __init__ and __main__; what is not Python is not counted
+ENTRIES = 10  # of a package, beside __init__ and __main__; what is not Python is not counted
 PIPELINE = Path("sadstream/daemon/pipeline")
 CONTRACTS = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 # Whoever wants one of these has waited for it: it is imported where it is needed, not at the start.
@@ -94,7 +94,7 @@ def test_a_heavy_library_is_imported_only_when_needed(path: Path) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES, ids=str)
 def test_a_package_is_seen_at_a_glance(package: Path) -> None:
-    """At most nine entries, and a paragraph that says what is inside and what never is."""
+    """At most ten entries, and a paragraph that says what is inside and what never is."""
     modules = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
     folders = {path.parent.name for path in package.glob("*/__init__.py")}
     said = ast.get_docstring(ast.parse((package / "__init__.py").read_text()))

@@ -1,0 +1,362 @@
+"""Machines as one cluster: Ray's head and those who join it, with safe settings. The one module that imports Ray.
+
+Whoever reaches Ray's ports runs code on the machine, and Ray listens on every address whatever it is told: so there is
+always a token, there is no dashboard and no client port, all ports follow from one, and nothing is told to anybody.
+"""
+
+import ctypes
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from sadstream.base.errors import BusyError, ConfigError, MissingFileError, UnavailableError
+from sadstream.base.files import contents
+
+BASE_PORT = 6379
+WORKERS_FROM = 10  # ports from the base on for workers, before them Ray's own
+WORKER_PORTS = 100
+PORTS = WORKERS_FROM + WORKER_PORTS
+# Ray keeps an argument of up to 100 KiB in the message that calls; a longer one goes into its store, and from there,
+# when that is full, to the disk in plain.
+INLINE_BYTES = 102_400
+STORE_BYTES = 80 << 20  # the least that Ray takes; nothing of ours lies there
+START_S = 60.0  # a head on two busy cores: 8 to 15 s
+STOP_S = 10.0
+TOKEN_CREDENTIAL = "cluster.token"  # noqa: S105  name of a file that systemd's LoadCredential= provides
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  Ray's store lies there; sessions too, so that no log reaches a disk
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """One machine's part in a cluster; `cpus` and `gpus` as it has them unless said."""
+
+    token: Path
+    base_port: int = BASE_PORT
+    address: str = ""  # that the others reach it by; as Ray finds it unless said
+    cpus: int | None = None
+    gpus: int | None = None
+    resources: str = "{}"  # more of them, in JSON
+
+    @property
+    def last_port(self) -> int:
+        """From `base_port` to this one the machine listens to the cluster."""
+        return self.base_port + PORTS - 1
+
+
+@dataclass(slots=True)
+class Node:
+    """A running head or joiner: a process of ours with Ray's below it, and a folder that goes with it."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    settings: NodeSettings
+    _ended: bool = field(default=False)
+
+    @property
+    def is_alive(self) -> bool:
+        """Its processes run."""
+        return self.process.poll() is None
+
+    def said(self) -> str:
+        """The last line that it wrote, to say why it ended."""
+        with suppress(OSError):
+            lines = (self.folder / "start.log").read_text(errors="replace").split("\n")
+            return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return ""
+
+    def end(self) -> None:
+        """End it and all below it, and take its folder away."""
+        if self._ended:
+            return
+        self._ended = True
+        below = _below(self.process.pid)
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_S)
+        for pid in (self.process.pid, *below):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def require() -> None:
+    """UnavailableError where Ray is missing."""
+    if importlib.util.find_spec("ray") is None:
+        raise UnavailableError("cluster: Ray is missing; pip install 'sadstream[cluster]'")
+
+
+def default_token() -> Path:
+    """Where this user's token lies: the service's credential, else the configuration folder."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    given = Path(folder) / TOKEN_CREDENTIAL if folder else None
+    if given is not None and given.exists():
+        return given
+    return platformdirs.user_config_path("sadstream") / TOKEN_CREDENTIAL
+
+
+def make_token(path: Path) -> Path:
+    """The token's file, made if it is not there, readable by its owner alone."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags | os.O_CLOEXEC, 0o600)) as file:
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
+        check_token(path)
+    except OSError as error:
+        raise UnavailableError(
+            f"{path}: token cannot be written: {error.strerror}; name another with --token"
+        ) from None
+    return path
+
+
+def check_token(path: Path) -> Path:
+    """The token's file; MissingFileError and ConfigError for one that cannot be used, never with its content."""
+    try:
+        content, mode = contents(path)
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such token; copy the one of the machine that serves (--token)") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: token cannot be read: {error.strerror}") from None
+    allowed_to_group = 0o040 if path.name == TOKEN_CREDENTIAL and "CREDENTIALS_DIRECTORY" in os.environ else 0
+    if mode & 0o077 & ~allowed_to_group:
+        raise ConfigError(f"{path}: mode {mode:04o} lets others run code here; chmod 600 {path}")
+    if not content.strip():
+        raise ConfigError(f"{path}: expected a token, found an empty file; delete it, and `sadstream serve` makes one")
+    return path
+
+
+def start_head(settings: NodeSettings) -> Node:
+    """The first machine of a cluster, answering; UnavailableError and BusyError say why not."""
+    host = settings.address or "127.0.0.1"
+    return _start(settings, ["--head", "--port", str(settings.base_port), "--node-ip-address", host])
+
+
+def join_head(head: str, settings: NodeSettings) -> Node:
+    """This machine as one more of the cluster whose head is HOST[:PORT]."""
+    address = _with_port(head)
+    own = ["--node-ip-address", settings.address] if settings.address else []
+    return _start(settings, ["--address", address, *own], reach=address)
+
+
+def free_base_port() -> int:
+    """The first of enough ports in a row that nobody listens on."""
+    for _ in range(200):
+        base = 20_000 + secrets.randbelow(30_000)
+        if all(_is_free(base + n) for n in range(WORKERS_FROM)):
+            return base
+    raise BusyError("cluster: found no free ports; end what listens on so many")
+
+
+def ray() -> Any:
+    """The library, by its own import: told nothing to anybody, and with no word of ours in its logs."""
+    require()
+    os.environ.update(_environment())
+    import ray as library
+
+    return library
+
+
+def connect(head: str, token: Path) -> Any:
+    """Ray, connected to the head at HOST[:PORT] of this or another machine; UnavailableError where none answers."""
+    address = _with_port(head)
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(check_token(token))}
+    library = ray()
+    host, _, port = address.rpartition(":")
+    if not _answers(host, int(port)):
+        raise UnavailableError(f"cluster: nobody answers at {address}; is `sadstream serve` running there?")
+    try:
+        library.init(address=address, namespace="sadstream", log_to_driver=False, logging_level="error")
+    except Exception as error:  # Ray's own, of many kinds
+        what = str(error).strip().splitlines()
+        raise UnavailableError(
+            f"cluster: {address} does not let us in: {what[0][:200] if what else type(error).__name__}; expected the "
+            f"token of that cluster in {token}, and the same versions of Ray and Python"
+        ) from None
+    return library
+
+
+@contextmanager
+def cluster(head: str | None, token: Path | None = None, cpus: int | None = None) -> Iterator[Any]:
+    """Ray, connected to the cluster at `head`, else to this machine's, else to one of its own that ends with the block.
+
+    cpus: of one of its own; as many as there are unless said.
+    """
+    require()
+    own = None
+    where = token or default_token()
+    if head is None and where.is_file() and _answers("127.0.0.1", BASE_PORT):
+        head = "127.0.0.1"
+    if head is None:
+        folder = Path(tempfile.mkdtemp(prefix="sadstream-token-"))
+        where = make_token(folder / TOKEN_CREDENTIAL)
+        own = start_head(NodeSettings(where, free_base_port(), cpus=cpus))
+        head = f"127.0.0.1:{own.settings.base_port}"
+    try:
+        library = connect(head, where)
+        try:
+            yield library
+        finally:
+            library.shutdown()
+    finally:
+        if own is not None:
+            own.end()
+            shutil.rmtree(where.parent, ignore_errors=True)
+
+
+def _start(settings: NodeSettings, where: Sequence[str], reach: str = "") -> Node:
+    require()
+    _expect_shared_memory()
+    check_token(settings.token)
+    for port in range(settings.base_port, settings.base_port + WORKERS_FROM):
+        if not _is_free(port):
+            raise BusyError(
+                f"cluster: port {port} is in use; expected {settings.base_port} to {settings.last_port} free; end what "
+                f"listens there, or name others with --ray-port"
+            )
+    if reach:
+        host, _, port = reach.rpartition(":")
+        if not _answers(host, int(port)):
+            raise UnavailableError(f"cluster: nobody answers at {reach}; is `sadstream serve` running there?")
+    folder = Path(tempfile.mkdtemp(prefix="sadray-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
+    environment = os.environ | _environment() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(settings.token)}
+    with (folder / "start.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *where, *_options(settings, folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  one system call
+        )
+    node = Node(process, folder, settings)
+    try:
+        _await_start(node)
+    except BaseException:
+        node.end()
+        raise
+    return node
+
+
+def _options(settings: NodeSettings, folder: Path) -> list[str]:
+    base = settings.base_port
+    own = {
+        "--node-manager-port": base + 1,
+        "--object-manager-port": base + 2,
+        "--dashboard-agent-listen-port": base + 3,
+        "--dashboard-agent-grpc-port": base + 4,
+        "--runtime-env-agent-port": base + 5,
+        "--metrics-export-port": base + 6,
+        "--ray-client-server-port": base + 7,  # cannot be left out; asks for the token as the rest
+        "--min-worker-port": base + WORKERS_FROM,
+        "--max-worker-port": settings.last_port,
+        "--include-dashboard": "false",
+        "--include-log-monitor": "false",
+        "--object-store-memory": STORE_BYTES,
+        "--object-spilling-directory": folder / "spill",
+        "--resources": settings.resources,
+        "--temp-dir": folder,
+        "--log-style": "record",
+        "--log-color": "false",
+    }
+    if settings.cpus is not None:
+        own["--num-cpus"] = settings.cpus
+    if settings.gpus is not None:
+        own["--num-gpus"] = settings.gpus
+    return ["--disable-usage-stats", *(str(word) for option in own.items() for word in option)]
+
+
+def _environment() -> dict[str, str]:
+    """What Ray reads when it starts: nothing is sent to its makers, no port of its own choice, no wait at the end."""
+    return {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # it would wait 30 s for whoever serves here
+        "RAY_enable_metrics_collection": "0",
+        "AUTOSCALER_METRIC_PORT": "-1",  # that they cannot be opened is a line in a log of Ray's
+        "DASHBOARD_METRIC_PORT": "-1",
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "300",  # the others outlive a head that is started again
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+    }
+
+
+def _expect_shared_memory() -> None:
+    if not SHARED_MEMORY.is_dir():
+        return
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free < 2 * STORE_BYTES:
+        raise UnavailableError(
+            f"{SHARED_MEMORY}: {free >> 20} MB free, expected {2 * STORE_BYTES >> 20}; in a container add "
+            f"--shm-size 512m, else: mount -o remount,size=512M {SHARED_MEMORY}"
+        )
+
+
+def _await_start(node: Node) -> None:
+    until = time.monotonic() + START_S
+    log = node.folder / "start.log"
+    while time.monotonic() < until:
+        if b"Ray runtime started" in log.read_bytes():
+            return
+        if not node.is_alive:
+            break
+        time.sleep(0.1)
+    raise UnavailableError(f"cluster: Ray did not start: {node.said() or f'silent for {START_S:g} s'}")
+
+
+def _end_with_parent() -> None:
+    """Whoever started it may be killed: then it is told to end too."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _below(pid: int) -> list[int]:
+    """All processes that descend from one, as the system has them now."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError, ValueError, IndexError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found, waiting = [], [pid]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def _with_port(head: str) -> str:
+    host, colon, port = head.rpartition(":")
+    return head if colon and port.isdigit() and host else f"{head}:{BASE_PORT}"
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=2.0):
+            return True
+    except OSError:
+        return False
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
