@@ -230,8 +230,8 @@ def _start(settings: NodeSettings, where: Sequence[str], reach: str = "") -> Nod
                 f"listens there, or name others with --ray-port"
             )
     if reach:
-        host, _, port = reach.rpartition(":")
-        if not _answers(host, int(port)):
+        host, _, head_port = reach.rpartition(":")
+        if not _answers(host, int(head_port)):
             raise UnavailableError(f"cluster: nobody answers at {reach}; is `sadstream serve` running there?")
     folder = Path(tempfile.mkdtemp(prefix="sadray-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
     environment = os.environ | _environment() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(settings.token)}

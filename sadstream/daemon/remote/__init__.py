@@ -1,1 +1,1 @@
-"""A room that asks scorers elsewhere: what the two say to each other, and when they count as away. No thread lives here."""
+"""A room that asks scorers elsewhere: what the two say to each other, when they count as away. No thread lives here."""
