@@ -32,6 +32,9 @@ SpeechOption = Annotated[
 ]
 TextOption = Annotated[str | None, typer.Option("--text-encoder", help="Name or folder; without it the preset's.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Also over a file that something else made.")]
+ShareOption = Annotated[
+    str | None, typer.Option("--share", metavar="I/N", help="The I-th of N parts, from 0; for job arrays.")
+]
 SEED = typer.Option(min=0, help="Of weights, order and oversampling.")
 
 
@@ -166,12 +169,15 @@ def reproduce(
     compute: ComputeOption = "auto",
     threads: ThreadsOption = 0,
     amp: Annotated[bool, typer.Option("--amp", help="bfloat16 on a GPU; changes the last digits.")] = False,
+    share: ShareOption = None,
 ) -> None:
     """Tables 1 and 2 of the thesis: six systems and a seventh under both protocols."""
     from train.thesis.reproduce import ThesisRequest
     from train.thesis.reproduce import reproduce as reproduce_thesis
+    from train.training.launch import ProcessShare
     from train.training.session import Session
 
+    mine = ProcessShare.asked(share)
     session = Session.start(cache, compute, threads, amp=amp)
     chosen = session.preset(preset, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
     wanted = ThesisRequest(
@@ -184,6 +190,7 @@ def reproduce(
         ablations=ablations,
         allow_partial=allow_partial,
         force=force,
+        share=mine,
     )
     print(reproduce_thesis(wanted, session, dry_run, say), end="")
 

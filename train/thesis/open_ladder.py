@@ -11,7 +11,8 @@ from train.metrics.detection import auc, over_groups
 from train.metrics.markdown import markdown
 from train.metrics.predictions import read as read_predictions
 from train.presets import Preset, run_config
-from train.training.run import Run, evaluate_run, open_run
+from train.training.launch import PlannedRun, ProcessShare, in_turn
+from train.training.run import Run
 from train.training.session import Session
 
 CORPUS = "open"
@@ -19,21 +20,29 @@ MEASURED = ("ravdess", "nemo")  # by the beginning of their speakers' names
 VALIDATED = 5  # every fifth train speaker of a corpus, from its last on, validates
 
 
-def climb(data: Path, out: Path, preset: Preset, session: Session, say: Callable[[str], None]) -> str:
+def climb(
+    data: Path,
+    out: Path,
+    preset: Preset,
+    session: Session,
+    say: Callable[[str], None],
+    share: ProcessShare | None = None,
+) -> str:
     """Fit every system of a preset on train speakers and test it once on the dev speakers; returns the table.
+
+    share: of several processes; the table is that of the one that sums up, of another it is empty.
 
     Validation speakers choose epoch, calibration and threshold. Sentences are fixed in both corpora, so a system
     that reads words can learn nothing from them here.
     """
     manifest = write(out / NAME, _rows(data / "speech", read_clips(data / "speech")))
-    lines = []
-    for system in preset.systems:
-        config = run_config(preset, system, str((out / NAME).resolve()))
-        say(f"ladder: {config.title}")
-        run = open_run(out / config.name, config)
-        inputs = session.fit_run(run, manifest)
-        evaluate_run(run, inputs, "strict", session.compute.device)
-        lines.append([config.title, *_figures(run, manifest)])
+    share = share or ProcessShare.of_environment()
+    configs = [run_config(preset, system, str((out / NAME).resolve())) for system in preset.systems]
+    planned = [PlannedRun(out / config.name, config) for config in configs]
+    in_turn(share.of(planned), lambda one: session.finish(one, manifest), say)
+    if not share.finishes():
+        return ""
+    lines = [[one.config.title, *_figures(Run(one.folder), manifest)] for one in planned]
     head = ("system", *(f"{corpus}: AUC {what}" for corpus in MEASURED for what in ("calm", "all")))
     return markdown(head, lines)
 

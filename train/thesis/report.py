@@ -254,11 +254,8 @@ def _training(ladder: Ladder, number: int, rows: Sequence[Utterance]) -> tuple[s
         return "", {}
     lines = []
     for run in runs:
-        epochs = run.history.epochs
-        seconds = [epoch.seconds for epoch in epochs]
         chosen = [str(run.selection(p).epoch) if run.evaluated(p) else "-" for p in PROTOCOLS]
-        rate = f"{mean([epoch.utterances_per_s for epoch in epochs]):,.0f}"
-        lines.append([run.config.title, str(len(epochs)), *chosen, f"{mean(seconds):.1f}", rate])
+        lines.append([run.config.title, str(len(run.history.epochs)), *chosen, *_speed(run)])
     head = ("system", "epochs", "epoch chosen, thesis", "epoch chosen, strict", "s an epoch", "utterances/s")
     name = f"figures/{number}-learning.png"
     text = f"## Training\n\n{markdown(head, lines, numbers=True)}\n![Learning curves]({name})\n\n"
@@ -274,6 +271,15 @@ def _training(ladder: Ladder, number: int, rows: Sequence[Utterance]) -> tuple[s
         except SadstreamError as error:
             text += f"No attention figure: {error}\n\n"
     return text, pictures
+
+
+def _speed(run: Run) -> tuple[str, str]:
+    """Seconds an epoch and training utterances a second, where the run's times are all there."""
+    epochs, seconds = run.history.epochs, run.timing.seconds
+    if len(seconds) != len(epochs) or not all(seconds):
+        return "-", "-"
+    rates = [epoch.utterances / took for epoch, took in zip(epochs, seconds, strict=True)]
+    return f"{mean(seconds):.1f}", f"{mean(rates):,.0f}"
 
 
 def html(text: str, pictures: dict[str, bytes]) -> str:

@@ -1,10 +1,11 @@
 """The thesis in one command: every run that was asked for, then its tables. Finished runs are not done again."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sadstream.base.errors import UsageError
+from sadstream.base.files import expect_folder
 from train.corpora.counts import partial_note, require_whole
 from train.corpora.folds import FIXED, fold_names
 from train.corpora.manifest import NAME, CorpusManifest, as_bytes, parse
@@ -15,9 +16,8 @@ from train.presets import Preset, RunConfig, run_config
 from train.thesis.ablations import VARIANTS, varied
 from train.thesis.benchmark import estimate
 from train.thesis.report import expect_report, write_report
-from train.training.launch import ProcessShare
-from train.training.loop import EpochWeights
-from train.training.run import PROTOCOLS, Run, evaluate_run, open_run
+from train.training.launch import PlannedRun, ProcessShare, in_turn
+from train.training.run import PROTOCOLS, Run
 from train.training.session import Session, require_encoders
 
 CORPUS = "iemocap"
@@ -36,6 +36,7 @@ class ThesisRequest:
     ablations: bool
     allow_partial: bool
     force: bool = False
+    share: ProcessShare = field(default_factory=ProcessShare.of_environment)
 
     def configs(self) -> list[RunConfig]:
         """Every run in the order in which it is done: features that several share come together."""
@@ -63,14 +64,17 @@ def reproduce(wanted: ThesisRequest, session: Session, dry_run: bool, say: Calla
         require_encoders(config)
     if dry_run:
         return _estimate(wanted, configs, session, say)
-    expect_report(wanted.out, {config.text.label for config in configs if config.spec.text}, wanted.force)
-    manifest, share = _manifest(wanted, say), ProcessShare.of_environment()
-    mine = share.of(configs)
-    for number, config in enumerate(mine, start=1):
-        say(f"{number} of {len(mine)}: {config.title}, seed {config.seed}, fold {config.fold}")
-        _one(wanted.out / "runs" / config.name, config, manifest, session)
-    share.wait_for_all()
-    if share.rank:
+    if wanted.share.array:
+        expect_folder("--out", wanted.out)
+    else:
+        encoders = {config.text.label for config in configs if config.spec.text}
+        expect_report(wanted.out, encoders, wanted.force)
+    manifest, share = _manifest(wanted, say), wanted.share
+    mine = share.of([_planned(wanted.out, config) for config in configs])
+    in_turn(mine, lambda one: session.finish(one, manifest), say)
+    if share.array:
+        say(f"share {share.rank}/{share.world}: done; after the last one: sadstream-train report {wanted.out}")
+    if not share.finishes():
         return ""
     markdown, page = write_report(wanted.out / "runs", wanted.out, wanted.force)
     return f"{markdown.read_text(encoding='utf-8')}\n{markdown}\n{page}\n"
@@ -89,17 +93,8 @@ def _manifest(wanted: ThesisRequest, say: Callable[[str], None]) -> CorpusManife
     return manifest
 
 
-def _one(folder: Path, config: RunConfig, manifest: CorpusManifest, session: Session) -> None:
-    """Fit and evaluate one run; of its weights the two chosen epochs stay."""
-    run = open_run(folder, config)
-    protocols = PROTOCOLS if config.fold == FIXED else ("strict",)
-    if all(run.evaluated(protocol) for protocol in protocols):
-        run.rows(manifest)  # the guards hold for finished runs too
-        return
-    inputs = session.fit_run(run, manifest)
-    chosen = [evaluate_run(run, inputs, protocol, session.compute.device).epoch for protocol in protocols]
-
-    EpochWeights(run.folder).keep(chosen)
+def _planned(out: Path, config: RunConfig) -> PlannedRun:
+    return PlannedRun(out / "runs" / config.name, config, PROTOCOLS if config.fold == FIXED else ("strict",))
 
 
 def _estimate(wanted: ThesisRequest, configs: Sequence[RunConfig], session: Session, say: Callable[[str], None]) -> str:
@@ -107,4 +102,4 @@ def _estimate(wanted: ThesisRequest, configs: Sequence[RunConfig], session: Sess
     require_whole(CORPUS, rows, wanted.allow_partial)
     say(partial_note(CORPUS, rows))
     done = {config.name for config in configs if Run(wanted.out / "runs" / config.name).evaluated("strict")}
-    return estimate([config for config in configs if config.name not in done], rows, session)
+    return estimate([config for config in wanted.share.of(configs) if config.name not in done], rows, session)

@@ -1,4 +1,8 @@
-"""How a training went, epoch by epoch."""
+"""How a training went, epoch by epoch, and how long it took."""
+
+from typing import Any
+
+from pydantic import model_validator
 
 from sadstream.scoring.fusion.header import Record
 
@@ -10,13 +14,13 @@ class Epoch(Record):
     train_loss: float
     validation_loss: float
     validation_macro_f1: float  # at 0.5
-    seconds: float
     utterances: int  # drawn, oversampled ones counted again
 
-    @property
-    def utterances_per_s(self) -> float:
-        """Training utterances a second, validation included in the time."""
-        return self.utterances / self.seconds if self.seconds else 0.0
+    @model_validator(mode="before")
+    @classmethod
+    def _without_seconds(cls, table: Any) -> Any:
+        """Files of earlier versions hold them here; `Timing` reads them."""
+        return {key: table[key] for key in table if key != "seconds"} if isinstance(table, dict) else table
 
 
 class History(Record):
@@ -39,3 +43,21 @@ class History(Record):
         """All epochs done, or `patience` of them without a lower validation loss."""
         done = len(self.epochs)
         return done >= epochs or done - self.lowest_loss_epoch >= patience
+
+
+class Timing(Record):
+    """Seconds of each epoch, validation included: apart from the history, which is the same each time."""
+
+    seconds: tuple[float, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_history(cls, table: Any) -> Any:
+        """A history of an earlier version holds them; one of today none."""
+        if not isinstance(table, dict) or "epochs" not in table:
+            return table
+        return {"seconds": [epoch["seconds"] for epoch in table["epochs"] if "seconds" in epoch]}
+
+    def with_epoch(self, seconds: float) -> "Timing":
+        """The same with one more epoch."""
+        return Timing(seconds=(*self.seconds, seconds))

@@ -23,7 +23,7 @@ from sadstream.scoring.fusion.network import Fusion
 from train.corpora.guards import check_drawn
 from train.features.inputs import Inputs, batch_of, resident
 from train.presets import RunConfig
-from train.training.history import Epoch, History
+from train.training.history import Epoch, History, Timing
 
 STATE = "state.pt"
 TEXT = "text_out.weight"
@@ -146,20 +146,21 @@ class Trainer:
         check_drawn(inputs.rows, inputs.owner[torch.from_numpy(self.drawn)].tolist())
         self.validation = inputs.pieces_of("validation")
 
-    def state(self, history: History) -> bytes:
+    def state(self, history: History, timing: Timing) -> bytes:
         """Weights, optimiser and history in one file, so that training goes on as if it had not stopped."""
         file = io.BytesIO()
         saved = {"fusion": self.fusion.state_dict(), "optimiser": self.optimiser.state_dict()}
-        torch.save({**saved, "history": history.model_dump_json()}, file)
+        torch.save({**saved, "history": history.model_dump_json(), "timing": timing.model_dump_json()}, file)
         return file.getvalue()
 
-    def restore(self, content: bytes, where: str) -> History:
-        """Go back to a saved state; returns its history."""
+    def restore(self, content: bytes, where: str) -> tuple[History, Timing]:
+        """Go back to a saved state; returns its history and how long it took."""
         try:
             saved = torch.load(io.BytesIO(content), map_location=self.compute.device, weights_only=True)
             self.fusion.load_state_dict(saved["fusion"])
             self.optimiser.load_state_dict(saved["optimiser"])
-            return History.model_validate_json(saved["history"])
+            history = History.model_validate_json(saved["history"])
+            return history, Timing.model_validate_json(saved.get("timing", saved["history"]))
         except DAMAGED as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:80]
             raise DataError(f"{where}: damaged ({reason}); delete it and fit again: training starts anew") from None
@@ -204,16 +205,18 @@ class Trainer:
         return loss, float(macro)
 
 
-def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: None) -> History:
+def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: None) -> tuple[History, Timing]:
     """Train until the epochs or the patience are used up; what stands in the folder is gone on with."""
     weights, state = EpochWeights(folder), folder / STATE
-    history = trainer.restore(state.read_bytes(), str(state)) if state.is_file() else History()
+    history, timing = History(), Timing()
+    if state.is_file():
+        history, timing = trainer.restore(state.read_bytes(), str(state))
     training = trainer.config.training
     while not history.finished(training.epochs, training.patience):
         epoch, start = len(history.epochs) + 1, time.monotonic()
         loss = trainer.train_epoch(epoch, advance)
         validation_loss, macro_f1 = trainer.validate()
-        seconds = time.monotonic() - start
+        timing = timing.with_epoch(time.monotonic() - start)
         weights.save(epoch, trainer.fusion)
         history = history.with_epoch(
             Epoch(
@@ -221,9 +224,8 @@ def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: No
                 train_loss=loss,
                 validation_loss=validation_loss,
                 validation_macro_f1=macro_f1,
-                seconds=seconds,
                 utterances=int(trainer.drawn.size),
             )
         )
-        save_atomic(state, trainer.state(history))
-    return history
+        save_atomic(state, trainer.state(history, timing))
+    return history, timing

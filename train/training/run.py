@@ -21,7 +21,7 @@ from train.corpora.manifest import CorpusManifest, Utterance
 from train.features.inputs import Inputs, Loader
 from train.metrics import predictions
 from train.presets import RunConfig
-from train.training.history import History
+from train.training.history import History, Timing
 from train.training.loop import STATE, ComputeTarget, EpochWeights, Trainer, fit, predict, seeded
 from train.training.provenance import Provenance, provenance
 from train.training.selection import Selection, best_threshold, calibration_of, macro_f1
@@ -40,7 +40,7 @@ class TrainingRecord(Record):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A folder with config.json, provenance.json, history.json, epochs/ and one folder a protocol."""
+    """A folder with config.json, provenance.json, timing.json, history.json, epochs/ and one folder a protocol."""
 
     folder: Path
 
@@ -61,6 +61,11 @@ class Run:
         if not found.epochs:
             raise DataError(f"{self.folder / 'history.json'}: no epoch; delete the folder {self.folder} and fit again")
         return found
+
+    @property
+    def timing(self) -> Timing:
+        """How long it took; nothing where nobody knows any more."""
+        return self._read("timing.json" if (self.folder / "timing.json").is_file() else "history.json", Timing)
 
     @property
     def learned(self) -> TrainingRecord:
@@ -103,7 +108,8 @@ class Run:
             detail = error.errors()[0]
             key = ".".join(map(str, detail["loc"]))
             again = f"{path.parent} and evaluate" if "/" in name else f"{self.folder} and fit"
-            raise DataError(f"{path}: {key or 'not JSON'}: {detail['msg']}; delete the folder {again} again") from None
+            cure = "delete it: it is printed alone" if kind is Timing else f"delete the folder {again} again"
+            raise DataError(f"{path}: {key or 'not JSON'}: {detail['msg']}; {cure}") from None
 
     def rows(self, manifest: CorpusManifest) -> tuple[Utterance, ...]:
         """The manifest's utterances with this run's split, all guards passed."""
@@ -139,7 +145,8 @@ def fit_run(
         note = partial_note(manifest.corpus, manifest.rows)
         run.write("provenance.json", provenance(manifest.sha256, note, compute.device))
     trainer = Trainer(inputs, run.config, compute)
-    history = fit(trainer, run.folder, advance)
+    history, timing = fit(trainer, run.folder, advance)
+    run.write("timing.json", timing)
     run.write("history.json", history)
     drawn = {int(i) for i in inputs.owner[trainer.drawn].tolist()}
     checked = {int(i) for i in inputs.owner[trainer.validation].tolist()}

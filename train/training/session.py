@@ -1,12 +1,13 @@
 """What the commands share: the device, the cache, the loaded inputs."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from sadstream.base.errors import DataError, UsageError
+from sadstream.base.errors import BusyError, DataError, UsageError
 from sadstream.base.progress import progress
 from sadstream.scoring.analyzer.models import compute_device
 from sadstream.scoring.weights.store import locate
@@ -19,8 +20,8 @@ from train.features.inputs import Inputs, Loader
 from train.features.words import words_fixed, words_missing
 from train.presets import Preset, RunConfig, load_preset, run_config
 from train.training.export import export
-from train.training.launch import ProcessShare
-from train.training.loop import ComputeTarget
+from train.training.launch import PlannedRun, ProcessShare, held
+from train.training.loop import ComputeTarget, EpochWeights
 from train.training.run import Run, evaluate_run, fit_run, open_run
 
 
@@ -85,8 +86,9 @@ class Session:
         config = run_config(preset, system, str(path.resolve()), seed=seed, fold=fold, allow_partial=allow_partial)
         config = self._with_words_that_say_something(config, found, say)
         require_encoders(config)
-        run = open_run(out / config.name, config)
-        self.fit_run(run, found)
+        with _alone(out / config.name):
+            run = open_run(out / config.name, config)
+            self.fit_run(run, found)
         return run
 
     def _with_words_that_say_something(
@@ -119,16 +121,37 @@ class Session:
     def evaluate(self, folder: Path, protocols: Sequence[Protocol]) -> Run:
         """Write the predictions of a run that was trained."""
         run = Run(folder)
-        inputs = self.fit_run(run, manifests.read(Path(run.config.manifest)))
-        for protocol in protocols:
-            evaluate_run(run, inputs, protocol, self.compute.device)
+        manifest = manifests.read(Path(run.config.manifest))
+        with _alone(folder):
+            inputs = self.fit_run(run, manifest)
+            for protocol in protocols:
+                evaluate_run(run, inputs, protocol, self.compute.device)
         return run
+
+    def finish(self, planned: PlannedRun, manifest: CorpusManifest) -> None:
+        """Fit and evaluate a run to its end; of its weights the chosen epochs stay."""
+        run = open_run(planned.folder, planned.config)
+        if all(run.evaluated(protocol) for protocol in planned.protocols):
+            run.rows(manifest)  # the guards hold for finished runs too
+            return
+        inputs = self.fit_run(run, manifest)
+        chosen = [evaluate_run(run, inputs, protocol, self.compute.device).epoch for protocol in planned.protocols]
+
+        EpochWeights(run.folder).keep(chosen)
 
     def export(self, folder: Path, out: Path, licence: str | None = None, commercial: bool | None = None) -> str:
         """Write the daemon's checkpoint of a run; returns its SHA-256."""
         run = Run(folder)
         manifest = manifests.read(Path(run.config.manifest))
         return export(run, self.load(run.rows(manifest), run.config), out, licence, commercial)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with held(folder) as ours:
+        if not ours:
+            raise BusyError(f"{folder}: another process is at this run; wait for it, or end it")
+        yield
 
 
 def require_encoders(config: RunConfig) -> None:
