@@ -37,6 +37,7 @@ def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
         (["export", "{tmp}/none"], 66, "a run is made by: sadstream-train fit"),
         (["report", "{tmp}"], 65, "no evaluated run in it"),
         (["reproduce", "--iemocap", "{tmp}", "--compute", "abacus"], 2, "--compute abacus: expected auto, cpu or cuda"),
+        (["reproduce", "--iemocap", "{tmp}", "--share", "2/2"], 2, "--share 2/2: expected I/N, from 0/N to N-1/N"),
         (["synth-iemocap", "{tmp}"], 65, "not empty: expected a new folder"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,

@@ -1,6 +1,8 @@
 """A run: trained on train alone, chosen by its protocol, the same bytes again, going on where it was stopped."""
 
 import errno
+import io
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,11 +12,12 @@ import pytest
 import torch
 from tiny_corpus import begun, prepared, session
 
-from sadstream.base.errors import ConfigError, DataError, UnavailableError
+from sadstream.base.errors import BusyError, ConfigError, DataError, UnavailableError
 from train.corpora.manifest import write
 from train.features.cache import Cache
 from train.presets import SEVENTH
 from train.training import loop
+from train.training.launch import held
 from train.training.run import PROTOCOLS, Run, evaluate_run
 
 SIX = ("text", "cnn", "cnn-lstm", "early-fusion", "multimodal-cnn-lstm", "attention")
@@ -230,3 +233,40 @@ def test_a_damaged_state_is_named(made: SimpleNamespace, tmp_path: Path) -> None
 
     with pytest.raises(DataError, match=r"state\.pt: damaged .* delete it and fit again"):
         loop.fit(loop.Trainer(inputs, config, loop.ComputeTarget()), run.folder)
+
+
+def test_times_of_an_earlier_version_are_read_where_it_put_them(made: SimpleNamespace, tmp_path: Path) -> None:
+    """They stood in the history, of a finished run as in the state of one that goes on."""
+    run = whole(made, "cnn", tmp_path)
+    now = run.history
+    assert len(run.timing.seconds) == 3
+    assert all(seconds > 0 for seconds in run.timing.seconds)
+    assert b"seconds" not in (run.folder / "history.json").read_bytes()
+    (run.folder / "timing.json").unlink()
+    assert run.timing.seconds == ()
+    before = [{**epoch.model_dump(), "seconds": 0.5 * epoch.epoch} for epoch in now.epochs]
+    text = json.dumps({"epochs": before})
+    (run.folder / "history.json").write_text(text)
+
+    assert run.history == now
+    assert run.timing.seconds == (0.5, 1.0, 1.5)
+    trainer = loop.Trainer(made.session.load(run.rows(made.manifest), run.config), run.config, loop.ComputeTarget())
+    state = torch.load(io.BytesIO(trainer.state(now, run.timing)), weights_only=True)
+    old = io.BytesIO()
+    torch.save({**{name: state[name] for name in ("fusion", "optimiser")}, "history": text}, old)
+    assert trainer.restore(old.getvalue(), "state.pt") == (now, run.timing)
+
+
+def test_damaged_times_cost_nothing_but_the_times(made: SimpleNamespace, tmp_path: Path) -> None:
+    run = whole(made, "cnn", tmp_path)
+    (run.folder / "timing.json").write_text("{")
+
+    with pytest.raises(DataError, match=r"timing\.json: not JSON: .*; delete it: it is printed alone"):
+        _ = run.timing
+
+
+def test_a_second_process_at_a_run_is_told(made: SimpleNamespace, tmp_path: Path) -> None:
+    run = whole(made, "cnn", tmp_path)
+
+    with held(run.folder), pytest.raises(BusyError, match="another process is at this run; wait for it, or end it"):
+        made.session.evaluate(run.folder, PROTOCOLS)

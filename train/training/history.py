@@ -19,7 +19,7 @@ class Epoch(Record):
     @model_validator(mode="before")
     @classmethod
     def _without_seconds(cls, table: Any) -> Any:
-        """Files of earlier versions hold them here; `Timing` reads them."""
+        """Files of earlier versions hold them here; `EpochTimes` reads them."""
         return {key: table[key] for key in table if key != "seconds"} if isinstance(table, dict) else table
 
 
@@ -45,7 +45,7 @@ class History(Record):
         return done >= epochs or done - self.lowest_loss_epoch >= patience
 
 
-class Timing(Record):
+class EpochTimes(Record):
     """Seconds of each epoch, validation included: apart from the history, which is the same each time."""
 
     seconds: tuple[float, ...] = ()
@@ -58,6 +58,6 @@ class Timing(Record):
             return table
         return {"seconds": [epoch["seconds"] for epoch in table["epochs"] if "seconds" in epoch]}
 
-    def with_epoch(self, seconds: float) -> "Timing":
+    def with_epoch(self, seconds: float) -> "EpochTimes":
         """The same with one more epoch."""
-        return Timing(seconds=(*self.seconds, seconds))
+        return EpochTimes(seconds=(*self.seconds, seconds))

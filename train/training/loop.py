@@ -23,7 +23,7 @@ from sadstream.scoring.fusion.network import Fusion
 from train.corpora.guards import check_drawn
 from train.features.inputs import Inputs, batch_of, resident
 from train.presets import RunConfig
-from train.training.history import Epoch, History, Timing
+from train.training.history import Epoch, History, EpochTimes
 
 STATE = "state.pt"
 TEXT = "text_out.weight"
@@ -146,21 +146,21 @@ class Trainer:
         check_drawn(inputs.rows, inputs.owner[torch.from_numpy(self.drawn)].tolist())
         self.validation = inputs.pieces_of("validation")
 
-    def state(self, history: History, timing: Timing) -> bytes:
+    def state(self, history: History, timing: EpochTimes) -> bytes:
         """Weights, optimiser and history in one file, so that training goes on as if it had not stopped."""
         file = io.BytesIO()
         saved = {"fusion": self.fusion.state_dict(), "optimiser": self.optimiser.state_dict()}
         torch.save({**saved, "history": history.model_dump_json(), "timing": timing.model_dump_json()}, file)
         return file.getvalue()
 
-    def restore(self, content: bytes, where: str) -> tuple[History, Timing]:
+    def restore(self, content: bytes, where: str) -> tuple[History, EpochTimes]:
         """Go back to a saved state; returns its history and how long it took."""
         try:
             saved = torch.load(io.BytesIO(content), map_location=self.compute.device, weights_only=True)
             self.fusion.load_state_dict(saved["fusion"])
             self.optimiser.load_state_dict(saved["optimiser"])
             history = History.model_validate_json(saved["history"])
-            return history, Timing.model_validate_json(saved.get("timing", saved["history"]))
+            return history, EpochTimes.model_validate_json(saved.get("timing", saved["history"]))
         except DAMAGED as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:80]
             raise DataError(f"{where}: damaged ({reason}); delete it and fit again: training starts anew") from None
@@ -205,10 +205,10 @@ class Trainer:
         return loss, float(macro)
 
 
-def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: None) -> tuple[History, Timing]:
+def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: None) -> tuple[History, EpochTimes]:
     """Train until the epochs or the patience are used up; what stands in the folder is gone on with."""
     weights, state = EpochWeights(folder), folder / STATE
-    history, timing = History(), Timing()
+    history, timing = History(), EpochTimes()
     if state.is_file():
         history, timing = trainer.restore(state.read_bytes(), str(state))
     training = trainer.config.training

@@ -21,7 +21,7 @@ from train.corpora.manifest import CorpusManifest, Utterance
 from train.features.inputs import Inputs, Loader
 from train.metrics import predictions
 from train.presets import RunConfig
-from train.training.history import History, Timing
+from train.training.history import History, EpochTimes
 from train.training.loop import STATE, ComputeTarget, EpochWeights, Trainer, fit, predict, seeded
 from train.training.provenance import Provenance, provenance
 from train.training.selection import Selection, best_threshold, calibration_of, macro_f1
@@ -63,9 +63,9 @@ class Run:
         return found
 
     @property
-    def timing(self) -> Timing:
+    def timing(self) -> EpochTimes:
         """How long it took; nothing where nobody knows any more."""
-        return self._read("timing.json" if (self.folder / "timing.json").is_file() else "history.json", Timing)
+        return self._read("timing.json" if (self.folder / "timing.json").is_file() else "history.json", EpochTimes)
 
     @property
     def learned(self) -> TrainingRecord:
@@ -108,7 +108,7 @@ class Run:
             detail = error.errors()[0]
             key = ".".join(map(str, detail["loc"]))
             again = f"{path.parent} and evaluate" if "/" in name else f"{self.folder} and fit"
-            cure = "delete it: it is printed alone" if kind is Timing else f"delete the folder {again} again"
+            cure = "delete it: it is printed alone" if kind is EpochTimes else f"delete the folder {again} again"
             raise DataError(f"{path}: {key or 'not JSON'}: {detail['msg']}; {cure}") from None
 
     def rows(self, manifest: CorpusManifest) -> tuple[Utterance, ...]:
