@@ -23,7 +23,7 @@ from sadstream.scoring.fusion.network import Fusion
 from train.corpora.guards import check_drawn
 from train.features.inputs import Inputs, batch_of, resident
 from train.presets import RunConfig
-from train.training.history import Epoch, History, EpochTimes
+from train.training.history import Epoch, EpochTimes, History
 
 STATE = "state.pt"
 TEXT = "text_out.weight"

@@ -21,7 +21,7 @@ from train.corpora.manifest import CorpusManifest, Utterance
 from train.features.inputs import Inputs, Loader
 from train.metrics import predictions
 from train.presets import RunConfig
-from train.training.history import History, EpochTimes
+from train.training.history import EpochTimes, History
 from train.training.loop import STATE, ComputeTarget, EpochWeights, Trainer, fit, predict, seeded
 from train.training.provenance import Provenance, provenance
 from train.training.selection import Selection, best_threshold, calibration_of, macro_f1
