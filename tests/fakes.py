@@ -146,7 +146,7 @@ def run_main(arguments: list[str]) -> None:
         return analysis(segment, options.get("words", ""))
 
     def with_fakes(*positional: object, **named: object) -> None:
-        run_daemon(*positional, **named, loader=lambda _config: fake_load(analyze, load_s))  # type: ignore[arg-type]
+        run_daemon(*positional, **named, loader=lambda _config, _patient: fake_load(analyze, load_s))  # type: ignore[arg-type]
 
     run_daemon, run.run_daemon = run.run_daemon, with_fakes  # type: ignore[assignment]
     if "capture" in options:

@@ -12,6 +12,7 @@ from sadstream import __version__
 from sadstream.base import logs
 from sadstream.base.boundary import enter
 from sadstream.base.errors import UsageError
+from sadstream.cli import fleet as cli_fleet
 from sadstream.cli import views as cli_views
 from sadstream.cli.setup import config as cli_config
 from sadstream.cli.setup import keys as cli_keys
@@ -48,6 +49,15 @@ class Compute(StrEnum):
     cuda = "cuda"
 
 
+class RunCompute(StrEnum):
+    """Where the models run that a daemon asks."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    remote = "remote"
+
+
 class Format(StrEnum):
     """How scores are printed."""
 
@@ -81,7 +91,9 @@ def run(
         str | None, typer.Option(help="mic, a recording's path, or - for raw signed 16-bit PCM on standard input.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Part of a capture device's name, in any case.")] = None,
-    compute: ComputeOption = None,
+    compute: Annotated[
+        RunCompute | None, typer.Option("--compute", help="Where the models run; remote: those of [remote].")
+    ] = None,
     pace: Annotated[Pace, typer.Option(help="fast: a recording waits for the analyser and nothing is lost.")] = (
         Pace.realtime
     ),
@@ -342,6 +354,7 @@ def fake(
     FakeDaemon(publish, stream, seed, speed).play(rounds)
 
 
+app.command()(cli_fleet.serve)
 app.command()(cli_views.watch)
 app.command()(cli_service.pause)
 app.command()(cli_service.resume)

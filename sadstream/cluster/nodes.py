@@ -6,6 +6,7 @@ always a token, there is no dashboard and no client port, all ports follow from 
 
 import ctypes
 import importlib.util
+import logging
 import os
 import secrets
 import shutil
@@ -172,6 +173,15 @@ def ray() -> Any:
     return library
 
 
+def serving() -> Any:
+    """Ray Serve, quiet: no line an answer, and none of what an answer was."""
+    ray()
+    from ray import serve as library
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    return library
+
+
 def connect(head: str, token: Path) -> Any:
     """Ray, connected to the head at HOST[:PORT] of this or another machine; UnavailableError where none answers."""
     address = _with_port(head)
@@ -292,6 +302,7 @@ def _environment() -> dict[str, str]:
         "RAY_gcs_rpc_server_reconnect_timeout_s": "300",  # the others outlive a head that is started again
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
+        "RAY_worker_niceness": "0",  # Ray would let everything else go first
     }
 
 

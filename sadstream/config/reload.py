@@ -32,6 +32,8 @@ def reload(old: Config, new: Config) -> Reload:
         wanted = getattr(new, name)
         keys = [key for key in type(table).model_fields if getattr(table, key) != getattr(wanted, key)]
         live = [key for key in keys if _is_live(name, key, getattr(wanted, key))]
+        if name == "publish" and new.publish.text and old.compute.device == "remote":
+            live = [key for key in live if key != "text"]  # a door has not been asked for words
         changed += [f"{name}.{key}" for key in live]
         waiting += [f"{name}.{key}" for key in keys if key not in live]
         tables[name] = table.model_copy(update={key: getattr(wanted, key) for key in live})

@@ -8,7 +8,7 @@ from sadstream.base.boundary import at_home
 from sadstream.base.samples import FRAME_MS, SEGMENT_FRAMES
 from sadstream.events import DEFAULT_ENDPOINT, STREAM_NAME
 from sadstream.events import endpoint as address
-from sadstream.events.keys import NEEDS_KEYS, has_credentials
+from sadstream.events.keys import NEEDS_KEYS, has_credentials, is_key
 
 Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
 Name = Annotated[str, Field(pattern=f"^{STREAM_NAME.pattern}$")]
@@ -47,8 +47,42 @@ class StreamConfig(TomlTable):
 class ComputeConfig(TomlTable):
     """Where the models run."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "remote"] = Field(
+        default="auto", description="remote: those of [remote] are asked"
+    )
     threads: int = Field(default=0, ge=0, le=256, description="0: PyTorch's own choice")
+
+
+class RemoteConfig(TomlTable):
+    """Who scores for a room; read only with compute.device = "remote"."""
+
+    endpoints: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=16,
+        description="doors of `sadstream serve`; the first that answers",
+    )
+    server_key: str | None = Field(default=None, description="public key of the doors, 40 letters")
+    secret_key: str | None = Field(default=None, min_length=1, description="file of this room's CURVE key")
+    timeout_s: float = Field(default=2.0, ge=0.1, le=6.0, description="for an answer")
+    fallback: Literal["auto", "cold", "warm", "none"] = Field(
+        default="auto",
+        description="own models while nobody answers: cold: loaded then; warm: always loaded; none: segments are "
+        "dropped; auto: cold where they are here",
+    )
+    codec: Literal["pcm", "flac"] = Field(default="pcm", description="flac: 6 bytes for 10, lossless")
+
+    @field_validator("endpoints")
+    @classmethod
+    def _addresses(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(address.check(endpoint) for endpoint in endpoints)
+
+    @field_validator("server_key")
+    @classmethod
+    def _is_key(cls, key: str | None) -> str | None:
+        if key is not None and not is_key(key):
+            raise ValueError("expected the 40 letters that `sadstream keys show` prints for the door's key")
+        return key
 
 
 class VadConfig(TomlTable):
@@ -204,6 +238,7 @@ class Config(TomlTable):
 
     stream: tuple[StreamConfig, ...] = Field(default=(StreamConfig(),), min_length=1, strict=False)
     compute: ComputeConfig = ComputeConfig()
+    remote: RemoteConfig = RemoteConfig()
     vad: VadConfig = VadConfig()
     segment: SegmentConfig = SegmentConfig()
     gate: GateConfig = GateConfig()
@@ -216,6 +251,25 @@ class Config(TomlTable):
     service: ServiceConfig = ServiceConfig()
     journal: JournalConfig = JournalConfig()
     metrics: MetricsConfig = MetricsConfig()
+
+    @model_validator(mode="after")
+    def _asks_somebody(self) -> "Config":
+        asked = self.remote
+        if self.compute.device != "remote":
+            return self
+        if not asked.endpoints:
+            raise ValueError('remote.endpoints: missing; compute.device = "remote" asks the doors of `sadstream serve`')
+        if (asked.server_key is None) != (asked.secret_key is None):
+            raise ValueError("remote.server_key and remote.secret_key: expected both or none")
+        far = [endpoint for endpoint in asked.endpoints if not address.is_local(endpoint)]
+        if far and asked.server_key is None:
+            raise ValueError(
+                f"remote.endpoints = {far[0]!r}: speech would cross the network in plain; set remote.server_key (the "
+                "door's public key) and remote.secret_key (`sadstream keys new ROOM.key`)"
+            )
+        if self.publish.provisional:
+            raise ValueError('publish.provisional: a door answers once; expected false with compute.device = "remote"')
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Config":

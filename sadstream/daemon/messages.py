@@ -7,7 +7,8 @@ from sadstream.audio.segmenter import Segment
 from sadstream.audio.sources.source import SourceChange
 from sadstream.base.errors import SadstreamError
 from sadstream.events import Reason
-from sadstream.scoring.analysis import Analysis, BatchAnalyzer, Timing
+from sadstream.events.types import Compute
+from sadstream.scoring.analysis import Analysis, SegmentAnalyzer, Timing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,18 +88,21 @@ class RejectedSegment:
 
 @dataclass(frozen=True, slots=True)
 class DroppedSegment:
-    """A live stream's segment was lost: it made room for a newer one, or (`stale`) was too old when its turn came."""
+    """A stream's segment was lost: it made room for a newer one, was too `stale` when its turn came, or (`away`) nobody
+    could be asked about it."""
 
     stream: str
     stale: bool
+    away: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelsDegraded:
-    """The models run with less than configured (`gpu-memory`), or as configured again (`none`)."""
+    """The models run with less than configured (`gpu-memory`), elsewhere than configured (`slow`), or as configured."""
 
     reason: Reason
     detail: str
+    compute: Compute | None = None  # whose are asked from now on, if that changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ Report = (
 class LoadedAnalyzer:
     """An analyser that is warm, and what is to be said of it."""
 
-    analyzer: BatchAnalyzer
+    analyzer: SegmentAnalyzer
     ready: ModelsReady
 
 

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from sadstream.audio.sources.network import shown
 from sadstream.audio.sources.opening import STANDARD_INPUT, open_source, refuse_shared_pipes
 from sadstream.base import logs
 from sadstream.base.errors import SadstreamError
-from sadstream.config import Config, with_changes
+from sadstream.config import Config
 from sadstream.config.loading import configured
 from sadstream.config.tables import JournalConfig, MetricsConfig, PublishConfig
-from sadstream.daemon.messages import AudioGap, Load, LoadedAnalyzer, ModelsReady, OnDegraded
+from sadstream.daemon.loading import load_analyzer
+from sadstream.daemon.messages import AudioGap, Load
 from sadstream.daemon.pipeline.background_worker import BackgroundWorker
-from sadstream.daemon.pipeline.fallback import Fallback, FallbackStage
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.service import BugError, RunOptions, Service
 from sadstream.daemon.supervision import metrics
@@ -30,8 +31,6 @@ from sadstream.daemon.supervision.pause_file import PauseFile
 from sadstream.events import Score, Status
 from sadstream.events.journal import Journal, check_path
 from sadstream.events.keys import server_keys
-from sadstream.scoring.analyzer.analyzer import Analyzer
-from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.mood.plan import read_plan, without_episodes
 
 log = logging.getLogger("sadstream")
@@ -43,7 +42,7 @@ def run_daemon(
     pace_realtime: bool,
     wait_subscriber_s: float,
     require_device: bool,
-    loader: Callable[[Config], Load] = lambda config: lambda on_degraded: load_with_fallback(config, on_degraded),
+    loader: Callable[[Config, bool], Load] = lambda config, patient: partial(load_analyzer, config, patient=patient),
 ) -> None:
     """Serve until the end, then leave the process at once: no thread and no library is waited for."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the service knows better
@@ -72,7 +71,7 @@ def run_daemon(
         read_again=None if path is None else lambda: configured(path, changes),
         observers=(*journaling(config.journal, beside), *measuring(config.metrics)),
     )
-    service = Service(config, sources, loader(config), options, publisher_of(config.publish))
+    service = Service(config, sources, loader(config, not pace_realtime), options, publisher_of(config.publish))
     code = 0
     try:
         service.run()
@@ -104,7 +103,7 @@ def check(config: Config) -> None:
         check_path(Path(config.journal.path))
     if config.metrics.listen is not None:
         metrics.require()
-    load_with_fallback(config, lambda _: None)
+    load_analyzer(config, lambda _: None)
 
 
 def publisher_of(config: PublishConfig) -> Publisher:
@@ -145,29 +144,3 @@ def promise(config: Config) -> str:
     words = "with the WORDS, to every subscriber" if config.publish.text else "numbers only, no words"
     kept = "nothing" if config.journal.path is None else f"scores, no words, in {config.journal.path}"
     return f"hears {heard}; keeps {kept}; sends {words}, to {config.publish.endpoint}"
-
-
-def load_with_fallback(config: Config, on_degraded: OnDegraded) -> LoadedAnalyzer:
-    """The models, warm, and what to say of them; where they do not fit, smaller ones."""
-
-    def stage(name: str, changes: dict[str, dict[str, Any]]) -> FallbackStage:
-        return FallbackStage(name, lambda: _loaded(with_changes(config, changes)))
-
-    fallback = Fallback(
-        [
-            stage("as configured", {}),
-            stage("the smallest Whisper", {"whisper": {"model": "tiny.en", "linguist": "off"}}),
-            stage("on the CPU", {"compute": {"device": "cpu"}, "whisper": {"model": "tiny.en"}}),
-            stage("audio only, on the CPU", {"compute": {"device": "cpu"}, "text": {"encoder": "off"}}),
-        ],
-        on_degraded,
-    )
-    return LoadedAnalyzer(fallback, fallback.ready)
-
-
-def _loaded(config: Config) -> LoadedAnalyzer:
-    models = load_models(config)
-    header = models.header
-    return LoadedAnalyzer(
-        Analyzer(models), ModelsReady(models.whisper_name, models.device, header.licence, header.terms)
-    )

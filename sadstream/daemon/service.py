@@ -145,6 +145,10 @@ class Service:
                 if report.terms:
                     log.warning("%s", report.terms)
                 self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
+            case ModelsDegraded(reason, detail, compute) if compute is not None:
+                log.warning("compute: %s (%s)", detail, compute, extra=logs.CHANGE)
+                for stream in self._streams.values():
+                    self._send(stream.asks(compute, away=reason != "none"))
             case ModelsDegraded(reason, detail):
                 log.warning("models: %s (%s)", detail, reason, extra=logs.CHANGE)
                 for stream in self._streams.values():

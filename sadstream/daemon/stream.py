@@ -21,7 +21,7 @@ from sadstream.daemon.messages import (
 from sadstream.daemon.pipeline.pipeline import MAX_AGE_S
 from sadstream.events import Episode, Event, Reason, Score, State, Status
 from sadstream.events.control import StreamReport
-from sadstream.events.types import EventName
+from sadstream.events.types import Compute, EventName
 from sadstream.scoring.analysis import latency, make_score
 from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import Mood, MoodPlan
@@ -41,6 +41,8 @@ class StreamState:
     source: SourceChange = STARTING
     signal_fault: Reason = "none"  # by the signal's health
     short_of: Reason = "none"  # by the models
+    compute: Compute | None = None  # whose models are asked, where there are others
+    away: bool = False  # those that should be asked do not answer
     overloaded: bool = False
     paused: bool = False
     stopping: Reason | None = None
@@ -64,6 +66,8 @@ class StreamState:
         if self.overloaded:
             return OVERLOADED
         reason = self.signal_fault if self.signal_fault != "none" else self.short_of
+        if reason == "none" and self.away:
+            reason = "slow"
         return ("listening", "none") if reason == "none" else ("degraded", reason)
 
     @property
@@ -106,7 +110,7 @@ class Stream:
         self, name: str, live: bool, plan: MoodPlan, config: Config, opening: Callable[[EventName], dict[str, Any]]
     ) -> None:
         self.name = name
-        self.facts = StreamState()
+        self.facts = StreamState(compute="remote" if config.compute.device == "remote" else None)
         self.config = config  # its threshold may be newer than the models
         self._live = live
         self._plan = plan
@@ -143,14 +147,19 @@ class Stream:
             case AudioGap(_, t):
                 self.facts.gaps += 1
                 log.warning("%s: audio was lost before t = %.2f s", self.name, t)
-            case DroppedSegment(_, stale):
-                self._drop(stale)
+            case DroppedSegment(_, stale, away):
+                self._drop(stale, away)
         return self._news()
 
     def short_of(self, reason: Reason) -> list[Event]:
         """The models lack this, or `none`."""
         self.facts.short_of = reason
         return self._news()
+
+    def asks(self, compute: Compute, away: bool) -> list[Event]:
+        """From now on these models are asked; `away` where they are not the ones that should be."""
+        self.facts.compute, self.facts.away = compute, away
+        return [self.status()]
 
     def pause(self) -> list[Event]:
         """Its source is closed until `resume`."""
@@ -176,7 +185,12 @@ class Stream:
         state, reason = self._said = self.facts.state
         self._said_s = time.monotonic()
         return Status(
-            **self._opening(Status.type), state=state, reason=reason, dropped=self.facts.dropped, rtf=self.facts.rtf
+            **self._opening(Status.type),
+            state=state,
+            reason=reason,
+            dropped=self.facts.dropped,
+            rtf=self.facts.rtf,
+            compute=self.facts.compute,
         )
 
     def report(self) -> StreamReport:
@@ -236,8 +250,14 @@ class Stream:
         level = logging.DEBUG if change == before else level  # tried again, to the same end
         log.log(level, "%s: %s (%s) %s", self.name, change.state, change.reason, change.detail, extra=kind)
 
-    def _drop(self, stale: bool) -> None:
+    def _drop(self, stale: bool, away: str) -> None:
         self.facts.dropped += 1
+        if away:
+            log.warning(
+                "%s: segment dropped: %s; dropped %d",
+                self.name, away, self.facts.dropped, extra=logs.about(self.name, away),
+            )  # fmt: skip
+            return
         log.warning(
             "%s: segment dropped, %s: real-time factor %.2f (allowed 1.00), dropped %d",
             self.name, "too old" if stale else "overload", self.facts.rtf, self.facts.dropped,

@@ -107,7 +107,8 @@ def _body(event: Any) -> dict[str, Any]:
         if type(value) is float and name not in _IN_FULL:
             body[name] = round(value, _DECIMALS)
         elif type(value) is Latency:
-            body[name] = {stage: round(getattr(value, stage), 3) for stage in Latency.__slots__}
+            stages = ((stage, getattr(value, stage)) for stage in Latency.__slots__)
+            body[name] = {stage: round(ms, 3) for stage, ms in stages if ms is not None}
         else:
             body[name] = value
     return body

@@ -209,17 +209,17 @@ def client_curve(server_key: str | None, secret_key: str | Path | None) -> Curve
 
 
 def zap_answer(request: list[bytes], allowed: AllowList) -> list[bytes] | None:
-    """The answer to a ZAP request (RFC 27): 200 for a key on the list, 400 for any other; None for no request."""
+    """The answer to a ZAP request (RFC 27): 200 for a key on the list, 400 for any other; None for no request.
+
+    Whoever is let in is known by its key from then on: it is the user's name of all its messages.
+    """
     import zmq.utils.z85
 
     if len(request) < 6 or request[0] != b"1.0":
         return None
     request_id, mechanism, credentials = request[1], request[5], request[6:]
-    known = (
-        mechanism == MECHANISM
-        and len(credentials) == 1
-        and len(credentials[0]) == 32
-        and zmq.utils.z85.encode(credentials[0]).decode() in allowed
-    )
-    code, text, user = (b"200", b"OK", b"allowed") if known else (b"400", b"key not allowed", b"")
+    whole = mechanism == MECHANISM and len(credentials) == 1 and len(credentials[0]) == 32
+    key = zmq.utils.z85.encode(credentials[0]) if whole else b""
+    known = whole and key.decode() in allowed
+    code, text, user = (b"200", b"OK", key) if known else (b"400", b"key not allowed", b"")
     return [b"1.0", request_id, code, text, user, b""]

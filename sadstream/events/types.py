@@ -33,6 +33,7 @@ Reason = Literal[
 ]
 TextReason = Literal["none", "silence", "language", "loop", "low-confidence", "off"]
 Phase = Literal["start", "update", "end"]
+Compute = Literal["local", "remote"]
 EventName = Literal["score", "status", "episode"]
 
 
@@ -54,6 +55,7 @@ class Latency:
     fusion: float
     publish: float
     total: float
+    remote: NotNegative | None = None  # on the way to a scorer elsewhere and back, and waiting there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,7 @@ class Score(Envelope):
     mood: Probability | None = None  # the scores so far, smoothed
     uncertain: bool | None = None  # too close to call at the coverage asked for
     provisional: bool | None = None  # audio alone; the final score follows under the same `segment`
+    compute: Compute | None = None  # by whose models, where a room has others to ask
     text: str | None = None
 
 
@@ -108,6 +111,7 @@ class Status(Envelope):
     dropped: Count
     rtf: NotNegative
     replay: str | None = None  # where the last events can be asked for again
+    compute: Compute | None = None  # whose models are asked now, where a room has others to ask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

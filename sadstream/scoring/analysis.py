@@ -10,6 +10,7 @@ from sadstream.audio.silero import UnscoredSegment
 from sadstream.base.odds import logit, sigmoid
 from sadstream.config import Config
 from sadstream.events import Latency, Score
+from sadstream.events.types import Compute
 from sadstream.scoring.fusion.header import Calibration, Header
 from sadstream.scoring.whisper.recognizer import Transcript
 from sadstream.scoring.whisper.trust import SURE_SPEECH
@@ -43,6 +44,8 @@ class Analysis:
     mood: float | None = None  # probability of a sad stretch, once there is a before
     uncertain: bool | None = None
     provisional: bool = False  # of its sound alone, before the words
+    compute: Compute | None = None  # where the models are, if they may be elsewhere
+    remote_ms: float | None = None  # on the way there and back, and waiting there
 
     @property
     def sure_speech(self) -> bool:
@@ -55,6 +58,14 @@ class Analysis:
         return self.p_sad >= self.threshold
 
 
+@dataclass(frozen=True, slots=True)
+class LostSegment:
+    """Nobody could be asked about a segment."""
+
+    why: str
+
+
+SegmentAnswer = Analysis | UnscoredSegment | LostSegment
 Early = Callable[[int, Analysis], None]  # is told which segment of a batch it is, and what its sound alone comes to
 UNHEARD = Transcript("", 0.0, 0.0, "off")
 
@@ -64,6 +75,14 @@ class BatchAnalyzer(Protocol):
 
     def many(self, segments: "Sequence[Segment]", early: Early | None = None) -> list[Analysis | UnscoredSegment]:
         """Each segment's analysis, or that nobody is to be scored in it; `early` hears of sounds before the words."""
+        ...
+
+
+class SegmentAnalyzer(Protocol):
+    """As a BatchAnalyzer, and it may be that nobody could be asked."""
+
+    def many(self, segments: "Sequence[Segment]", early: Early | None = None) -> Sequence[SegmentAnswer]:
+        """Each segment's analysis, that nobody is to be scored in it, or that it is lost."""
         ...
 
 
@@ -139,6 +158,7 @@ def latency(timing: Timing, analysis: Analysis) -> Latency:
         fusion=analysis.fusion_ms,
         publish=1000 * (now_s - timing.analyzed_s),
         total=1000 * (now_s - timing.arrived_s),
+        remote=analysis.remote_ms,
     )
 
 
@@ -167,5 +187,6 @@ def make_score(
         mood=analysis.mood,
         uncertain=analysis.uncertain,
         provisional=True if analysis.provisional else None,
+        compute=analysis.compute,
         text=analysis.transcript.text if with_text else None,
     )

@@ -183,7 +183,7 @@ def test_a_handshake_is_answered_by_the_list_as_it_is_now(key: Path, tmp_path: P
 
     assert zap_answer(request, allowed)[2] == b"400"  # type: ignore[index]
     allow(listed, public, "")
-    assert zap_answer(request, allowed) == [b"1.0", b"7", b"200", b"OK", b"allowed", b""]
+    assert zap_answer(request, allowed) == [b"1.0", b"7", b"200", b"OK", public.encode(), b""]
 
 
 @pytest.mark.parametrize(

@@ -339,6 +339,19 @@ def to_flac(pcm: bytes) -> bytes:
     return file.getvalue()
 
 
+def from_flac(flac: bytes, most: int) -> bytes:
+    """What `to_flac` made a file of, at most so many samples of it; DataError for any other bytes."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(io.BytesIO(flac)) as file:
+            if (file.format, file.subtype, file.samplerate, file.channels) != ("FLAC", "PCM_16", SAMPLE_RATE, 1):
+                raise DataError("expected FLAC of 16 bits, 16 kHz and one channel")
+            return bytes(file.read(most + 1, dtype="int16").astype("<i2").tobytes())
+    except (soundfile.LibsndfileError, TypeError, ValueError, OSError):
+        raise DataError("not FLAC, or broken") from None
+
+
 def _bytes_per_sample(subtype: str) -> int:
     sizes = {"PCM_U8": 1, "PCM_S8": 1, "ALAW": 1, "ULAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
     return (sizes | {"FLOAT": 4, "DOUBLE": 8}).get(subtype, 0)  # 0: compressed

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sadstream.audio.segmenter import Segment
-from sadstream.audio.silero import UnscoredSegment
 from sadstream.base.errors import UnavailableError
 from sadstream.daemon.messages import LoadedAnalyzer, ModelsDegraded, ModelsReady, OnDegraded
-from sadstream.scoring.analysis import Analysis, Early
+from sadstream.scoring.analysis import Early, SegmentAnswer
 
 RETRY_S = 60.0  # until the configured models are tried again; twice as long after each failure
 RETRY_MAX_S = 3600.0
@@ -47,7 +46,7 @@ class Fallback:
         assert self._loaded is not None
         return self._loaded.ready
 
-    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | UnscoredSegment]:
+    def many(self, segments: Sequence[Segment], early: Early | None = None) -> Sequence[SegmentAnswer]:
         """The segments' scores, on whichever stage holds; nothing is said early a second time."""
         if self._at and self._now() >= self._retry_at_s:
             self._climb()

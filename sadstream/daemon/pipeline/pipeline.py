@@ -34,9 +34,10 @@ from sadstream.daemon.messages import (
 )
 from sadstream.daemon.pipeline.inbox import Inbox
 from sadstream.daemon.pipeline.reader import StreamReader, Switches
-from sadstream.scoring.analysis import Analysis, BatchAnalyzer, Timing
+from sadstream.scoring.analysis import Analysis, LostSegment, SegmentAnalyzer, Timing
 
 BATCH_SEGMENTS = 4  # at most this many streams are analysed at once
+ASKED_SEGMENTS = 16  # at most this many are asked about elsewhere at once
 MAX_AGE_S = 6.0  # a live segment that waited longer since its last sample is not scored as new
 SUSPENDED_S = 1.0  # the boot clock runs ahead of the monotonic one by this much only in a suspend
 
@@ -47,6 +48,7 @@ class Pipeline:
     def __init__(self, config: Config, sources: Sequence[Source], load: Load, pace_realtime: bool) -> None:
         self._load = load
         self._early = config.publish.provisional
+        self._most = ASKED_SEGMENTS if config.compute.device == "remote" else BATCH_SEGMENTS
         self._pace_realtime = pace_realtime
         self._inbox = Inbox([stream.name for stream in config.stream])
         self._reports: SimpleQueue[Report] = SimpleQueue()
@@ -140,7 +142,7 @@ class Pipeline:
     def _analyze_all(self) -> None:
         loaded = self._load(self._degraded)
         self._report(loaded.ready)
-        while items := self._inbox.take(BATCH_SEGMENTS):
+        while items := self._inbox.take(self._most):
             batch = [item for item in items if isinstance(item, QueuedSegment) and not self._stale(item)]
             if batch:
                 self._busy_since_s = time.monotonic()
@@ -157,7 +159,7 @@ class Pipeline:
             self._report(DroppedSegment(item.stream, stale=True))
         return stale
 
-    def _analyze(self, analyzer: BatchAnalyzer, batch: Sequence[QueuedSegment]) -> None:
+    def _analyze(self, analyzer: SegmentAnalyzer, batch: Sequence[QueuedSegment]) -> None:
         start, start_boot_s = time.monotonic(), boottime()
 
         def report(number: int, analysis: Analysis) -> None:
@@ -174,6 +176,8 @@ class Pipeline:
         for number, (item, answer) in enumerate(zip(batch, answers, strict=True)):
             if item.live and suspended:
                 self._report(DroppedSegment(item.stream, stale=True))
+            elif isinstance(answer, LostSegment):
+                self._report(DroppedSegment(item.stream, stale=False, away=answer.why))
             elif isinstance(answer, UnscoredSegment):
                 self._rejected[item.stream] += 1
                 self._report(RejectedSegment(item.stream, self._inbox.waiting(item.stream), answer.stranger))

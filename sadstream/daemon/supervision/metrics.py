@@ -33,6 +33,7 @@ class Metrics:
         self._gaps = make(Counter, "gaps", "Places where audio was lost")
         self._voiced = make(Histogram, "voiced_ratio", "Voiced share of a segment", buckets=[n / 10 for n in range(11)])
         self._rtf = make(Gauge, "real_time_factor", "Seconds of analysis a second of audio")
+        self._remote_up = make(Gauge, "remote_up", "1 while those of [remote] score")
         self._state = make(Gauge, "state", "1 for the state that a stream is in", "state")
 
     def observe(self, event: Score | Status | AudioGap) -> None:
@@ -43,6 +44,8 @@ class Metrics:
         elif isinstance(event, Score) and event.provisional:
             return  # the segment is counted with its final score
         elif isinstance(event, Score):
+            if event.latency_ms.remote is not None:
+                self._latency.labels(stream, "remote").observe(event.latency_ms.remote / 1000)
             for stage in STAGES:
                 self._latency.labels(stream, stage).observe(getattr(event.latency_ms, stage) / 1000)
             self._segments.labels(stream).inc()
@@ -51,6 +54,10 @@ class Metrics:
         else:
             self._dropped.labels(stream).set(event.dropped)
             self._rtf.labels(stream).set(event.rtf)
+            if event.compute is not None:
+                self._remote_up.labels(stream).set(
+                    event.compute == "remote" and (event.state, event.reason) != ("degraded", "slow")
+                )
             for state in get_args(State):
                 self._state.labels(stream, state).set(state == event.state)
 

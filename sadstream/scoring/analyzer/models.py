@@ -89,10 +89,22 @@ def load_models(config: Config) -> Models:
     )
 
 
+def expect_models(config: Config) -> None:
+    """UnavailableError for a model that a configuration needs on a CPU and that is not here; nothing is loaded."""
+    header = checkpoints.read_header(checkpoints.named(config.model.checkpoint))
+    if header.text is not None and config.text.encoder != "off":
+        locate(header.text.name if config.text.encoder == "auto" else config.text.encoder, "text")
+        locate(whisper_model(config.whisper.model, "cpu"), "whisper")
+    if isinstance(header.audio, WhisperStatesConfig):
+        locate(header.audio.model, "whisper")
+
+
 def compute_device(wanted: str) -> str:
     """`cuda` where it is there and not ruled out, else `cpu`; UnavailableError for a CUDA that is not there."""
     import torch
 
+    if wanted == "remote":
+        raise UnavailableError("compute: device = 'remote' is for `sadstream run`; use --compute auto, cpu or cuda")
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UnavailableError("compute: device = 'cuda', but this torch finds none; use --compute auto or cpu")
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"

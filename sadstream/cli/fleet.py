@@ -1,0 +1,100 @@
+"""`sadstream serve`: for the machine that scores for many rooms."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sadstream.base import logs
+from sadstream.base.errors import UsageError
+
+TokenOption = Annotated[
+    Path | None, typer.Option(help="File of the cluster's token; default where `serve` made it.", readable=False)
+]
+
+
+def serve(
+    listen: Annotated[str, typer.Option(help="ZeroMQ endpoint where rooms knock.")] = "tcp://127.0.0.1:5560",
+    secret_key: Annotated[str | None, typer.Option(help="File of this door's secret key.")] = None,
+    allow: Annotated[str | None, typer.Option(help="File with the public keys of the rooms.")] = None,
+    replicas: Annotated[str, typer.Option(help="auto, a number, or LEAST:MOST.")] = "auto",
+    compute: Annotated[str | None, typer.Option("--compute", help="Where the models run: auto, cpu or cuda.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file; without it the defaults.", readable=False)
+    ] = None,
+    join: Annotated[str | None, typer.Option(metavar="HOST", help="Join the cluster of that machine.")] = None,
+    status: Annotated[bool, typer.Option("--status", help="How the cluster of this machine is; 0 while it scores.")] = (
+        False
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="The status as one JSON object.")] = False,
+    token: TokenOption = None,
+    ray_port: Annotated[
+        int, typer.Option(min=1024, max=65_000, help="The first of the ports between machines of a cluster.")
+    ] = 6379,
+) -> None:
+    """Score for many rooms: a door that they knock at, and this machine's models behind it."""
+    from sadstream.cluster import nodes
+
+    nodes.require()
+    where = token or nodes.default_token()
+    if status:
+        _print_status(where, ray_port, as_json)
+        return
+    logs.set_up()
+    if join is not None:
+        _join(join, where, ray_port)
+        return
+    from sadstream.cluster.serve import ServeRequest
+    from sadstream.cluster.serve import serve as serve_rooms
+    from sadstream.config.loading import configured
+
+    if compute not in (None, "auto", "cpu", "cuda"):
+        raise UsageError(f"--compute {compute}: expected auto, cpu or cuda")
+    settings = configured(config, {"compute": {"device": compute}})
+    wanted = ServeRequest(settings, listen, where, secret_key, allow, _replicas(replicas), ray_port)
+    for number, served in enumerate(serve_rooms(wanted)):
+        if number == 0:
+            placed, hello = served.placement, served.report.hello
+            count = str(placed.most) if placed.least == placed.most else f"{placed.least} to {placed.most}"
+            device, whisper = (hello.device, hello.whisper) if hello else ("?", "?")
+            ports = f"{ray_port}-{served.node.settings.last_port}"
+            print(
+                f"serve: ready: {count} replica(s) on {device}, {whisper}; door {listen}; "
+                f"keep {ports} closed to others",
+                flush=True,
+            )
+
+
+def _replicas(text: str) -> tuple[int, int] | None:
+    if text == "auto":
+        return None
+    least, colon, most = text.partition(":")
+    if not (least.isdigit() and (most.isdigit() if colon else True)):
+        raise UsageError(f"--replicas {text}: expected auto, a number, or LEAST:MOST such as 2:8")
+    found = int(least), int(most or least)
+    if not 1 <= found[0] <= found[1]:
+        raise UsageError(f"--replicas {text}: expected at least 1, and no more than {found[1]}")
+    return found
+
+
+def _join(head: str, token: Path, ray_port: int) -> None:
+    from sadstream.cluster.serve import join
+
+    for place in join(head, token, ray_port):
+        print(f"serve: joined {head} with {place}", flush=True)
+
+
+def _print_status(token: Path, ray_port: int, as_json: bool) -> None:
+    from sadstream.cluster.serve import cluster_status
+
+    found = cluster_status(token, ray_port)
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        print(found.line())
+    if not found.scores:
+        print("sadstream serve: nobody scores there now; see its log", file=sys.stderr)
+        raise typer.Exit(69)

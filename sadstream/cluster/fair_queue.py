@@ -1,0 +1,93 @@
+"""Whose segment is scored next, and who is told that there is no room: pure, told the time."""
+
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass
+
+from sadstream.daemon.remote.request import SegmentRequest
+
+IN_FLIGHT = 2  # of one stream of one room, waiting or in work; the third is refused
+ROOM_IN_FLIGHT = 16  # of one room, however many streams it says it has
+OLDEST_S = 6.0  # a segment that is older than this is worth nothing to anybody
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WaitingSegment:
+    """A request in the door's hands."""
+
+    room: bytes  # whose it is
+    route: bytes  # the connection that it came by
+    id: bytes
+    header: bytes  # as it came
+    request: SegmentRequest  # what it says
+    audio: bytes
+    received_s: float
+
+    def remaining_s(self, now_s: float) -> float:
+        """How long somebody still waits for its answer."""
+        waited_s = now_s - self.received_s
+        return min(self.request.wait_ms / 1000, OLDEST_S - self.request.age_ms / 1000) - waited_s
+
+
+class FairQueue:
+    """Segments of many rooms in, one after the other out: the rooms by turns, each room's in their order.
+
+    slots: how many are in work at once; most: how many wait for that, of all rooms together.
+    """
+
+    def __init__(self, slots: int, most: int) -> None:
+        self._slots = slots
+        self._most = most
+        self._rooms: OrderedDict[bytes, deque[WaitingSegment]] = OrderedDict()
+        self._in_flight: Counter[tuple[bytes, int]] = Counter()
+        self._of_room: Counter[bytes] = Counter()
+        self.waiting = 0
+        self.working = 0
+
+    def feed(self, segment: WaitingSegment) -> bool:
+        """True if it waits now; False if there is no room for it."""
+        stream = (segment.room, segment.request.lane)
+        full = (
+            self.waiting >= self._most
+            or self._in_flight[stream] >= IN_FLIGHT
+            or self._of_room[segment.room] >= ROOM_IN_FLIGHT
+        )
+        if full:
+            return False
+        self._rooms.setdefault(segment.room, deque()).append(segment)
+        self._in_flight[stream] += 1
+        self._of_room[segment.room] += 1
+        self.waiting += 1
+        return True
+
+    def take(self, now_s: float) -> tuple[list[WaitingSegment], list[WaitingSegment]]:
+        """Those to be worked on now, and those that nobody waits for any more; `done` is due for the first alone."""
+        work, late = [], []
+        while self._rooms and self.working < self._slots:
+            room, waiting = next(iter(self._rooms.items()))
+            segment = waiting.popleft()
+            self.waiting -= 1
+            if waiting:
+                self._rooms.move_to_end(room)
+            else:
+                del self._rooms[room]
+            if segment.remaining_s(now_s) <= 0:
+                self._leave(segment)
+                late.append(segment)
+                continue
+            self.working += 1
+            work.append(segment)
+        return work, late
+
+    def done(self, segment: WaitingSegment) -> None:
+        """It is answered, or given up."""
+        self.working -= 1
+        self._leave(segment)
+
+    def _leave(self, segment: WaitingSegment) -> None:
+        stream = (segment.room, segment.request.lane)
+        self._in_flight[stream] -= 1
+        self._of_room[segment.room] -= 1
+        if not self._in_flight[stream]:
+            del self._in_flight[stream]
+        if not self._of_room[segment.room]:
+            del self._of_room[segment.room]

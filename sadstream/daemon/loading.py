@@ -1,0 +1,121 @@
+"""From a configuration to whoever scores: models of this machine, smaller ones where they do not fit, or a door."""
+
+import hashlib
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Any
+
+from sadstream.base.errors import ConfigError, SadstreamError
+from sadstream.config import Config, with_changes
+from sadstream.daemon.messages import LoadedAnalyzer, ModelsDegraded, ModelsReady, OnDegraded
+from sadstream.daemon.pipeline.door_connection import DoorConnection
+from sadstream.daemon.pipeline.fallback import Fallback, FallbackStage
+from sadstream.daemon.remote.analyzer import RemoteAnalyzer
+from sadstream.daemon.remote.reachability import HELLOS_BACK, Reachability
+from sadstream.events.keys import client_curve, public_key
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
+from sadstream.scoring.fusion import checkpoint
+
+log = logging.getLogger("sadstream")
+
+DOOR_S = 5.0  # for a first answer; a room whose cluster is away starts all the same
+
+
+def load_analyzer(config: Config, on_degraded: OnDegraded, patient: bool = False) -> LoadedAnalyzer:
+    """Whoever scores, ready, and what to say of them; `patient`: a segment waits until it is scored."""
+    if config.compute.device == "remote":
+        return load_remote(config, on_degraded, patient)
+    return load_with_fallback(config, on_degraded)
+
+
+def load_with_fallback(config: Config, on_degraded: OnDegraded) -> LoadedAnalyzer:
+    """The models, warm, and what to say of them; where they do not fit, smaller ones."""
+
+    def stage(name: str, changes: dict[str, dict[str, Any]]) -> FallbackStage:
+        return FallbackStage(name, lambda: _loaded(with_changes(config, changes)))
+
+    fallback = Fallback(
+        [
+            stage("as configured", {}),
+            stage("the smallest Whisper", {"whisper": {"model": "tiny.en", "linguist": "off"}}),
+            stage("on the CPU", {"compute": {"device": "cpu"}, "whisper": {"model": "tiny.en"}}),
+            stage("audio only, on the CPU", {"compute": {"device": "cpu"}, "text": {"encoder": "off"}}),
+        ],
+        on_degraded,
+    )
+    return LoadedAnalyzer(fallback, fallback.ready)
+
+
+def _loaded(config: Config) -> LoadedAnalyzer:
+    models = load_models(config)
+    header = models.header
+    return LoadedAnalyzer(
+        Analyzer(models), ModelsReady(models.whisper_name, models.device, header.licence, header.terms)
+    )
+
+
+def load_remote(config: Config, on_degraded: OnDegraded, patient: bool = False) -> LoadedAnalyzer:
+    """A door elsewhere, and the room's own models for when it is away; ConfigError where it never could score."""
+    asked, path = config.remote, checkpoint.named(config.model.checkpoint)
+    header, model = checkpoint.read_header(path), hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    curve = client_curve(asked.server_key, asked.secret_key)
+    own = _own_models(config)
+    local = load_with_fallback(own, on_degraded) if own is not None and asked.fallback == "warm" else None
+
+    told: list[bool] = []  # that it is away
+
+    def say(is_up: bool) -> None:
+        if not is_up:
+            told.append(True)
+            on_degraded(ModelsDegraded("slow", f"the cluster is away: {_instead(own)}", "local" if own else "remote"))
+        elif told:  # not at the start: that is how it should be
+            on_degraded(ModelsDegraded("none", "the cluster answers", "remote"))
+
+    hellos = HELLOS_BACK if own is not None else 1
+    link = DoorConnection(asked.endpoints, curve, Reachability(hellos), say)
+    if not link.start(DOOR_S):
+        if link.is_denied and asked.secret_key is not None:
+            raise ConfigError(
+                f"remote.secret_key: the door at {asked.endpoints[0]} does not know this room; on its machine: "
+                f"sadstream keys allow '{public_key(Path(asked.secret_key))}' --name ROOM --to ITS-ALLOW-LIST"
+            )
+        doors = ", ".join(asked.endpoints)
+        log.warning("no answer from %s: is `sadstream serve` running there, and is remote.server_key its key?", doors)
+        say(False)
+    elif link.hello is not None and link.hello.model != model:
+        raise ConfigError(
+            f"model.checkpoint: the door at {asked.endpoints[0]} hears with {link.hello.model}, this room expects "
+            f"{model}; name the same checkpoint on both sides"
+        )
+    load_local = None if own is None else lambda: load_with_fallback(own, on_degraded)
+    analyzer = RemoteAnalyzer(config, header, model, link, load_local, local, patient)
+    hello = link.hello
+    whisper, device = (hello.whisper, f"{hello.device} of {asked.endpoints[0]}") if hello else ("?", asked.endpoints[0])
+    return LoadedAnalyzer(analyzer, ModelsReady(whisper, device, header.licence, header.terms))
+
+
+def _instead(own: Config | None) -> str:
+    return "segments are dropped" if own is None else "the room's own models score"
+
+
+def _own_models(config: Config) -> Config | None:
+    """The configuration of the room's own models; None where there are none, or none are wanted."""
+    if config.remote.fallback == "none":
+        return None
+    own = with_changes(config, {"compute": {"device": "auto"}})
+    missing = "torch is not installed" if importlib.util.find_spec("torch") is None else _missing_model(own)
+    if missing and config.remote.fallback != "auto":
+        raise ConfigError(f'remote.fallback = "{config.remote.fallback}": {missing}; or set it to "none"')
+    return None if missing else own
+
+
+def _missing_model(config: Config) -> str:
+    from sadstream.scoring.analyzer.models import expect_models
+
+    try:
+        expect_models(config)
+    except SadstreamError as error:
+        return str(error)
+    return ""
