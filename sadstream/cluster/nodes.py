@@ -93,6 +93,9 @@ class Node:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        until = time.monotonic() + STOP_S
+        while any(_is_running(pid) for pid in below) and time.monotonic() < until:
+            time.sleep(0.02)  # whoever still writes would keep the folder
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -280,7 +283,7 @@ def _options(settings: NodeSettings, folder: Path) -> list[str]:
         "--object-store-memory": STORE_BYTES,
         "--object-spilling-directory": folder / "spill",
         "--resources": settings.resources,
-        "--temp-dir": folder,
+        "--temp-dir": folder / "ray",  # Ray opens it to everybody; the folder around it is its owner's alone
         "--log-style": "record",
         "--log-color": "false",
     }
@@ -348,6 +351,12 @@ def _below(pid: int) -> list[int]:
         found += below
         waiting += below
     return found
+
+
+def _is_running(pid: int) -> bool:
+    with suppress(OSError):
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def _with_port(head: str) -> str:

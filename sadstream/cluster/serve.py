@@ -73,7 +73,7 @@ def serve(wanted: ServeRequest) -> Iterator[Served]:
     token = nodes.make_token(wanted.token)
     node = nodes.start_head(nodes.NodeSettings(token, wanted.base_port, resources=HEAD_ONLY))
     try:
-        with stop, _connected(node, token):
+        with _connected(node, token), stop:
             placed = placement(config, wanted.replicas)
             deploy(wanted, config, placed)
             door, scorer = handle(DOOR), handle(SCORER)

@@ -13,9 +13,9 @@ from fakes import READY, Each, analysis
 from sadstream.audio.segmenter import Segment
 from sadstream.base.errors import UnavailableError
 from sadstream.config import Config
+from sadstream.daemon.loading import load_with_fallback
 from sadstream.daemon.messages import LoadedAnalyzer, ModelsDegraded
 from sadstream.daemon.pipeline.fallback import RETRY_MAX_S, RETRY_S, Fallback, FallbackStage, out_of_memory
-from sadstream.daemon.loading import load_with_fallback
 from sadstream.scoring.analysis import Analysis
 
 NAMES = ("as configured", "smaller", "CPU", "audio only")
