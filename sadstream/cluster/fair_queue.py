@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sadstream.daemon.remote.request import SegmentRequest
 
-IN_FLIGHT = 2  # of one stream of one room, waiting or in work; the third is refused
+IN_FLIGHT = 2  # of one stream of one room, one in work and one that waits; the third is refused
 ROOM_IN_FLIGHT = 16  # of one room, however many streams it says it has
 OLDEST_S = 6.0  # a segment that is older than this is worth nothing to anybody
 
@@ -22,6 +22,11 @@ class WaitingSegment:
     audio: bytes
     received_s: float
 
+    @property
+    def stream(self) -> tuple[bytes, int]:
+        """Which of whose streams it is of."""
+        return self.room, self.request.lane
+
     def remaining_s(self, now_s: float) -> float:
         """How long somebody still waits for its answer."""
         waited_s = now_s - self.received_s
@@ -29,7 +34,7 @@ class WaitingSegment:
 
 
 class FairQueue:
-    """Segments of many rooms in, one after the other out: the rooms by turns, each room's in their order.
+    """Segments of many rooms in, one after the other out: the rooms by turns, one of each stream at a time, in order.
 
     slots: how many are in work at once; most: how many wait for that, of all rooms together.
     """
@@ -40,21 +45,25 @@ class FairQueue:
         self._rooms: OrderedDict[bytes, deque[WaitingSegment]] = OrderedDict()
         self._in_flight: Counter[tuple[bytes, int]] = Counter()
         self._of_room: Counter[bytes] = Counter()
+        self._in_work: set[tuple[bytes, int]] = set()
         self.waiting = 0
-        self.working = 0
+
+    @property
+    def working(self) -> int:
+        """How many are in work."""
+        return len(self._in_work)
 
     def feed(self, segment: WaitingSegment) -> bool:
         """True if it waits now; False if there is no room for it."""
-        stream = (segment.room, segment.request.lane)
         full = (
             self.waiting >= self._most
-            or self._in_flight[stream] >= IN_FLIGHT
+            or self._in_flight[segment.stream] >= IN_FLIGHT
             or self._of_room[segment.room] >= ROOM_IN_FLIGHT
         )
         if full:
             return False
         self._rooms.setdefault(segment.room, deque()).append(segment)
-        self._in_flight[stream] += 1
+        self._in_flight[segment.stream] += 1
         self._of_room[segment.room] += 1
         self.waiting += 1
         return True
@@ -62,32 +71,38 @@ class FairQueue:
     def take(self, now_s: float) -> tuple[list[WaitingSegment], list[WaitingSegment]]:
         """Those to be worked on now, and those that nobody waits for any more; `done` is due for the first alone."""
         work, late = [], []
-        while self._rooms and self.working < self._slots:
-            room, waiting = next(iter(self._rooms.items()))
-            segment = waiting.popleft()
-            self.waiting -= 1
-            if waiting:
-                self._rooms.move_to_end(room)
-            else:
-                del self._rooms[room]
+        while self.working < self._slots and (segment := self._next()) is not None:
             if segment.remaining_s(now_s) <= 0:
                 self._leave(segment)
                 late.append(segment)
-                continue
-            self.working += 1
-            work.append(segment)
+            else:
+                self._in_work.add(segment.stream)
+                work.append(segment)
         return work, late
 
     def done(self, segment: WaitingSegment) -> None:
         """It is answered, or given up."""
-        self.working -= 1
+        self._in_work.discard(segment.stream)
         self._leave(segment)
 
+    def _next(self) -> WaitingSegment | None:
+        """The first of the room whose turn it is, of a stream with none in work."""
+        for room, waiting in self._rooms.items():
+            segment = next((one for one in waiting if one.stream not in self._in_work), None)
+            if segment is None:
+                continue
+            waiting.remove(segment)
+            self.waiting -= 1
+            self._rooms.move_to_end(room)
+            if not waiting:
+                del self._rooms[room]
+            return segment
+        return None
+
     def _leave(self, segment: WaitingSegment) -> None:
-        stream = (segment.room, segment.request.lane)
-        self._in_flight[stream] -= 1
+        self._in_flight[segment.stream] -= 1
         self._of_room[segment.room] -= 1
-        if not self._in_flight[stream]:
-            del self._in_flight[stream]
+        if not self._in_flight[segment.stream]:
+            del self._in_flight[segment.stream]
         if not self._of_room[segment.room]:
             del self._of_room[segment.room]

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sadstream.audio.segmenter import Segment
@@ -39,7 +40,8 @@ class _Job:
     loop: asyncio.AbstractEventLoop
 
     def say(self, answer: Answer) -> None:
-        self.loop.call_soon_threadsafe(_settle, self.answer, answer)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(_settle, self.answer, answer)
 
 
 class Scorer:
