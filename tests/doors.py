@@ -53,12 +53,14 @@ class RunningDoor:
         keys: ServerKeys | None,
         score: Callable[[bytes, bytes], Awaitable[bytes]],
         slots: int = 2,
+        hello: HelloAnswer = HELLO,
     ) -> None:
         self.endpoint = endpoint
         self.score = score
         self.ready = True
         self._keys = keys
         self._slots = slots
+        self._hello = hello
         self.door: Door | None = None
         self._started = threading.Event()
 
@@ -70,7 +72,8 @@ class RunningDoor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._task.cancel)
+        with suppress(RuntimeError):  # a test may have ended it
+            self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(5)
         assert not self._thread.is_alive()
 
@@ -83,7 +86,7 @@ class RunningDoor:
 
     async def _serve(self) -> None:
         self.door = Door(self.endpoint, self._keys, self._scored, self._slots)
-        self.door.hello = HELLO
+        self.door.hello = self._hello
         looking = asyncio.create_task(self._look(self.door))
         self._started.set()
         try:

@@ -29,7 +29,6 @@ from sadstream.daemon.supervision import metrics
 from sadstream.daemon.supervision.controlling_terminal import ControllingTerminal
 from sadstream.daemon.supervision.pause_file import PauseFile
 from sadstream.events import Score, Status
-from sadstream.events.journal import Journal, check_path
 from sadstream.events.keys import server_keys
 from sadstream.scoring.mood.plan import read_plan, without_episodes
 
@@ -100,6 +99,8 @@ def check(config: Config) -> None:
     read_plan(config)
     publisher_of(config.publish)
     if config.journal.path is not None:
+        from sadstream.events.journal import check_path
+
         check_path(Path(config.journal.path))
     if config.metrics.listen is not None:
         metrics.require()
@@ -116,6 +117,8 @@ def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Scor
     """Who writes the scores to the disk, if anybody does; ConfigError for a place that cannot be written."""
     if config.path is None:
         return ()
+    from sadstream.events.journal import Journal, check_path
+
     journal = Journal(check_path(Path(config.path)), config.keep_days)
     worker = beside.enter_context(BackgroundWorker("journal", journal.write, journal.close))
 

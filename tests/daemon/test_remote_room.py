@@ -1,21 +1,31 @@
 """A room whose segments are scored elsewhere: the same events, and what it does while nobody answers there."""
 
+import asyncio
 import hashlib
+import re
+import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from doors import HELLO, RunningDoor, door, keyed, noise
 from fakes import READY, Each, analysis, slow
 
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import UnscoredSegment
 from sadstream.base.errors import ConfigError
-from sadstream.base.samples import SEGMENT_SAMPLES
+from sadstream.base.samples import SEGMENT_SAMPLES, to_pcm
+from sadstream.cluster.scorer import Scorer
 from sadstream.config import Config, parse
 from sadstream.daemon import loading
 from sadstream.daemon.loading import load_remote
@@ -27,6 +37,7 @@ from sadstream.events.keys import Curve
 from sadstream.scoring.analysis import Analysis, LostSegment
 from sadstream.scoring.fusion import checkpoint
 
+SCENE = files("sadstream.cli.demo") / "scene" / "scene.flac"
 HEADER = checkpoint.read_header(checkpoint.default_path())
 MODEL = hashlib.sha256(checkpoint.default_path().read_bytes()).hexdigest()[:12]
 
@@ -103,12 +114,8 @@ def test_prior_and_threshold_are_the_rooms(endpoint: str) -> None:
 
 def test_many_streams_are_asked_about_at_once(endpoint: str) -> None:
     async def takes_a_while(header: bytes, audio: bytes) -> bytes:
-        import asyncio
-
         await asyncio.sleep(0.2)
         return await score(header, audio)
-
-    from sadstream.cluster.scorer import Scorer
 
     score = Scorer(Each(analysis), 1).score
     with RunningDoor(endpoint, None, takes_a_while, slots=8), connected(endpoint) as (link, _):
@@ -144,7 +151,8 @@ def test_warm_models_lose_nothing_when_the_door_dies_in_a_request(endpoint: str)
 
             async def never(header: bytes, audio: bytes) -> bytes:
                 running._loop.call_soon(running._task.cancel)
-                return await Each_never()
+                await asyncio.sleep(60)
+                return b""
 
             running.score = never
             start_s = time.monotonic()
@@ -153,13 +161,6 @@ def test_warm_models_lose_nothing_when_the_door_dies_in_a_request(endpoint: str)
     assert isinstance(found, Analysis)
     assert found.compute == "local"
     assert time.monotonic() - start_s < 1.0  # a connection that is gone is known at once
-
-
-async def Each_never() -> bytes:  # noqa: N802
-    import asyncio
-
-    await asyncio.sleep(60)
-    return b""
 
 
 def test_cold_models_are_loaded_when_the_cluster_is_away_and_given_back_when_it_returns(endpoint: str) -> None:
@@ -197,8 +198,6 @@ def test_a_recording_waits_until_it_is_scored(endpoint: str) -> None:
         def later() -> None:
             time.sleep(0.5)
             running.__enter__()
-
-        import threading
 
         opening = threading.Thread(target=later)
         opening.start()
@@ -275,9 +274,56 @@ def test_what_cannot_be_is_said_before_anything_starts(remote: dict[str, Any], s
         config("tcp://127.0.0.1:5560", **remote)
 
 
-def _free_port() -> int:
-    import socket
+ROOM = """
+import sys
 
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        absent = ("torch", "torchaudio", "transformers", "tokenizers", "safetensors", "whisper", "ray")
+        return None if name.split(".")[0] in absent else self.finder.find_spec(name, path, target)
+
+sys.meta_path = [Without(finder) for finder in sys.meta_path]
+from sadstream.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_room_needs_no_torch_and_little_memory(tmp_path: Path, endpoint: str) -> None:
+    """A whole daemon in which models cannot be imported scores a recording: 60 MB at its greatest."""
+    told: list[Segment] = []
+
+    def analyze(one: Segment) -> Analysis:
+        told.append(one)
+        return replace(analysis(one), model=MODEL)
+
+    (tmp_path / "room.toml").write_text(
+        f'[compute]\ndevice = "remote"\n[remote]\nendpoints = ["{endpoint}"]\n'
+        f'[publish]\nendpoint = "ipc://{tmp_path}/pub"\n'
+    )
+    words = ["run", "--config", str(tmp_path / "room.toml"), "--source", "-", "--pace", "fast"]
+    pcm = to_pcm(soundfile.read(SCENE, dtype="float32")[0])
+    with (
+        RunningDoor(endpoint, None, Scorer(Each(analyze), 1).score, hello=replace(HELLO, model=MODEL)),
+        (tmp_path / "said").open("w+") as said,
+        subprocess.Popen([sys.executable, "-c", ROOM, *words], stdin=subprocess.PIPE, stderr=said) as process,
+    ):
+        assert process.stdin is not None
+        process.stdin.write(pcm)
+        process.stdin.flush()
+        until(lambda: len(told) >= 8, 60.0)
+        greatest = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+        process.stdin.close()
+        assert process.wait(20) == 0, Path(said.name).read_text()
+
+    assert len(told) == 9  # one of them without speech, which the models would say
+    assert greatest is not None
+    assert int(greatest[1]) <= 60 * 1024
+
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
