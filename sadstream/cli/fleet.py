@@ -98,3 +98,33 @@ def _print_status(token: Path, ray_port: int, as_json: bool) -> None:
     if not found.scores:
         print("sadstream serve: nobody scores there now; see its log", file=sys.stderr)
         raise typer.Exit(69)
+
+
+def play_rooms(
+    rooms: int,
+    to: str,
+    rate: float,
+    seconds: float,
+    reconnects: int,
+    seed: int,
+    server_key: str | None,
+    allow: Path | None,
+) -> None:
+    """Be so many rooms and print what became of all they sent; ends with 1 where anything is not accounted for."""
+    from sadstream.cluster.rooms import RoomsRequest, run_rooms
+
+    if (server_key is None) != (allow is None):
+        raise UsageError("--server-key, --allow: expected both, the door's public key and its allow-list, or none")
+    found = run_rooms(RoomsRequest(to, rooms, seconds, rate, reconnects, seed, server_key, allow))
+    lost = ", ".join(f"{count} {why}" for why, count in sorted(found.dropped.items())) or "none"
+    print(f"rooms {rooms}, connected in {found.connected_s:.1f} s, talked {seconds:g} s, {reconnects} reconnected")
+    print(
+        f"sent {found.sent} = scored {found.scored} + unscored {found.unscored} + dropped {found.dropped.total()} "
+        f"({lost}); difference {found.difference}"
+    )
+    print(f"answered within p50 {found.percentile_ms(0.5):.0f} ms, p95 {found.percentile_ms(0.95):.0f} ms")
+    wrong = [(n, one.difference) for n, one in enumerate(found.ledgers) if one.difference]
+    for n, difference in wrong[:20]:
+        print(f"room {n}: {difference} segments are not accounted for", file=sys.stderr)
+    if wrong:
+        raise typer.Exit(1)

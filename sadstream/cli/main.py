@@ -344,8 +344,22 @@ def fake(
     stream: Annotated[str, typer.Option(help="The stream's name.")] = "mic",
     speed: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Times as fast as people talk.")] = 1.0,
     rounds: Annotated[int | None, typer.Option(min=1, help="End after so many restarts; default never.")] = None,
+    rooms: Annotated[
+        int | None, typer.Option(min=1, max=5000, help="So many rooms knock at a door instead, and keep a ledger.")
+    ] = None,
+    to: Annotated[str, typer.Option(help="The door that they knock at.")] = "tcp://127.0.0.1:5560",
+    rate: Annotated[float, typer.Option(min=0.1, max=2000.0, help="Segments a second, of all rooms.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=1.0, max=86_400.0, help="How long the rooms talk.")] = 60.0,
+    reconnects: Annotated[int, typer.Option(min=0, help="Of rooms, spread over that time.")] = 0,
+    server_key: ServerKeyOption = None,
+    allow: Annotated[
+        Path | None, typer.Option(help="The door's allow-list: the rooms' keys are added to it.", readable=False)
+    ] = None,
 ) -> None:
-    """Publish made-up events: scores, episodes, a gap, no-device, a restart; to build and test apps against."""
+    """Publish made-up events to test apps against; or with --rooms, be many rooms to test a door with."""
+    if rooms is not None:
+        cli_fleet.play_rooms(rooms, to, rate, seconds, reconnects, seed, server_key, allow)
+        return
     from sadstream.cli.demo.fake import FakeDaemon
     from sadstream.events import STREAM_NAME
 
