@@ -30,6 +30,7 @@ LONGEST = (
     "test_dashboard_browser",  # 67
     "test_house",  # 65, of which mypy without a cache 45
     "test_systemd",  # 64
+    "test_share",  # 62
     "test_reproduce",  # 56
     "test_faults",  # 56
     "test_docs",  # 45

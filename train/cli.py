@@ -35,6 +35,13 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Also over a file tha
 ShareOption = Annotated[
     str | None, typer.Option("--share", metavar="I/N", help="The I-th of N parts, from 0; for job arrays.")
 ]
+ClusterOption = Annotated[
+    bool, typer.Option("--cluster", help="A task a run on the cluster of this machine, or one that ends with it.")
+]
+HeadOption = Annotated[str | None, typer.Option("--head", metavar="HOST[:PORT]", help="Of another machine's cluster.")]
+TokenOption = Annotated[
+    Path | None, typer.Option("--token", help="That cluster's, if not in its usual place.", readable=False)
+]
 SEED = typer.Option(min=0, help="Of weights, order and oversampling.")
 
 
@@ -170,15 +177,23 @@ def reproduce(
     threads: ThreadsOption = 0,
     amp: Annotated[bool, typer.Option("--amp", help="bfloat16 on a GPU; changes the last digits.")] = False,
     share: ShareOption = None,
+    cluster: ClusterOption = False,
+    head: HeadOption = None,
+    token: TokenOption = None,
+    per_gpu: Annotated[int, typer.Option("--per-gpu", min=1, max=64, help="Runs at a time on a GPU of it.")] = 2,
 ) -> None:
     """Tables 1 and 2 of the thesis: six systems and a seventh under both protocols."""
     from train.thesis.reproduce import ThesisRequest
     from train.thesis.reproduce import reproduce as reproduce_thesis
+    from train.training.cluster import ClusterChoice
     from train.training.launch import ProcessShare
     from train.training.session import Session
 
     mine = ProcessShare.asked(share)
-    session = Session.start(cache, compute, threads, amp=amp)
+    machines = ClusterChoice.asked(cluster, head, token, mine, per_gpu=per_gpu, compute=compute, amp=amp)
+    # What a cluster's machines compute with is theirs; this one reads the corpus.
+    here = "auto" if machines and compute == "cuda" else compute
+    session = Session.start(cache, here, threads, amp=amp)
     chosen = session.preset(preset, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
     wanted = ThesisRequest(
         corpus=iemocap,
@@ -191,6 +206,7 @@ def reproduce(
         allow_partial=allow_partial,
         force=force,
         share=mine,
+        cluster=machines,
     )
     print(reproduce_thesis(wanted, session, dry_run, say), end="")
 
@@ -226,24 +242,39 @@ def open_data(
     preset: PresetOption = "thesis-small",
     epochs: Annotated[int | None, typer.Option(min=1, help="Of the ladder, at most; else the preset's.")] = None,
     text_encoder: TextOption = None,
+    share: ShareOption = None,
+    cluster: ClusterOption = False,
+    head: HeadOption = None,
+    token: TokenOption = None,
 ) -> None:
     """The default checkpoint from open corpora, with every figure of its model card; or the ladder beside it."""
     from train.features.cache import default_folder
     from train.presets import presets_folder
-    from train.shipped.checkpoint import make_checkpoint
+    from train.shipped.checkpoint import make_checkpoint, make_on_cluster, make_share
     from train.shipped.config import read_config
+    from train.training.cluster import ClusterChoice
+    from train.training.launch import ProcessShare
 
+    mine = ProcessShare.asked(share)
+    machines = ClusterChoice.asked(cluster, head, token, mine)
     if ladder is not None:
         from train.thesis.open_ladder import climb
         from train.training.session import Session
 
         session = Session.start(cache, "auto", 0)
-        print(climb(data, ladder, session.preset(preset, epochs=epochs, text_encoder=text_encoder), session, say))
+        asked = session.preset(preset, epochs=epochs, text_encoder=text_encoder)
+        print(climb(data, ladder, asked, session, say, mine, machines), end="")
+        return
+    chosen, kept = read_config(config or presets_folder() / "open.toml"), cache or default_folder()
+    if mine.array:
+        make_share(data, chosen, kept, mine, say)
+        say(f"share {share}: done; after the last share: the same command without --share")
         return
     make_folder("--out", out.parent)
     expect_place("--out", out, mark=CHECKPOINT, reads=(config,), force=force)
-    chosen = read_config(config or presets_folder() / "open.toml")
-    print(make_checkpoint(data, out, chosen, cache or default_folder(), provisional))
+    if machines:
+        make_on_cluster(data, chosen, kept, machines, say)
+    print(make_checkpoint(data, out, chosen, kept, provisional))
 
 
 DataOption = Annotated[Path, typer.Option("--data", help="Folder with speech/, english/ and noise/.", readable=False)]

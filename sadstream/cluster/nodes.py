@@ -8,6 +8,7 @@ import ctypes
 import importlib.util
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -40,6 +41,9 @@ STOP_S = 10.0
 TOKEN_CREDENTIAL = "cluster.token"  # noqa: S105  name of a file that systemd's LoadCredential= provides
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  Ray's store lies there; sessions too, so that no log reaches a disk
 PR_SET_PDEATHSIG = 1
+DIED = "A worker died or was killed"  # how Ray begins to say so
+
+log = logging.getLogger("sadstream.cluster")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,7 @@ def connect(head: str, token: Path) -> Any:
     address = _with_port(head)
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(check_token(token))}
     library = ray()
+    library._private.worker.print_to_stdstream = _told  # it would go to standard output, which is the command's
     host, _, port = address.rpartition(":")
     if not _answers(host, int(port)):
         raise UnavailableError(f"cluster: nobody answers at {address}; is `sadstream serve` running there?")
@@ -202,6 +207,18 @@ def connect(head: str, token: Path) -> Any:
             f"token of that cluster in {token}, and the same versions of Ray and Python"
         ) from None
     return library
+
+
+def _told(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+    """What Ray tells whoever is connected: that a process ended, and nothing that may hold words."""
+    for line in data["lines"]:
+        if str(line).startswith(DIED):
+            log.warning("sadstream: cluster: %s, process %s", DIED.lower(), _process_in(str(line)))
+
+
+def _process_in(line: str) -> str:
+    found = re.search(r"Worker PID: (\d+)", line)
+    return found[1] if found else "unknown"
 
 
 @contextmanager

@@ -1,6 +1,9 @@
-"""The thesis's runs by several processes that know nothing of each other: the same bytes as by one."""
+"""The thesis's runs by several processes and by a cluster: the same bytes as by one, also where one is killed."""
 
+import contextlib
+import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +21,10 @@ from train.presets import load_preset
 from train.thesis.report import write_report
 from train.thesis.reproduce import ThesisRequest, reproduce
 from train.training.launch import ProcessShare, held
+from train.training.run import Run
 
 SYSTEMS = ("attention", "cnn")
+THREADS = 2  # of which Ray would make one, and that gives the CNN other weights
 # What a run's times and its machine come to; all else is the same each time.
 OWN_WAY = ("timing.json", "provenance.json")
 
@@ -31,14 +36,15 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def tables(markdown: str) -> str:
-    """A report but for the seconds of its last table."""
-    return markdown.partition("## Training")[0]
+    """A report but for the seconds of its last table, and for the machines."""
+    lines = markdown.partition("## Training")[0].splitlines()
+    return "\n".join(line for line in lines if line and not line.startswith("**Runs of"))
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """A tiny corpus, the command that trains on it, and what the plain loop made of it in the same folder."""
-    found = prepared(tmp_path_factory.mktemp("share"))
+    found, before = prepared(tmp_path_factory.mktemp("share")), torch.get_num_threads()
     out, base = found.folder / "out", Path("configs/thesis.toml").resolve()
     path = found.folder / "tiny.toml"
     path.write_text(
@@ -46,16 +52,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         f'[text]\nencoder = "{found.folder / "encoder"}"\n[training]\nepochs = 12\n'
     )
     asked = ThesisRequest(found.release, out, load_preset(str(path)), SYSTEMS, 1, False, False, allow_partial=True)
+    torch.set_num_threads(THREADS)
     text = reproduce(asked, found.session, False, lambda _: None)
     out.rename(found.folder / "loop")
-    # The machine's threads are part of what the bytes are.
     words = ["reproduce", "--iemocap", found.release, "--out", out, "--preset", path, "--allow-partial"]
-    words += ["--cache", found.folder / "cache", "--threads", torch.get_num_threads(), "--compute", "cpu"]
+    words += ["--cache", found.folder / "cache", "--threads", THREADS, "--compute", "cpu"]
     words += [word for system in SYSTEMS for word in ("--system", system)]
     command = [sys.executable, "-m", "train", *map(str, words)]
-    return SimpleNamespace(
+    yield SimpleNamespace(
         command=command, out=out, loop=found.folder / "loop", text=text, asked=asked, session=found.session
     )
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -76,10 +83,11 @@ def test_two_shares_make_the_loops_bytes_although_one_was_killed(
         return begun[-1]
 
     stopped = start()
-    half = await_half_a_run(made.out / "runs", stopped)
+    half, holder = await_half_a_run(made.out / "runs", stopped)
     with held(half) as free:
         assert not free
-    os.kill(stopped.pid, signal.SIGKILL)
+    assert holder == stopped.pid
+    os.kill(holder, signal.SIGKILL)
     stopped.communicate(timeout=60)
     assert not (half / "learned.json").exists()
     again = start()
@@ -87,25 +95,63 @@ def test_two_shares_make_the_loops_bytes_although_one_was_killed(
     out, err = again.communicate(timeout=120)
 
     assert (again.returncode, out, own) == (0, "", ""), err
-    assert f"share 0/2: done; after the last one: sadstream-train report {made.out}\n" in err
+    assert "share 0/2: done\n" in err
+    assert err.endswith(f"after the last share: sadstream-train report {made.out}\n")
     assert not list(made.out.glob("report*"))
-    markdown, _ = write_report(made.out, made.out)
-    assert tables(markdown.read_text()) == tables(made.text)
+    run = Run(half)
+    run.write("provenance.json", run.provenance.model_copy(update={"machine": "another"}))
+    report = write_report(made.out, made.out)[0].read_text()
+    assert "**Runs of 2 kinds of machine: " in report
+    assert tables(report) == tables(made.text)
     assert files(made.out / "runs") == files(made.loop / "runs")
 
 
-def await_half_a_run(runs: Path, process: subprocess.Popen[str]) -> Path:
-    """The folder of a run that this process has begun and not ended."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until and process.poll() is None:
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'sadstream[cluster]'")
+def test_a_cluster_makes_the_loops_bytes_although_a_worker_was_killed_and_a_run_cannot_be_done(
+    made: SimpleNamespace, begun: list[subprocess.Popen[str]]
+) -> None:
+    """A real one, of this machine's processors, that ends with the command."""
+    shutil.rmtree(made.out, ignore_errors=True)
+    foreign = made.out / "runs" / "tiny-text-encoder-seed0-fixed"
+    shutil.copytree(made.loop / "runs" / "tiny-cnn-seed0-fixed", foreign)
+    command = subprocess.Popen(
+        [*made.command, "--system", "text", "--cluster"],
+        stdout=-1,
+        stderr=-1,
+        text=True,
+        env=os.environ | {"XDG_CONFIG_HOME": str(made.out)},  # no token of a cluster that serves here
+    )
+    begun.append(command)
+    half, worker = await_half_a_run(made.out / "runs", command)
+    assert worker != command.pid
+    os.kill(worker, signal.SIGKILL)
+    out, err = command.communicate(timeout=120)
+
+    assert (command.returncode, out) == (78, ""), err
+    assert f"sadstream: cluster: a worker died or was killed, process {worker}\n" in err
+    assert "Text Only (encoder, not BERT), seed 0, fold fixed: failed on" in err
+    assert err.splitlines()[-1].startswith(f"sadstream-train: 1 of 3 failed, named above: {foreign}: holds a run of")
+    shutil.rmtree(foreign)
+    assert files(made.out / "runs") == files(made.loop / "runs")
+    assert Run(half).provenance.threads == THREADS
+
+
+def await_half_a_run(runs: Path, command: subprocess.Popen[str]) -> tuple[Path, int]:
+    """The folder of a run that was begun and not ended, and the process that is at it."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until and command.poll() is None:
         for state in runs.glob("*/state.pt"):
-            if not (state.parent / "learned.json").exists() and is_held_by(process.pid, state.parent):
-                return state.parent
+            holder = None if (state.parent / "learned.json").exists() else holder_of(state.parent / "run.lock")
+            if holder is not None and holder != os.getpid():
+                return state.parent, holder
         time.sleep(0.002)
-    raise AssertionError(f"ended with {process.poll()} before it was seen at a run")
+    raise AssertionError(f"ended with {command.poll()} before it was seen at a run")
 
 
-def is_held_by(pid: int, folder: Path) -> bool:
-    """Whether a process has the lock of a run's folder open."""
-    lock = str(folder / "run.lock")
-    return any(os.path.realpath(fd) == lock for fd in Path(f"/proc/{pid}/fd").iterdir())
+def holder_of(lock: Path) -> int | None:
+    """The process that has this file open."""
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if descriptor.readlink() == lock:
+                return int(descriptor.parts[2])
+    return None

@@ -79,13 +79,30 @@ def total_samples(path: str) -> int:
     return round(frames * SAMPLE_RATE / rate)
 
 
+def _all_kept(jobs: Sequence[LogMelJob]) -> list[LogMelResult]:
+    """The results of jobs that were all done before; nothing where one was not."""
+    done = []
+    for job in jobs:
+        try:
+            digest, key = _keys(job)
+        except OSError:
+            return []
+        if Cache(job.cache).get(key) is None:
+            return []
+        done.append(LogMelResult(digest, key))
+    return done
+
+
+def _keys(job: LogMelJob) -> tuple[str, str]:
+    content = Path(job.path).read_bytes()
+    settings = f"log-mel {job.features.model_dump_json()} {job.audio.view} {job.audio.whole_s} {IDENTITY}"
+    return hashlib.sha256(content).hexdigest(), key_of(content, settings)
+
+
 def compute_log_mel(job: LogMelJob) -> LogMelResult:
     """Do one job, in whatever process; trouble is said, not raised, so that the rest is not lost."""
     try:
-        content = Path(job.path).read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        settings = f"log-mel {job.features.model_dump_json()} {job.audio.view} {job.audio.whole_s} {IDENTITY}"
-        key, cache = key_of(content, settings), Cache(job.cache)
+        (digest, key), cache = _keys(job), Cache(job.cache)
         if cache.get(key) is None:
             cut = pieces(read_speech(Path(job.path)), job.audio)
             if job.features.level_dbfs is not None and job.audio.view == "whole":
@@ -112,6 +129,9 @@ def log_mels(rows: Sequence[Utterance], features: LogMelConfig, audio: AudioSour
     """The log-Mel matrices of all rows in the cache, computed in parallel; DataError after the rest was done."""
     jobs = [LogMelJob(row.path, features, audio, cache.folder) for row in rows]
     with progress("log-Mel", len(jobs)) as advance:
+        done = _all_kept(jobs)  # a pool takes longer to start than to read
+        if done:
+            return done
         if len(jobs) <= ALONE:
             done = [_advancing(compute_log_mel(job), advance) for job in jobs]
         else:

@@ -1,6 +1,8 @@
 """The default checkpoint from open corpora: cross-validated, calibrated, fitted, exported, its figures written down."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 from sadstream.base.files import save_atomic
 from sadstream.base.progress import progress
+from sadstream.cluster import nodes
 from sadstream.scoring.fusion.header import TextEncoderConfig
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import load_tensors, locate
@@ -16,7 +19,7 @@ from train.features.cache import Cache
 from train.metrics.calibration import centred, fit_scaling
 from train.metrics.detection import auc, over_groups
 from train.shipped.config import OpenConfig
-from train.shipped.cross_validation import never_heard, read_speech, ship
+from train.shipped.cross_validation import OpenSpeech, every_fit, fitted, hear_share, never_heard, read_speech, ship
 from train.shipped.export import HeaderTerms, TextPart, write
 from train.shipped.scorecard import (
     Figure,
@@ -31,7 +34,10 @@ from train.shipped.text_part import (
     read_lines,
     text_out_of_fold,
 )
+from train.training.cluster import ClusterChoice, ClusterJob, SharedPlace, do_jobs, shared_place
+from train.training.launch import ProcessShare
 
+HEARD_PARTS = 64  # of the hearing on a cluster; each loads the encoder once more
 TEXT_TARGETS = {"meld": ">= .74", "goemotions": ">= .85"}  # of fragments, which is what three seconds give
 
 
@@ -51,7 +57,7 @@ def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, prov
     speech = read_speech(data, config, kept)
     voice = ship(speech, speech.states(read_clips(data / "english"), 1))
     text = text_result(data / "text", config, kept)
-    aside = [clip for clip in read_clips(data / "speech") if config.corpora and clip.corpus not in config.corpora]
+    aside = [clip for clip in read_clips(data / "speech") if not config.fits(clip)]
     strangers = never_heard(voice.part, speech.states(aside, 1), config.resamples) if aside else []
     figures = [*voice.figures, *strangers, *text.figures]
     corpora = (*sorted({clip.corpus for clip in speech.heard.clips}), *config.text.corpora)
@@ -60,6 +66,67 @@ def make_checkpoint(data: Path, out: Path, config: OpenConfig, cache: Path, prov
     report = "\n".join([f"checkpoint {sha256[:12]}\n", shipped_table(figures), *voice.tables])
     save_atomic(out.with_suffix(".md"), report.encode())
     return report
+
+
+def make_share(
+    data: Path, config: OpenConfig, cache: Path, share: ProcessShare, say: Callable[[str], None] = print
+) -> None:
+    """This process's part of what takes long, into the cache, from where `make_checkpoint` takes it.
+
+    Each hears its own part, then what nobody has heard by then, and fits its part of the models.
+    """
+    torch.set_num_threads(1)
+    say("hearing")
+    hear_share(data, config, Cache(cache), share)
+    speech = read_speech(data, config, Cache(cache))
+    mine = share.of(every_fit(speech))
+    for number, rows in enumerate(mine, start=1):
+        say(f"fit {number} of {len(mine)}")
+        fitted(speech, rows)
+
+
+def make_on_cluster(
+    data: Path, config: OpenConfig, cache: Path, choice: ClusterChoice, say: Callable[[str], None]
+) -> None:
+    """All that takes long, on the machines of a cluster, into the cache, from where `make_checkpoint` takes it."""
+    clips = [clip for name in ("speech", "english") for clip in read_clips(data / name)]
+    corpora = {clip.corpus for clip in read_clips(data / "speech") if config.fits(clip)}
+    heard = min(HEARD_PARTS, len({clip.speaker for clip in clips}))
+    fits = 1 + config.folds + (len(corpora) if len(corpora) > 1 else 0)
+    with nodes.cluster(choice.head, choice.token) as library, shared_place(cache) as place:
+        for what, count in (("hear", heard), ("fit", fits)):
+            parts = [ProcessShare(number, count, array=True) for number in range(count)]
+            tasks = [OpenTask(what, data.resolve(), config, cache.resolve(), part, place) for part in parts]
+            jobs = [ClusterJob(f"{what} {part.rank + 1}", task) for part, task in zip(parts, tasks, strict=True)]
+            do_jobs(library, jobs, threads=1, gpus=0.0, say=say)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """A part of the hearing or of the fits, for a machine of a cluster."""
+
+    what: str
+    data: Path
+    config: OpenConfig
+    cache: Path
+    share: ProcessShare
+    place: SharedPlace
+
+    def __call__(self) -> None:
+        """Put it into the cache."""
+        self.place.enter()
+        if self.what == "hear":
+            hear_share(self.data, self.config, Cache(self.cache), self.share)
+            return
+        speech = _speech(self.data, self.config, self.cache)
+        for rows in self.share.of(every_fit(speech)):
+            fitted(speech, rows)
+
+
+@lru_cache(maxsize=1)
+def _speech(data: Path, config: OpenConfig, cache: Path) -> OpenSpeech:
+    """Of one process: gigabytes, read once for all its fits."""
+    return read_speech(data, config, Cache(cache))
 
 
 def text_result(folder: Path, config: OpenConfig, cache: Cache) -> TextResult:

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.config.loading import read_table
 from sadstream.scoring.fusion.header import Record
+from train.corpora.clips import Clip
 from train.features.augment import AugmentConfig
 from train.metrics.voices import VoicesConfig
 from train.shipped.audio_part import AudioPartConfig
@@ -40,6 +41,10 @@ class OpenConfig(Record):
     voice: AudioPartConfig = AudioPartConfig()
     text: PhraseConfig = PhraseConfig()
     learning: VoicesConfig = VoicesConfig()
+
+    def fits(self, clip: Clip) -> bool:
+        """Whether a recording is one that the voice is fitted to."""
+        return not self.corpora or clip.corpus in self.corpora
 
 
 def read_config(path: Path | None) -> OpenConfig:

@@ -34,6 +34,7 @@ from train.shipped.scorecard import (
     voice_figures,
 )
 from train.shipped.speaker_folds import apart, balanced, grouped_folds
+from train.training.launch import ProcessShare
 
 TARGETS = {  # AUC against neutral and calm, true positives at 5 % false positives
     "cremad": (">= .91", ">= .65"),
@@ -76,23 +77,51 @@ class AudioResult:
     tables: tuple[str, ...]
 
 
+def hear_share(data: Path, config: OpenConfig, cache: Cache, share: ProcessShare) -> None:
+    """This process's part of all that a checkpoint hears, by speaker, into the cache."""
+    states, _ = _encoder(data, config, cache)
+    clips = {name: read_clips(data / name) for name in ("speech", "english")}
+    parts = [(name, speaker) for name, some in clips.items() for speaker in sorted({clip.speaker for clip in some})]
+    for name, speaker in share.of(parts):
+        theirs = [clip for clip in clips[name] if clip.speaker == speaker]
+        for some, views in (
+            ([clip for clip in theirs if name == "speech" and config.fits(clip)], config.views),
+            ([clip for clip in theirs if name != "speech" or not config.fits(clip)], 1),
+        ):
+            if some:
+                states(some, views)
+
+
 def read_speech(data: Path, config: OpenConfig, cache: Cache) -> OpenSpeech:
     """The clips of DATA/speech through the encoder, in every view; what was heard before comes from the cache."""
-    front = config.front_end
-    whisper = Whisper(locate(front.model, "whisper"), "cpu", "en")
-    audio = WhisperStatesConfig(model=front.model, identity=whisper.identity, layers=front.layers, pool=front.pool)
-    noises = read_noises(data / "noise", config.noise_licences) if config.views > 1 else []
-    states = StateCache(cache, whisper, audio, config.augment, noises)
-    clips = [c for c in read_clips(data / "speech") if not config.corpora or c.corpus in config.corpora]
+    clips = [clip for clip in read_clips(data / "speech") if config.fits(clip)]
     missing = set(config.corpora) - {clip.corpus for clip in clips}
     if missing:
         raise DataError(
             f"{data / 'speech' / 'manifest.csv'}: no clips of {sorted(missing)[0]}, which the recipe asks for"
         )
+    states, audio = _encoder(data, config, cache)
     heard = states(clips, config.views)
     if config.labels == "heard":
         heard = replace(heard, clips=tuple(clip.as_heard for clip in heard.clips))
     return OpenSpeech(heard, np.flatnonzero(heard.view == CLEAN), states, audio, config, cache)
+
+
+def _encoder(data: Path, config: OpenConfig, cache: Cache) -> tuple[StateCache, WhisperStatesConfig]:
+    front = config.front_end
+    whisper = Whisper(locate(front.model, "whisper"), "cpu", "en")
+    audio = WhisperStatesConfig(model=front.model, identity=whisper.identity, layers=front.layers, pool=front.pool)
+    noises = read_noises(data / "noise", config.noise_licences) if config.views > 1 else []
+    return StateCache(cache, whisper, audio, config.augment, noises), audio
+
+
+def every_fit(speech: OpenSpeech) -> list[Rows]:
+    """What each model of a checkpoint and its figures is fitted to, the one that ships first."""
+    return [
+        _train(speech),
+        *(_not_spoken_by(speech, speakers) for speakers in _folds(speech)),
+        *(_without(speech, corpus) for corpus in _left_out_corpora(speech)),
+    ]
 
 
 def ship(speech: OpenSpeech, talk: SegmentStates) -> AudioResult:
@@ -105,8 +134,7 @@ def ship(speech: OpenSpeech, talk: SegmentStates) -> AudioResult:
     scaling = _scaling(speech, speech.clean, raw)
     calm = [i for i in speech.clean if clips[i].emotion in CALM]
     threshold = threshold_at(probability(scaling(raw[calm]), config.prior), config.false_positives)
-    train = speech.rows([clip.split == "train" for clip in clips])
-    part = AudioPart(fitted(speech, train), speech.audio, scaling)
+    part = AudioPart(fitted(speech, _train(speech)), speech.audio, scaling)
     speakers = len({clip.speaker for clip in clips})
     protocol = f"{config.folds}-fold cross-validation over {speakers} speakers, pooled, bootstrap over speakers"
     corpora = sorted({clip.corpus for clip in clips})
@@ -126,7 +154,7 @@ def out_of_fold(speech: OpenSpeech) -> Floats:
     with progress("cross-validation", speech.config.folds, "folds") as advance:
         for speakers in _folds(speech):
             test = _spoken_by(speech, speakers)
-            train = speech.rows([clip.speaker not in speakers for clip in clips])
+            train = _not_spoken_by(speech, speakers)
             apart([clips[i] for i in train], [clips[i] for i in test])
             raw[test] = score_audio(fitted(speech, train), speech.heard, test)
             advance()
@@ -170,6 +198,24 @@ def _folds(speech: OpenSpeech) -> list[frozenset[str]]:
     return grouped_folds(speech.heard.clips, speech.config.folds, speech.config.seed)
 
 
+def _train(speech: OpenSpeech) -> Rows:
+    return speech.rows([clip.split == "train" for clip in speech.heard.clips])
+
+
+def _not_spoken_by(speech: OpenSpeech, speakers: frozenset[str]) -> Rows:
+    return speech.rows([clip.speaker not in speakers for clip in speech.heard.clips])
+
+
+def _without(speech: OpenSpeech, corpus: str) -> Rows:
+    return speech.rows([clip.corpus != corpus for clip in speech.heard.clips])
+
+
+def _left_out_corpora(speech: OpenSpeech) -> list[str]:
+    """All in turn; none where there is one alone."""
+    corpora = sorted({clip.corpus for clip in speech.heard.clips})
+    return corpora if len(corpora) > 1 else []
+
+
 def _spoken_by(speech: OpenSpeech, speakers: frozenset[str]) -> Rows:
     """Their clean segments."""
     return np.array([i for i in speech.clean if speech.heard.clips[i].speaker in speakers], dtype=np.int64)
@@ -205,13 +251,12 @@ class LeftOut:
 def left_out(speech: OpenSpeech, raw: Floats) -> list[LeftOut]:
     """Every corpus in turn; none where there is one alone. `raw`: the scores of `out_of_fold`."""
     clips, cap = speech.heard.clips, speech.config.audio_cap
-    corpora = sorted({clip.corpus for clip in clips})
     found = []
-    for corpus in corpora if len(corpora) > 1 else ():
+    for corpus in _left_out_corpora(speech):
         there = np.array([i for i in speech.clean if clips[i].corpus == corpus], dtype=np.int64)
         rest = np.setdiff1d(speech.clean, there)
         scaling = _scaling(speech, rest, raw)
-        model = fitted(speech, speech.rows([clip.corpus != corpus for clip in clips]))
+        model = fitted(speech, _without(speech, corpus))
         theirs = scaling.uncapped(score_audio(model, speech.heard, there))
         strangers = ScoredClips(tuple(clips[i] for i in there), theirs, cap)
         others = ScoredClips(tuple(clips[i] for i in rest), scaling.uncapped(raw[rest]), cap)
@@ -222,7 +267,7 @@ def left_out(speech: OpenSpeech, raw: Floats) -> list[LeftOut]:
 def _left_out_figures(speech: OpenSpeech, one: LeftOut) -> list[Figure]:
     """How a model of the other corpora ranks this one, and the plain probe in the same way."""
     clips, config = speech.heard.clips, speech.config
-    train = speech.rows([clip.corpus != one.corpus for clip in clips])
+    train = _without(speech, one.corpus)
     there = np.array([i for i in speech.clean if clips[i].corpus == one.corpus], dtype=np.int64)
     found = {
         "": one.strangers.uncapped,

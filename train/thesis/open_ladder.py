@@ -11,7 +11,8 @@ from train.metrics.detection import auc, over_groups
 from train.metrics.markdown import markdown
 from train.metrics.predictions import read as read_predictions
 from train.presets import Preset, run_config
-from train.training.launch import PlannedRun, ProcessShare, in_turn
+from train.training.cluster import ClusterChoice, finish_all
+from train.training.launch import PlannedRun, ProcessShare
 from train.training.run import Run
 from train.training.session import Session
 
@@ -27,6 +28,7 @@ def climb(
     session: Session,
     say: Callable[[str], None],
     share: ProcessShare | None = None,
+    cluster: ClusterChoice | None = None,
 ) -> str:
     """Fit every system of a preset on train speakers and test it once on the dev speakers; returns the table.
 
@@ -39,8 +41,7 @@ def climb(
     share = share or ProcessShare.of_environment()
     configs = [run_config(preset, system, str((out / NAME).resolve())) for system in preset.systems]
     planned = [PlannedRun(out / config.name, config) for config in configs]
-    in_turn(share.of(planned), lambda one: session.finish(one, manifest), say)
-    if not share.finishes():
+    if not finish_all(planned, manifest, session, share, cluster, say):
         return ""
     lines = [[one.config.title, *_figures(Run(one.folder), manifest)] for one in planned]
     head = ("system", *(f"{corpus}: AUC {what}" for corpus in MEASURED for what in ("calm", "all")))

@@ -145,8 +145,15 @@ def _origin(ladder: Ladder) -> str:
     return (
         f"{thesis.BUDGET}\n\nManifest {origin.manifest_sha256[:12]}, sadstream {origin.sadstream} "
         f"({origin.commit or 'no checkout'}), {', '.join(origin.libraries)}; {origin.machine}, {origin.device}, "
-        f"{origin.threads} threads.\n"
+        f"{origin.threads} threads.\n{_mixed(ladder)}"
     )
+
+
+def _mixed(ladder: Ladder) -> str:
+    """What else the runs were computed with; the same run has other last digits there."""
+    found = [run.provenance for run in ladder.runs]
+    kinds = list(dict.fromkeys(f"{one.machine}, {one.device}, {one.threads} threads" for one in found))
+    return f"\n**Runs of {len(kinds)} kinds of machine: {'; '.join(kinds)}.**\n" if len(kinds) > 1 else ""
 
 
 def _verdicts(scored: Sequence[SystemPredictions], ladder: Ladder) -> list[str]:

@@ -16,7 +16,8 @@ from train.presets import Preset, RunConfig, run_config
 from train.thesis.ablations import VARIANTS, varied
 from train.thesis.benchmark import estimate
 from train.thesis.report import expect_report, write_report
-from train.training.launch import PlannedRun, ProcessShare, in_turn
+from train.training.cluster import ClusterChoice, finish_all
+from train.training.launch import PlannedRun, ProcessShare
 from train.training.run import PROTOCOLS, Run
 from train.training.session import Session, require_encoders
 
@@ -37,6 +38,7 @@ class ThesisRequest:
     allow_partial: bool
     force: bool = False
     share: ProcessShare = field(default_factory=ProcessShare.of_environment)
+    cluster: ClusterChoice | None = None
 
     def configs(self) -> list[RunConfig]:
         """Every run in the order in which it is done: features that several share come together."""
@@ -70,11 +72,10 @@ def reproduce(wanted: ThesisRequest, session: Session, dry_run: bool, say: Calla
         encoders = {config.text.label for config in configs if config.spec.text}
         expect_report(wanted.out, encoders, wanted.force)
     manifest, share = _manifest(wanted, say), wanted.share
-    mine = share.of([_planned(wanted.out, config) for config in configs])
-    in_turn(mine, lambda one: session.finish(one, manifest), say)
-    if share.array:
-        say(f"share {share.rank}/{share.world}: done; after the last one: sadstream-train report {wanted.out}")
-    if not share.finishes():
+    planned = [_planned(wanted.out, config) for config in configs]
+    if not finish_all(planned, manifest, session, share, wanted.cluster, say):
+        if share.array:
+            say(f"after the last share: sadstream-train report {wanted.out}")
         return ""
     markdown, page = write_report(wanted.out / "runs", wanted.out, wanted.force)
     return f"{markdown.read_text(encoding='utf-8')}\n{markdown}\n{page}\n"
