@@ -24,7 +24,7 @@ from sadstream.cluster import nodes
 from sadstream.cluster.rooms import scene_segments
 from sadstream.daemon.pipeline.door_connection import DoorConnection
 from sadstream.daemon.remote.reachability import Reachability
-from sadstream.daemon.remote.request import RefusedAnswer, ScoredAnswer, SegmentRequest, UnscoredAnswer
+from sadstream.daemon.remote.request import ScoredAnswer, SegmentRequest, UnscoredAnswer
 from sadstream.events.keys import Curve, client_curve
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
@@ -149,16 +149,16 @@ def test_replicas_that_are_killed_cost_no_segment(cluster: Cluster) -> None:
     """Four rooms send one segment after the other while each scorer is killed in turn."""
     segments, answers, go_on = scene_segments(), [], True
 
-    def talk(room: Knocker) -> None:
+    def talk(lane: int, room: Knocker) -> None:
         n = 0
         while go_on:
             segment, n = segments[n % len(segments)], n + 1
             said = {"t_start": segment.t_start, "t_end": segment.t_end, "wait_ms": 6000.0}
-            room.send(SegmentRequest(lane=0, voiced=0.5, age_ms=0.0, **said), segment.heard)
+            room.send(SegmentRequest(lane=lane, voiced=0.5, age_ms=0.0, **said), segment.heard)
             answers.append((room.answer(7.0) or (b"", None))[1])
 
     rooms = [Knocker(cluster.endpoint, cluster.curve) for _ in range(4)]
-    threads = [threading.Thread(target=talk, args=[room]) for room in rooms]
+    threads = [threading.Thread(target=talk, args=pair) for pair in enumerate(rooms)]
     for thread in threads:
         thread.start()
     time.sleep(1.0)
@@ -176,9 +176,7 @@ def test_replicas_that_are_killed_cost_no_segment(cluster: Cluster) -> None:
         room.__exit__(None, None, None)
 
     assert len(answers) > 8
-    lost = [answer for answer in answers if not isinstance(answer, ScoredAnswer | UnscoredAnswer)]
-    busy = [answer for answer in lost if answer == RefusedAnswer(why="busy")]  # one key is one room with one stream
-    assert lost == busy
+    assert [answer for answer in answers if not isinstance(answer, ScoredAnswer | UnscoredAnswer)] == []
 
 
 def test_a_door_that_is_killed_is_noticed_at_once_and_back_by_itself(cluster: Cluster) -> None:
@@ -277,9 +275,9 @@ def over_http(port: int) -> bytes:
     said = b""
     for path in ("/", "/metrics", "/api/version", "/api/jobs/"):
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1.0) as plain:
+            with socket.create_connection(("127.0.0.1", port), timeout=0.3) as plain:
                 plain.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-                plain.settimeout(1.0)
+                plain.settimeout(0.3)
                 said += plain.recv(400)
         except OSError:
             continue
