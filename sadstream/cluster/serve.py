@@ -112,7 +112,7 @@ def handle(deployment: str) -> Any:
     return nodes.serving().get_deployment_handle(deployment, APPLICATION)
 
 
-def deploy(wanted: ServeRequest, config: Config, placed: Placement) -> None:
+def deploy(wanted: ServeRequest, config: Config, placed: Placement, replica: type = ScorerReplica) -> None:
     """The door and its scorers, there and with their models loaded; UnavailableError where they cannot be."""
     serving = nodes.serving()
     serving.start(proxy_location="Disabled")  # rooms knock at the door; no HTTP, no gRPC
@@ -125,7 +125,7 @@ def deploy(wanted: ServeRequest, config: Config, placed: Placement) -> None:
         "graceful_shutdown_timeout_s": 1.0,
     }
     scorer = serving.deployment(
-        ScorerReplica,
+        replica,
         name=SCORER,
         ray_actor_options={"num_cpus": placed.cpus, "num_gpus": placed.gpus},
         max_ongoing_requests=placed.ongoing,
