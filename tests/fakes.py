@@ -6,12 +6,12 @@ Run as a program it is a whole daemon with a fake analyser: `python fakes.py run
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import capturing
-import numpy as np
+from analysing import Each, analysis
 from capturing import quiet, talk, voice  # noqa: F401  for who imports them with the rest
 
 from sadstream.audio.filters.framing import Framer
@@ -25,9 +25,8 @@ from sadstream.daemon import run
 from sadstream.daemon.messages import Load, LoadedAnalyzer, ModelsReady, OnDegraded
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.events import E, Score
-from sadstream.scoring.analysis import Analysis, Early
+from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.fusion.voices import STEP, Voices
-from sadstream.scoring.whisper.recognizer import Transcript
 
 READY = ModelsReady("fake", "cpu", "Apache-2.0", terms="")
 
@@ -44,25 +43,6 @@ def some_voices(**changes: float) -> Voices:
     return Voices(first=first, talk=density(0.0), sad=density(1.6), **known)
 
 
-def analysis(segment: Segment, text: str = "") -> Analysis:
-    """A score that depends on nothing but the segment's number."""
-    audio = (segment.number % 7 - 3) / 2
-    return Analysis(
-        bias_logit=0.0,
-        audio_logit=audio,
-        uncapped_logit=audio,
-        text_logit=0.0,
-        p_sad=float(1 / (1 + np.exp(-audio))),
-        threshold=0.5,
-        transcript=Transcript(text, 0.0, 0.0, "none" if text else "off"),
-        model="0123456789ab",
-        whisper_ms=0.0,
-        text_ms=0.0,
-        fusion_ms=0.0,
-        attention=None,
-    )
-
-
 def fake_load(analyze: Callable[[Segment], Analysis | UnscoredSegment] = analysis, load_s: float = 0.0) -> Load:
     """Models that take `load_s` to load and then do what `analyze` does."""
 
@@ -71,17 +51,6 @@ def fake_load(analyze: Callable[[Segment], Analysis | UnscoredSegment] = analysi
         return LoadedAnalyzer(Each(analyze), READY)
 
     return load
-
-
-class Each:
-    """An analyser that does to each segment what it was given; nothing is said early."""
-
-    def __init__(self, analyze: Callable[[Segment], Analysis | UnscoredSegment]) -> None:
-        self._analyze = analyze
-
-    def many(self, segments: Sequence[Segment], early: Early | None = None) -> list[Analysis | UnscoredSegment]:
-        """Their analyses."""
-        return [self._analyze(segment) for segment in segments]
 
 
 def slow(seconds: float) -> Callable[[Segment], Analysis]:

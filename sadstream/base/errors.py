@@ -47,3 +47,12 @@ class ConfigError(SadstreamError):
     """The configuration is not valid, so nothing was started."""
 
     exit_code = 78
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Python's, PyTorch's (a RuntimeError of its own name) or a library's (a RuntimeError that says so)."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
+    )

@@ -169,11 +169,11 @@ def table_text(path: Path, errors: str = "strict") -> io.StringIO:
     return io.StringIO(read_whole(path, TABLE_BYTES).decode(errors=errors), newline="")
 
 
-def save_atomic(path: Path, content: bytes) -> None:
+def save_atomic(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Put `content` under this name in one step; a full disk leaves what was there before and says so."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, content)
+        write_atomic(path, content, mode)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         cure = "make room" if full else "choose another folder or its permissions"

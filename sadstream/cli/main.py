@@ -172,7 +172,7 @@ def listen(
 @app.command()
 def score(
     recordings: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="WAV, FLAC or Ogg recordings.", readable=False)
+        list[Path], typer.Argument(metavar="FILE...", help="Recordings; with --out also folders.", readable=False)
     ],
     output: Annotated[Format, typer.Option("--format", help="How scores are printed.")] = Format.jsonl,
     plot: Annotated[Path | None, typer.Option(help="Waveform, segments and scores as one PNG.", readable=False)] = None,
@@ -181,16 +181,35 @@ def score(
     ] = None,
     words: Annotated[bool, typer.Option("--words", help="What was said, in the report.")] = False,
     embed_audio: Annotated[bool, typer.Option("--embed-audio", help="The sound, in the report.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a file of scores each; a second call goes on.", readable=False)
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=10_000, help="At once; default as many as fit.")] = None,
+    cluster: Annotated[bool, typer.Option("--cluster", help="On the machines of a Ray cluster.")] = False,
+    head: Annotated[str | None, typer.Option(help="HOST[:PORT] of the cluster; default this machine's.")] = None,
+    token: Annotated[Path | None, typer.Option(help="File with the cluster's token.", readable=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is to be done, and how long it takes.")] = False,
     force: ForceOption = False,
     channel: ChannelOption = None,
     config: ConfigOption = None,
     compute: ComputeOption = None,
 ) -> None:
     """Score recordings; bad ones are named and the rest is scored."""
-    from sadstream.cli.recordings import ScoreOutputs, score_files
+    heard, device = one_channel(channel), compute.value if compute else None
+    if out is not None:
+        from sadstream.cli.archive.score import ArchiveOptions, score_folder
 
-    wanted = ScoreOutputs(output.value, plot, report, words, embed_audio, force, one_channel(channel))
-    code = score_files(recordings, wanted, config, compute.value if compute else None)
+        if plot or report or words or embed_audio or output is not Format.jsonl:
+            raise UsageError("--out: expected none of --format, --plot, --report, --words, --embed-audio with it")
+        archive = ArchiveOptions(out, workers, cluster or head is not None, head, token, dry_run, force, heard)
+        code = score_folder(recordings, archive, config, device)
+    else:
+        from sadstream.cli.recordings import ScoreOutputs, score_files
+
+        if workers or cluster or head or token or dry_run:
+            raise UsageError("--workers, --cluster, --head, --token, --dry-run: expected --out DIR too")
+        wanted = ScoreOutputs(output.value, plot, report, words, embed_audio, force, heard)
+        code = score_files(recordings, wanted, config, device)
     if code:
         raise typer.Exit(code)
 

@@ -3,18 +3,18 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.progress import Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from sadstream.audio.filters.mixer import LEFT_OUT
 from sadstream.audio.health import SignalRecord
 from sadstream.audio.sources.recording import Recording
 from sadstream.audio.spool import is_spooled, spooled
 from sadstream.base import logs
-from sadstream.base.boundary import from_system, one_line, utf8
+from sadstream.base.boundary import one_line
 from sadstream.base.errors import DataError, MissingFileError, SadstreamError, UsageError
 from sadstream.base.files import expect_place
 from sadstream.base.progress import bars
@@ -22,13 +22,20 @@ from sadstream.base.samples import Channel
 from sadstream.config import Config
 from sadstream.config.loading import configured
 from sadstream.config.tables import StreamConfig
-from sadstream.events import Score, to_json
+from sadstream.events import Score
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.mood.plan import read_plan
-from sadstream.scoring.recording import RecordedSegment, score_recording
+from sadstream.scoring.recording import (
+    OF_A_FILE,
+    RecordedSegment,
+    event_line,
+    notes_of,
+    score_recording,
+    unreadable,
+)
 from sadstream.views.plot import MARK as PICTURE
 from sadstream.views.report.write import MARK as PAGE
 
@@ -37,7 +44,6 @@ COLUMNS = (
     "offset_logit", "text_used", "text_reason", "voiced", "model",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@")
-OF_A_FILE = (OSError, UnicodeError, MemoryError)  # what a path, a disk or a huge file can do
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ def score_files(paths: Sequence[Path], wanted: ScoreOutputs, config: Path | None
             for recording in good:
                 found = _score_one(recording, settings, analyzer, plan, wanted.output, progress, bad)
                 _draw(recording, found, analyzer, plan, wanted)
-    return _verdict(bad)
+    return verdict(bad)
 
 
 def _check(paths: Sequence[Path], wanted: ScoreOutputs, config: Path | None) -> None:
@@ -134,21 +140,13 @@ def _opened(paths: Sequence[Path], stream: StreamConfig) -> tuple[list[Recording
         except (DataError, MissingFileError) as error:
             _name(bad, error)
         except OF_A_FILE as error:
-            _name(bad, _unreadable(path, error))
+            _name(bad, unreadable(path, error))
     return good, bad
 
 
 def _remark(remark: str) -> None:
     if remark:
         logs.fatal(one_line(f"sadstream: {remark}"))
-
-
-def _unreadable(path: Path, error: Exception) -> SadstreamError:
-    """What the system said of a recording: it costs that one alone."""
-    known = from_system(error, path)
-    return (
-        known if isinstance(known, MissingFileError) else DataError(f"{path}: cannot be read: {error}; copy it again")
-    )
 
 
 def _score_one(
@@ -174,20 +172,12 @@ def _score_one(
         _name(bad, error)
     if found.whole and not known:
         _remark(recording.remark)
-    found.notes = (*_left_out(recording), *signal.sentences())
+    found.notes = notes_of(recording, signal)
     for note in found.notes:
         logs.fatal(one_line(f"sadstream: {recording.path}: {note}"))
     if found.whole and not found.scored:
         logs.fatal(one_line(f"sadstream: {recording.path}: {recording.duration_s or 0.0:.2f} s, no speech found"))
     return found
-
-
-def _left_out(recording: Recording) -> tuple[str, ...]:
-    """A sentence for each channel that the mix did without."""
-    without = sorted(recording.without_s.items())
-    return tuple(
-        f"channel {channel} is {LEFT_OUT} for {seconds:.0f} s; --channel chooses one" for channel, seconds in without
-    )
 
 
 def _advancing(
@@ -204,18 +194,20 @@ def _advancing(
             recording, config, analyzer, lambda seconds: progress.update(task, completed=seconds), plan, signal
         )
     except OF_A_FILE as error:
-        raise _unreadable(recording.path, error) from None
+        raise unreadable(recording.path, error) from None
     progress.update(task, completed=recording.duration_s)
 
 
 def _row(path: Path, score: Score, output: str) -> str:
-    event = {"file": utf8(path)} | json.loads(to_json(score))
-    if output == "jsonl":
-        return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-    # A row is a line, and no spreadsheet takes a name for a formula: ./=x.wav is the same file as =x.wav.
-    event["file"] = one_line(f"./{path}" if str(path).startswith(FORMULA) else path)
+    line = event_line(path, score)
+    return line if output == "jsonl" else csv_row(str(path), json.loads(line))
+
+
+def csv_row(file: str, event: Mapping[str, Any]) -> str:
+    """A score as a row of COLUMNS; a row is a line, and no spreadsheet takes a name for a formula."""
+    name = one_line(f"./{file}" if file.startswith(FORMULA) else file)  # ./=x.wav is the same file as =x.wav
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow([event[column] for column in COLUMNS])
+    csv.writer(line, lineterminator="").writerow([name, *(event[column] for column in COLUMNS[1:])])
     return line.getvalue()
 
 
@@ -224,7 +216,7 @@ def _name(bad: list[SadstreamError], error: SadstreamError) -> None:
     logs.fatal(f"sadstream: {one_line(error)}")
 
 
-def _verdict(bad: Sequence[SadstreamError]) -> int:
+def verdict(bad: Sequence[SadstreamError]) -> int:
     if not bad:
         return 0
     return 66 if all(isinstance(error, MissingFileError) for error in bad) else 65

@@ -152,7 +152,10 @@ def check_token(path: Path) -> Path:
 def start_head(settings: NodeSettings) -> Node:
     """The first machine of a cluster, answering; UnavailableError and BusyError say why not."""
     host = settings.address or "127.0.0.1"
-    return _start(settings, ["--head", "--port", str(settings.base_port), "--node-ip-address", host])
+    return _start(
+        settings,
+        ["--head", "--port", str(settings.base_port), "--node-ip-address", host, "--include-dashboard", "false"],
+    )
 
 
 def join_head(head: str, settings: NodeSettings) -> Node:
@@ -295,7 +298,6 @@ def _options(settings: NodeSettings, folder: Path) -> list[str]:
         "--ray-client-server-port": base + 7,  # cannot be left out; asks for the token as the rest
         "--min-worker-port": base + WORKERS_FROM,
         "--max-worker-port": settings.last_port,
-        "--include-dashboard": "false",
         "--include-log-monitor": "false",
         "--object-store-memory": STORE_BYTES,
         "--object-spilling-directory": folder / "spill",

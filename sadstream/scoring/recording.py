@@ -1,24 +1,29 @@
 """A recording in, its score events out: the daemon's own path without the daemon."""
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from sadstream.audio.filters.mixer import LEFT_OUT
 from sadstream.audio.health import SignalRecord
 from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.sources.recording import Recording
 from sadstream.audio.sources.source import SourceChange
-from sadstream.base.errors import DataError
+from sadstream.base.boundary import from_system, utf8
+from sadstream.base.errors import DataError, MissingFileError, SadstreamError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
-from sadstream.events import Score
+from sadstream.events import Score, to_json
 from sadstream.events.types import envelope, stream_name
 from sadstream.scoring.analysis import Analysis, BatchAnalyzer, Timing, latency, make_score
 from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import NO_PLAN, Mood, MoodPlan
 
+OF_A_FILE = (OSError, UnicodeError, MemoryError)  # what a path, a disk or a huge file can do
 PROGRESS_S = 30  # of audio without speech between two words of progress
 
 
@@ -93,3 +98,26 @@ def _segments(
         failures.append(error)
     for segment in segmenter.flush():
         yield segment, 0.0
+
+
+def event_line(file: object, score: Score) -> str:
+    """A score of a recording as one line of JSON: the event, and before it what the recording is called."""
+    event = {"file": utf8(file)} | json.loads(to_json(score))
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+
+
+def notes_of(recording: Recording, signal: SignalRecord) -> tuple[str, ...]:
+    """What is to be said of a recording's sound once it was heard: channels that the mix did without, faults."""
+    without = sorted(recording.without_s.items())
+    left_out = (
+        f"channel {channel} is {LEFT_OUT} for {seconds:.0f} s; --channel chooses one" for channel, seconds in without
+    )
+    return (*left_out, *signal.sentences())
+
+
+def unreadable(path: Path, error: Exception) -> SadstreamError:
+    """What the system said of a recording: it costs that one alone."""
+    known = from_system(error, path)
+    return (
+        known if isinstance(known, MissingFileError) else DataError(f"{path}: cannot be read: {error}; copy it again")
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sadstream.audio.segmenter import Segment
-from sadstream.base.errors import UnavailableError
+from sadstream.base.errors import UnavailableError, out_of_memory
 from sadstream.daemon.messages import LoadedAnalyzer, ModelsDegraded, ModelsReady, OnDegraded
 from sadstream.scoring.analysis import Early, SegmentAnswer
 
@@ -91,15 +91,6 @@ class Fallback:
             return
         self._at, self._retry_s = 0, RETRY_S
         self._on_degraded(ModelsDegraded("none", self._stages[0].name))
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Python's, PyTorch's (a RuntimeError of its own name) or a library's (a RuntimeError that says so)."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
-    )
 
 
 def _free() -> None:
