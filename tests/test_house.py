@@ -195,10 +195,12 @@ def test_the_bounds_are_the_codes(module: str, name: str, value: str) -> None:
 
 
 def test_there_are_bounds() -> None:
-    assert len(BOUNDS) == 5
+    assert len(BOUNDS) == 7
 
 
-@pytest.mark.parametrize("topic", ["service", "wire", "training", "model-card", "performance", "architecture", "views"])
+@pytest.mark.parametrize(
+    "topic", ["service", "wire", "training", "model-card", "performance", "architecture", "views", "fleet"]
+)
 def test_each_topic_has_a_page_that_the_readme_links(topic: str) -> None:
     assert Path(f"docs/{topic}.md").exists()
     assert f"(docs/{topic}.md)" in Path("README.md").read_text()

@@ -129,7 +129,7 @@ class _Street:
         self._random = np.random.default_rng(wanted.seed)
         self._context = zmq.asyncio.Context()
         self._context.setsockopt(zmq.MAX_SOCKETS, 2 * wanted.rooms + 64)
-        self._rooms = [_Room(self._context, wanted, n) for n in range(wanted.rooms)]
+        self._rooms = [_SimulatedRoom(self._context, wanted, n) for n in range(wanted.rooms)]
 
     async def run(self) -> RoomsReport:
         wanted, start_s = self._wanted, time.monotonic()
@@ -147,7 +147,7 @@ class _Street:
         self._context.destroy(linger=0)
         return RoomsReport(tuple(room.ledger for room in self._rooms), connected_s, wanted.seconds)
 
-    async def _talk(self, room: "_Room", until_s: float) -> None:
+    async def _talk(self, room: "_SimulatedRoom", until_s: float) -> None:
         mean_s = self._wanted.rooms / self._wanted.rate
         await asyncio.sleep(float(self._random.uniform(0, min(mean_s, self._wanted.seconds))))
         number = int(self._random.integers(len(self._segments)))
@@ -165,7 +165,7 @@ class _Street:
             self._rooms[int(self._random.integers(len(self._rooms)))].open()
 
 
-class _Room:
+class _SimulatedRoom:
     """One room: a connection, one segment under way at a time, and its ledger."""
 
     def __init__(self, context: zmq.asyncio.Context, wanted: RoomsRequest, number: int) -> None:
@@ -247,7 +247,7 @@ def _gaps(segments: Sequence[Segment]) -> list[float]:
     return [float(gap) for gap in gaps / gaps.mean()]
 
 
-def _allow(wanted: RoomsRequest, rooms: Sequence[_Room]) -> None:
+def _allow(wanted: RoomsRequest, rooms: Sequence[_SimulatedRoom]) -> None:
     if wanted.server_key is None or wanted.allow is None:
         return
     with wanted.allow.open("a") as file:
