@@ -40,6 +40,7 @@ START_S = 60.0  # a head on two busy cores: 8 to 15 s
 STOP_S = 10.0
 TOKEN_CREDENTIAL = "cluster.token"  # noqa: S105  name of a file that systemd's LoadCredential= provides
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  Ray's store lies there; sessions too, so that no log reaches a disk
+SESSION = "sadray-"  # then who started it
 PR_SET_PDEATHSIG = 1
 DIED = "A worker died or was killed"  # how Ray begins to say so
 
@@ -266,7 +267,7 @@ def _start(settings: NodeSettings, where: Sequence[str], reach: str = "") -> Nod
         host, _, head_port = reach.rpartition(":")
         if not _answers(host, int(head_port)):
             raise UnavailableError(f"cluster: nobody answers at {reach}; is `sadstream serve` running there?")
-    folder = Path(tempfile.mkdtemp(prefix="sadray-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None))
+    folder = _folder()
     environment = os.environ | _environment() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(settings.token)}
     with (folder / "start.log").open("wb") as log:
         process = subprocess.Popen(
@@ -284,6 +285,17 @@ def _start(settings: NodeSettings, where: Sequence[str], reach: str = "") -> Nod
         node.end()
         raise
     return node
+
+
+def _folder() -> Path:
+    """A new folder for a session; those of ours that were killed are taken away."""
+    place = SHARED_MEMORY if SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
+    for old in place.glob(f"{SESSION}*"):
+        pid = old.name.removeprefix(SESSION).partition("-")[0]
+        with suppress(OSError):
+            if pid.isdigit() and not _is_running(int(pid)) and old.stat().st_uid == os.getuid():
+                shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{SESSION}{os.getpid()}-", dir=place))
 
 
 def _options(settings: NodeSettings, folder: Path) -> list[str]:

@@ -63,6 +63,16 @@ def test_shared_memory_that_is_too_small_ends_with_the_line_to_type(
         start_head(NodeSettings(make_token(tmp_path / "token"), nodes.free_base_port()))
 
 
+def test_the_folder_of_one_that_was_killed_is_taken_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(nodes, "SHARED_MEMORY", tmp_path)
+    for name in ("sadray-4194304-dead", f"sadray-{os.getpid()}-alive", "others"):  # no pid is greater than 2^22
+        (tmp_path / name).mkdir()
+
+    made = nodes._folder()
+
+    assert {path.name for path in tmp_path.iterdir()} == {f"sadray-{os.getpid()}-alive", "others", made.name}
+
+
 def test_without_ray_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
