@@ -28,6 +28,10 @@ THREADS = 2  # of which Ray would make one, and that gives the CNN other weights
 # What a run's times and its machine come to; all else is the same each time.
 OWN_WAY = ("timing.json", "provenance.json")
 
+NEEDS_RAY = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'sadstream[cluster]'"
+)
+
 
 def files(folder: Path) -> dict[str, bytes]:
     """Everything that all runs left."""
@@ -106,7 +110,7 @@ def test_two_shares_make_the_loops_bytes_although_one_was_killed(
     assert files(made.out / "runs") == files(made.loop / "runs")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'sadstream[cluster]'")
+@NEEDS_RAY
 def test_a_cluster_makes_the_loops_bytes_although_a_worker_was_killed_and_a_run_cannot_be_done(
     made: SimpleNamespace, begun: list[subprocess.Popen[str]]
 ) -> None:
@@ -134,6 +138,45 @@ def test_a_cluster_makes_the_loops_bytes_although_a_worker_was_killed_and_a_run_
     shutil.rmtree(foreign)
     assert files(made.out / "runs") == files(made.loop / "runs")
     assert Run(half).provenance.threads == THREADS
+
+
+# A head and one that joins it, a machine each, until the input ends.
+MACHINES = """
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from sadstream.cluster import nodes
+
+token = nodes.make_token(Path(sys.argv[1]))
+with ExitStack() as ends:
+    head = nodes.start_head(nodes.NodeSettings(token, nodes.free_base_port(), cpus=2))
+    ends.callback(head.end)
+    reach = f"127.0.0.1:{head.settings.base_port}"
+    ends.callback(nodes.join_head(reach, nodes.NodeSettings(token, nodes.free_base_port(), cpus=2)).end)
+    print(reach, flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.slow
+@NEEDS_RAY
+def test_two_machines_make_the_loops_bytes_and_its_report(
+    made: SimpleNamespace, begun: list[subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """Joined to one cluster that somebody else started; on it all runs at once."""
+    shutil.rmtree(made.out, ignore_errors=True)
+    token = tmp_path / "token"
+    begun.append(subprocess.Popen([sys.executable, "-c", MACHINES, token], stdin=-1, stdout=-1, text=True))
+    assert begun[0].stdout
+    head = begun[0].stdout.readline().strip()
+    command = [*made.command, "--cluster", "--head", head, "--token", str(token)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    begun[0].communicate("\n", timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert "2 tasks for 2 machines with 4 processors, 2 threads each" in done.stderr
+    assert tables(done.stdout) == tables(made.text)
+    assert files(made.out / "runs") == files(made.loop / "runs")
 
 
 def await_half_a_run(runs: Path, command: subprocess.Popen[str]) -> tuple[Path, int]:

@@ -261,7 +261,7 @@ def _expect_room(library: Any, threads: int, gpus: float) -> None:
     widest = max((machine.get("CPU", 0.0) for machine in machines if machine.get("GPU", 0.0) >= gpus), default=0.0)
     if widest < threads:
         raise UsageError(
-            f"--threads {threads}: no machine of the cluster has more than {widest:g} processors for it; use --threads"
+            f"--threads {threads}: no machine of the cluster has so many processors for a run, at most {widest:g}"
         )
 
 
