@@ -38,7 +38,7 @@ def ended(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
         (["report", "{tmp}"], 65, "no evaluated run in it"),
         (["reproduce", "--iemocap", "{tmp}", "--compute", "abacus"], 2, "--compute abacus: expected auto, cpu or cuda"),
         (["reproduce", "--iemocap", "{tmp}", "--share", "2/2"], 2, "--share 2/2: expected I/N, from 0/N to N-1/N"),
-        (["reproduce", "--iemocap", "{tmp}", "--head", "gpu"], 2, "--head gpu: says where a cluster is; add --cluster"),
+        (["reproduce", "--iemocap", "{tmp}", "--token", "t"], 2, "--token t: opens a cluster; add --cluster"),
         (["open", "--data", "{tmp}", "--cluster", "--share", "0/2"], 2, "leave --share and torchrun away"),
         (["synth-iemocap", "{tmp}"], 65, "not empty: expected a new folder"),
     ],

@@ -35,13 +35,9 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Also over a file tha
 ShareOption = Annotated[
     str | None, typer.Option("--share", metavar="I/N", help="The I-th of N parts, from 0; for job arrays.")
 ]
-ClusterOption = Annotated[
-    bool, typer.Option("--cluster", help="A task a run on the cluster of this machine, or one that ends with it.")
-]
-HeadOption = Annotated[str | None, typer.Option("--head", metavar="HOST[:PORT]", help="Of another machine's cluster.")]
-TokenOption = Annotated[
-    Path | None, typer.Option("--token", help="That cluster's, if not in its usual place.", readable=False)
-]
+ClusterOption = Annotated[bool, typer.Option("--cluster", help="A task a run on the machines of a Ray cluster.")]
+HeadOption = Annotated[str | None, typer.Option("--head", help="HOST[:PORT] of the cluster; default this machine's.")]
+TokenOption = Annotated[Path | None, typer.Option("--token", help="File with the cluster's token.", readable=False)]
 SEED = typer.Option(min=0, help="Of weights, order and oversampling.")
 
 

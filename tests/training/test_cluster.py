@@ -57,7 +57,7 @@ def test_a_machine_without_the_corpus_says_so_and_another_manifest_is_not_learne
 
 def test_shares_and_a_cluster_do_not_go_together() -> None:
     assert ClusterChoice.asked(False, None, None, ProcessShare.asked("0/2")) is None
-    with pytest.raises(UsageError, match="--token t: says where a cluster is; add --cluster"):
+    with pytest.raises(UsageError, match="--token t: opens a cluster; add --cluster"):
         ClusterChoice.asked(False, None, Path("t"), ProcessShare())
     for share in (ProcessShare.asked("0/1"), ProcessShare(1, 2)):
         with pytest.raises(UsageError, match="leave --share and torchrun away"):

@@ -49,11 +49,10 @@ class ClusterChoice:
     def asked(
         cls, on_cluster: bool, head: str | None, token: Path | None, share: ProcessShare, **more: Any
     ) -> "ClusterChoice | None":
-        """As the command line says it; None without `--cluster`, UsageError for what does not go together."""
-        if not on_cluster:
-            for option, value in (("--head", head), ("--token", token)):
-                if value is not None:
-                    raise UsageError(f"{option} {value}: says where a cluster is; add --cluster")
+        """As the command line says it; None without `--cluster` and `--head`; UsageError for a contradiction."""
+        if not on_cluster and head is None:
+            if token is not None:
+                raise UsageError(f"--token {token}: opens a cluster; add --cluster")
             return None
         if share != ProcessShare():
             raise UsageError("--cluster: shares the runs out itself; leave --share and torchrun away")
