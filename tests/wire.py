@@ -17,11 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sadstream.base import logs
 from sadstream.client import subscribe
 from sadstream.client.follower import Gap, Restart
 from sadstream.daemon.publishing.publisher import Publisher
+from sadstream.daemon.publishing.uplink import Uplink
 from sadstream.events import Episode, Latency, Reason, Score, State, Status, from_json, parts_agree
-from sadstream.events.keys import ServerKeys, read_secret
+from sadstream.events.keys import ServerKeys, client_curve, read_secret
 
 START_S = 20.0
 MODEL = "0123456789ab"
@@ -65,9 +67,9 @@ def an_episode(seq: int = 0, **changes: Any) -> Episode:
     return Episode(**opening(seq), **(fields | changes))
 
 
-def say_score(publisher: Publisher, number: int, lost: bool = False) -> Score:
+def say_score(publisher: Publisher, number: int, lost: bool = False, stream: str = "mic") -> Score:
     """Send a score."""
-    event = Score(**publisher.opening("mic", "score"), **score_fields(number, audio_logit=(number % 9 - 4) / 2))
+    event = Score(**publisher.opening(stream, "score"), **score_fields(number, audio_logit=(number % 9 - 4) / 2))
     return publisher.send(event, lost=lost)
 
 
@@ -130,8 +132,12 @@ def publish(arguments: argparse.Namespace) -> None:
     keys = None
     if arguments.secret:
         keys = ServerKeys(read_secret(Path(arguments.secret)), Path(arguments.allow))
-    with Publisher(arguments.endpoint, keys) as publisher:
-        say_status(publisher)
+    uplink = None
+    if arguments.to:
+        logs.set_up()
+        uplink = Uplink(arguments.to, client_curve(arguments.to_server_key, arguments.key))
+    with Publisher(arguments.endpoint, keys, uplink=uplink) as publisher:
+        say_status(publisher, arguments.stream)
         print("ready", flush=True)
         due = said = time.monotonic()
         number = 0
@@ -141,13 +147,13 @@ def publish(arguments: argparse.Namespace) -> None:
             while (left := due - time.monotonic()) > 0:
                 publisher.wait(math.ceil(1000 * left))
             publisher.answer_joins()
-            say_score(publisher, number)
+            say_score(publisher, number, stream=arguments.stream)
             number += 1
             if rss is None and time.monotonic() - said > 1.0:
                 rss = resident_kib()
             if number % 200 == 0:
-                say_status(publisher)
-        say_status(publisher, state="stopping")
+                say_status(publisher, arguments.stream)
+        say_status(publisher, arguments.stream, state="stopping")
         print(json.dumps({"sent": number, "grown_kib": resident_kib() - (rss or resident_kib())}), flush=True)
         until = time.monotonic() + START_S
         while time.monotonic() < until and not readable(sys.stdin):
@@ -181,9 +187,9 @@ def readable(file: Any) -> bool:
     return bool(select.select([file], [], [], 0)[0])
 
 
-def resident_kib() -> int:
-    """Resident memory of this process now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def resident_kib(pid: int | None = None) -> int:
+    """Resident memory of this process now, or of another."""
+    pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1])
     return pages * resource.getpagesize() // 1024
 
 
@@ -196,6 +202,10 @@ def main() -> None:
     parser.add_argument("--total", type=int)
     parser.add_argument("--secret")
     parser.add_argument("--allow")
+    parser.add_argument("--stream", default="mic")
+    parser.add_argument("--to")
+    parser.add_argument("--to-server-key")
+    parser.add_argument("--key")
     arguments = parser.parse_args()
     (publish if arguments.end == "publish" else listen)(arguments)
 

@@ -1,10 +1,10 @@
-"""`sadstream serve`: for the machine that scores for many rooms."""
+"""`sadstream serve` and `sadstream gather`: for machines that serve many rooms."""
 
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,6 +66,32 @@ def serve(
                 f"keep {ports} closed to others",
                 flush=True,
             )
+
+
+def gather(
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file: [gather] and [publish].", readable=False)
+    ] = None,
+    listen: Annotated[str | None, typer.Option(help="ZeroMQ endpoint that rooms dial.")] = None,
+    publish: Annotated[str | None, typer.Option(help="ZeroMQ endpoint where all of it leaves.")] = None,
+    secret_key: Annotated[
+        str | None, typer.Option("--secret-key", help="File with our key, where others can connect.")
+    ] = None,
+    allow: Annotated[str | None, typer.Option(help="File with the public keys that may listen.")] = None,
+    allow_rooms: Annotated[
+        str | None, typer.Option("--allow-rooms", help="File with the rooms' public keys; default those of --allow.")
+    ] = None,
+) -> None:
+    """Pass on what many rooms say, at one endpoint; rooms dial in ([publish] to), and open no port."""
+    from sadstream.cluster.gather.gatherer import gather as pass_on
+    from sadstream.config.loading import configured
+
+    logs.set_up()
+    changes: dict[str, dict[str, Any]] = {
+        "publish": {"endpoint": publish, "secret_key": secret_key, "allow": allow},
+        "gather": {"listen": listen, "allow": allow_rooms},
+    }
+    pass_on(configured(config, changes))
 
 
 def _replicas(text: str) -> tuple[int, int] | None:

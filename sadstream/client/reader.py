@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sadstream.client.follower import Finding, Follower, Gap
 from sadstream.events import EVENT_TYPES, Event, Status
 from sadstream.events.keys import Curve
-from sadstream.events.query import Query
+from sadstream.events.query import Query, from_note
 
 HELD_EVENTS = 1000  # until the first status says where the past is kept
 TICK_S = 60.0  # longest sleep
@@ -41,7 +41,8 @@ class Reader:
         self._until = float("inf") if timeout_s is None else now + timeout_s
         self._follower = Follower(request.wire_types, now, count_gaps=not request.latest)
         self._held: list[Event] | None = [] if request.replay else None
-        self.where = ""  # the daemon's past is kept, as its status says
+        self.where = ""  # the past is kept, as the daemon's status says, or a gatherer's note
+        self._gathered = False
 
     def wait_ms(self) -> int | None:
         """How long to sleep at most; None when the time is up."""
@@ -50,10 +51,17 @@ class Reader:
             return None
         return 1 + max(0, int(1000 * (min(self._follower.due_s(), now + TICK_S, self._until) - now)))
 
+    def note(self, frame: bytes) -> None:
+        """Take a frame that is no event: a gatherer's note says where the past is, and statuses no longer do."""
+        replay = from_note(frame)
+        if replay is not None:
+            self._gathered = True
+            self.where = replay_address(replay, self._request.endpoint)
+
     def queries(self, event: Event) -> list[Query]:
         """What to ask `where` before this event is taken."""
         request = self._request
-        if isinstance(event, Status):
+        if isinstance(event, Status) and not self._gathered:
             self.where = "" if event.replay is None else replay_address(event.replay, request.endpoint)
         if not (request.replay and self.where):
             return []
@@ -75,7 +83,7 @@ class Reader:
         events = [old for answer in answers for old in answer if old.type in self._request.wire_types]
         if self._held is not None:
             self._held.append(event)
-            if not isinstance(event, Status) and len(self._held) < HELD_EVENTS:
+            if not (isinstance(event, Status) or self._gathered) and len(self._held) < HELD_EVENTS:
                 return
             events, self._held = events + self._held, None
         else:

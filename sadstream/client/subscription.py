@@ -12,7 +12,7 @@ from sadstream.client.follower import Gap, Restart, Stale
 from sadstream.client.reader import Item, Reader, SubscriptionRequest
 from sadstream.events import DEFAULT_ENDPOINT, EVENT_TYPES, STREAM_NAME, Event, from_wire, topic
 from sadstream.events.keys import Curve, client_curve
-from sadstream.events.query import Query
+from sadstream.events.query import NOTE, Query
 from sadstream.events.validation import WireError
 
 if TYPE_CHECKING:
@@ -104,10 +104,12 @@ def _plain(request: SubscriptionRequest, timeout_s: float | None) -> Iterator[It
         while (wait_ms := reader.wait_ms()) is not None:
             ready = poller.poll(wait_ms)
             for socket, _ in ready:
-                event = _event(socket.recv())
-                if event is not None:
-                    answers = [_fetch(context, reader.where, query, request.curve) for query in reader.queries(event)]
-                    yield from reader.take(answers, event)
+                event = _event(frame := socket.recv())
+                if event is None:
+                    reader.note(frame)
+                    continue
+                answers = [_fetch(context, reader.where, query, request.curve) for query in reader.queries(event)]
+                yield from reader.take(answers, event)
             if not ready:
                 yield from reader.quiet()
     finally:
@@ -130,8 +132,9 @@ async def _async(request: SubscriptionRequest, timeout_s: float | None) -> Async
         while (wait_ms := reader.wait_ms()) is not None:
             ready = await poller.poll(wait_ms)
             for socket, _ in ready:
-                event = _event(await socket.recv())
+                event = _event(frame := await socket.recv())
                 if event is None:
+                    reader.note(frame)
                     continue
                 answers = [await _fetch_async(context, reader.where, q, request.curve) for q in reader.queries(event)]
                 for item in reader.take(answers, event):
@@ -154,6 +157,8 @@ def _connected(context: "zmq.Context[S]", request: SubscriptionRequest, sockets:
         sockets.append(socket)
         if request.latest:
             socket.setsockopt(zmq.CONFLATE, 1)
+        if request.replay:
+            socket.setsockopt(zmq.SUBSCRIBE, NOTE)
         for event_type in types:
             # Before connecting: the first message counts too. Without a stream the prefix ends before its name.
             prefix = topic(event_type, request.stream) if request.stream else f"sad.{event_type}."

@@ -15,7 +15,7 @@ from sadstream.base.errors import BusyError, UnavailableError
 from sadstream.cluster.fair_queue import FairQueue, WaitingSegment
 from sadstream.cluster.nodes import INLINE_BYTES
 from sadstream.daemon.publishing.authenticator import ZAP_DOMAIN, ZAP_ENDPOINT
-from sadstream.daemon.publishing.publisher import HANDSHAKE_MS, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
+from sadstream.daemon.publishing.sockets import HANDSHAKE_MS, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
 from sadstream.daemon.remote.reachability import AWAY_S
 from sadstream.daemon.remote.request import (
     HEADER_BYTES,

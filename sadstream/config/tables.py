@@ -8,7 +8,7 @@ from sadstream.base.boundary import at_home
 from sadstream.base.samples import FRAME_MS, SEGMENT_FRAMES
 from sadstream.events import DEFAULT_ENDPOINT, STREAM_NAME
 from sadstream.events import endpoint as address
-from sadstream.events.keys import NEEDS_KEYS, has_credentials, is_key
+from sadstream.events.keys import DIAL_NEEDS_KEYS, NEEDS_KEYS, has_credentials, has_secret_credential, is_key
 
 Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
 Name = Annotated[str, Field(pattern=f"^{STREAM_NAME.pattern}$")]
@@ -191,21 +191,57 @@ class PublishConfig(TomlTable):
     replay_events: int = Field(default=500, ge=0, le=100_000, description="kept in memory, of each topic")
     secret_key: str | None = Field(default=None, min_length=1, description="file of the daemon's CURVE key")
     allow: str | None = Field(default=None, min_length=1, description="file with the public keys that may listen")
+    to: str | None = Field(default=None, description="endpoint of a gatherer, which is dialled beside all that")
+    to_server_key: str | None = Field(default=None, description="the gatherer's public key; ours is secret_key")
 
     @field_validator("endpoint", "replay")
     @classmethod
     def _bindable(cls, endpoint: str, info: ValidationInfo) -> str:
         return endpoint if info.field_name == "replay" and endpoint in ("auto", "off") else address.check(endpoint)
 
+    @field_validator("to")
+    @classmethod
+    def _dialable(cls, endpoint: str | None) -> str | None:
+        return None if endpoint is None else address.check(endpoint)
+
+    @field_validator("to_server_key")
+    @classmethod
+    def _whole(cls, key: str | None) -> str | None:
+        if key is not None and not is_key(key):
+            raise ValueError("expected the 40 letters that `sadstream keys show` prints on the gatherer's side")
+        return key
+
+    @model_validator(mode="after")
+    def _dials_with_keys(self) -> "PublishConfig":
+        if self.to is None and self.to_server_key is not None:
+            raise ValueError("to_server_key: expected the gatherer's endpoint in to")
+        if self.to is not None and self.to_server_key is None and not address.is_local(self.to):
+            raise ValueError(f"to = {self.to!r}: {DIAL_NEEDS_KEYS}")
+        if self.to_server_key is not None and self.secret_key is None and not has_secret_credential():
+            raise ValueError("to_server_key: expected our own key too, in secret_key (`sadstream keys new`)")
+        return self
+
     @model_validator(mode="after")
     def _not_for_everybody(self) -> "PublishConfig":
-        if (self.secret_key is None) != (self.allow is None):
-            raise ValueError("secret_key and allow: expected both or none")
         for name, endpoint in (("endpoint", self.endpoint), ("replay", self.replay)):
             local = endpoint in ("auto", "off") or address.is_local(endpoint)
-            if not local and self.secret_key is None and not has_credentials():
+            if not local and self.allow is None and not has_credentials():
                 raise ValueError(f"{name} = {endpoint!r}: {NEEDS_KEYS}")
         return self
+
+
+class GatherConfig(TomlTable):
+    """Where a gatherer lets rooms dial in; where it passes on what they say is `[publish]`'s."""
+
+    listen: str = Field(default="tcp://127.0.0.1:5557", description="endpoint that rooms name in publish.to")
+    allow: str | None = Field(
+        default=None, min_length=1, description="file with the rooms' public keys; none: those of publish.allow"
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _bindable(cls, endpoint: str) -> str:
+        return address.check(endpoint)
 
 
 class JournalConfig(TomlTable):
@@ -248,6 +284,7 @@ class Config(TomlTable):
     voice: VoiceConfig = VoiceConfig()
     episode: EpisodeConfig = EpisodeConfig()
     publish: PublishConfig = PublishConfig()
+    gather: GatherConfig = GatherConfig()
     service: ServiceConfig = ServiceConfig()
     journal: JournalConfig = JournalConfig()
     metrics: MetricsConfig = MetricsConfig()
@@ -269,6 +306,14 @@ class Config(TomlTable):
             )
         if self.publish.provisional:
             raise ValueError('publish.provisional: a door answers once; expected false with compute.device = "remote"')
+        return self
+
+    @model_validator(mode="after")
+    def _keys_are_whole(self) -> "Config":
+        publish, listed = self.publish, self.publish.allow is not None or self.gather.allow is not None
+        alone = publish.secret_key is not None and publish.to_server_key is not None  # to dial with
+        if (publish.secret_key is None) == listed and not alone:
+            raise ValueError("publish.secret_key and allow: expected both or none")
         return self
 
     @model_validator(mode="after")

@@ -24,12 +24,13 @@ from sadstream.daemon.loading import load_analyzer
 from sadstream.daemon.messages import AudioGap, Load
 from sadstream.daemon.pipeline.background_worker import BackgroundWorker
 from sadstream.daemon.publishing.publisher import Publisher
+from sadstream.daemon.publishing.uplink import Uplink
 from sadstream.daemon.service import BugError, RunOptions, Service
 from sadstream.daemon.supervision import metrics
 from sadstream.daemon.supervision.controlling_terminal import ControllingTerminal
 from sadstream.daemon.supervision.pause_file import PauseFile
 from sadstream.events import Score, Status
-from sadstream.events.keys import server_keys
+from sadstream.events.keys import dialling_keys, has_credentials, server_keys
 from sadstream.scoring.mood.plan import read_plan, without_episodes
 
 log = logging.getLogger("sadstream")
@@ -109,8 +110,12 @@ def check(config: Config) -> None:
 
 def publisher_of(config: PublishConfig) -> Publisher:
     """What a configuration describes, not bound yet; ConfigError for keys that cannot be used."""
-    keys = server_keys(config.secret_key, config.allow)
-    return Publisher(config.endpoint, keys, config.replay, config.replay_events)
+    uplink = None
+    if config.to is not None:
+        uplink = Uplink(config.to, dialling_keys(config.to_server_key, config.secret_key))
+    only_dials = config.to_server_key is not None and config.allow is None and not has_credentials()
+    keys = None if only_dials else server_keys(config.secret_key, config.allow)
+    return Publisher(config.endpoint, keys, config.replay, config.replay_events, uplink)
 
 
 def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Score | Status | AudioGap], None], ...]:
@@ -146,4 +151,5 @@ def promise(config: Config) -> str:
     heard = ", ".join(shown(stream.source) if stream.source != "-" else "standard input" for stream in config.stream)
     words = "with the WORDS, to every subscriber" if config.publish.text else "numbers only, no words"
     kept = "nothing" if config.journal.path is None else f"scores, no words, in {config.journal.path}"
-    return f"hears {heard}; keeps {kept}; sends {words}, to {config.publish.endpoint}"
+    to = config.publish.endpoint if config.publish.to is None else f"{config.publish.endpoint} and {config.publish.to}"
+    return f"hears {heard}; keeps {kept}; sends {words}, to {to}"

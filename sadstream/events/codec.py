@@ -2,14 +2,15 @@
 
 import json
 import math
-from dataclasses import fields
+import re
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 from sadstream.base.json_text import parsed
 from sadstream.base.odds import logit
-from sadstream.events.types import EVENT_KINDS, VERSION, Episode, Event, Latency, Score, Status, topic
+from sadstream.events.types import EVENT_KINDS, VERSION, Count, Episode, Event, Latency, Name, Score, Status, topic
 from sadstream.events.validation import WireError, record
 
 # The logit parts sum to the logit of p_sad this closely: six decimals each, p_sad itself in full.
@@ -19,6 +20,16 @@ PARTS_TOLERANCE = 1e-4
 _IN_FULL = frozenset({"p_sad", "threshold"})
 _DECIMALS = 6
 _CERTAIN_LOGIT = 30.0  # beyond it 1 - p is lost in a double
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameHead:
+    """What is known of every event, also of a type or version to come."""
+
+    stream: Name
+    type: Annotated[str, re.compile("[a-z-]{1,32}")]
+    session: str
+    seq: Count
 
 
 def to_json(event: Event) -> str:
@@ -42,6 +53,18 @@ def from_wire(frame: bytes) -> Event | None:
     if event is not None and head + b" " != topic(event.type, event.stream).encode():
         raise WireError(f"{event.type}: topic and content differ")
     return event
+
+
+def read_head(frame: bytes) -> tuple[FrameHead, Event | None]:
+    """The head of an event's frame, and the event of a type and version that is known; WireError for no event."""
+    event = from_wire(frame)
+    if event is not None:
+        return FrameHead(stream=event.stream, type=event.type, session=event.session, seq=event.seq), event
+    name, _, payload = frame.partition(b" ")
+    head: FrameHead = record(FrameHead, parsed(payload), "event")
+    if name + b" " != topic(head.type, head.stream).encode():
+        raise WireError("event: topic and content differ")
+    return head, None
 
 
 def from_json(line: bytes | str) -> Event | None:

@@ -20,6 +20,14 @@ NEEDS_KEYS = (
     "other machines could listen; set publish.secret_key and publish.allow (`sadstream keys`), "
     "or publish on ipc:///path or tcp://127.0.0.1:PORT"
 )
+GATHER_NEEDS_KEYS = (
+    "other machines could say anything; set publish.secret_key and gather.allow (`sadstream keys`), "
+    "or gather on ipc:///path or tcp://127.0.0.1:PORT"
+)
+DIAL_NEEDS_KEYS = (
+    "others could listen in on the way; set publish.to_server_key and publish.secret_key (`sadstream keys`), "
+    "or dial ipc:///path or tcp://127.0.0.1:PORT"
+)
 
 
 class Curve(NamedTuple):
@@ -178,6 +186,11 @@ def has_credentials() -> bool:
     return credential(SECRET_CREDENTIAL) is not None and credential(ALLOWED_CREDENTIAL) is not None
 
 
+def has_secret_credential() -> bool:
+    """The service manager gave us a key."""
+    return credential(SECRET_CREDENTIAL) is not None
+
+
 def server_keys(secret_key: str | None, allowed: str | None) -> ServerKeys | None:
     """The daemon's keys: those configured, else the service's credentials, else none."""
     secret_path = Path(secret_key) if secret_key else credential(SECRET_CREDENTIAL)
@@ -194,6 +207,17 @@ def server_keys(secret_key: str | None, allowed: str | None) -> ServerKeys | Non
     except MissingFileError as error:
         raise ConfigError(str(error)) from None
     return ServerKeys(secret, allowed_path)
+
+
+def dialling_keys(server_key: str | None, secret_key: str | None) -> Curve | None:
+    """A room's keys for its gatherer: the gatherer's public one, and ours as configured or as a credential."""
+    if server_key is None:
+        return None
+    path = Path(secret_key) if secret_key else credential(SECRET_CREDENTIAL)
+    try:
+        return client_curve(server_key, path)
+    except MissingFileError as error:
+        raise ConfigError(str(error)) from None
 
 
 def client_curve(server_key: str | None, secret_key: str | Path | None) -> Curve | None:
