@@ -72,16 +72,35 @@ def test_actors_of_which_one_is_killed_make_the_same_bytes(
     assert files(tmp_path) == alone
 
 
-@pytest.mark.slow
-def test_two_processes_and_two_nodes_make_the_same_bytes(talks: Path, tmp_path: Path, alone: dict[str, bytes]) -> None:
+@pytest.fixture
+def two_nodes(tmp_path: Path) -> Iterator[tuple[list[nodes.Node], tuple[str, ...]]]:
+    """Two nodes of a core each, and the options that find them."""
     token = make_token(tmp_path / "token")
-    head_settings = NodeSettings(token, free_base_port(), cpus=1)
-    head = f"127.0.0.1:{head_settings.base_port}"
-    options = ("--cluster", "--head", head, "--token", str(token))
-    with ended(start_head(head_settings)), ended(join_head(head, NodeSettings(token, free_base_port(), cpus=1))):
-        on_two = scored(talks, tmp_path / "nodes", *options)
+    settings = NodeSettings(token, free_base_port(), cpus=1)
+    head = f"127.0.0.1:{settings.base_port}"
+    with (
+        ended(start_head(settings)) as one,
+        ended(join_head(head, NodeSettings(token, free_base_port(), cpus=1))) as other,
+    ):
+        yield [one, other], ("--cluster", "--head", head, "--token", str(token))
 
-    assert on_two == alone
+
+@pytest.mark.slow
+def test_two_processes_and_two_nodes_make_the_same_bytes_and_leave_no_word_behind(
+    talks: Path, tmp_path: Path, alone: dict[str, bytes], two_nodes: tuple[list[nodes.Node], tuple[str, ...]]
+) -> None:
+    running, options = two_nodes
+    (tmp_path / "words.toml").write_text("[publish]\ntext = true\n")
+    with_words = scored(talks, tmp_path / "words", *options, "--config", str(tmp_path / "words.toml"))
+    said = {json.loads(line).get("text") for name in alone for line in with_words[name].splitlines() if "json" in name}
+    left = [path.read_bytes() for node in running for path in node.folder.rglob("*") if path.is_file()]
+
+    assert (
+        len(canaries := [text.strip().encode() for text in said if text and len(text) > 8]) >= 2
+    )  # the scene has no more
+    assert sum(map(len, left)) > 10_000
+    assert not [text for text in canaries if any(text in content for content in left)]
+    assert scored(talks, tmp_path / "nodes", *options) == alone
     assert scored(talks, tmp_path / "processes", "--workers", "2") == alone
 
 
@@ -98,9 +117,9 @@ def busy_actor(process: "subprocess.Popen[str]") -> psutil.Process:
 
 
 @contextlib.contextmanager
-def ended(node: nodes.Node) -> Iterator[None]:
+def ended(node: nodes.Node) -> Iterator[nodes.Node]:
     """A node that ends with the block."""
     try:
-        yield
+        yield node
     finally:
         node.end()
