@@ -1,6 +1,7 @@
 """Many rooms at one endpoint: nothing is changed, nothing is lost in silence, nobody speaks for another."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -411,6 +412,25 @@ def test_garbage_is_counted_said_once_and_disturbs_nobody(
     assert numbers(frames) == list(range(21))
     assert len(frames) == 21
     assert sum("is left out" in record.message for record in caplog.records) == 1
+
+
+def test_garbage_over_a_local_path_is_told_apart_too(
+    tmp_path: Path, place: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        rooms = Rooms(tmp_path, (f"ipc://{tmp_path}/in", place[1]), stack)
+        rooms.socket(zmq.DEALER, f"ipc://{tmp_path}/in").send(b"hello")
+        rooms.turn(lambda: rooms.gatherer.garbage == 1)
+
+    assert re.search(r"localhost:\d+:\d+:\d+: what it sends is left out: not JSON; said once", caplog.text)
+
+
+@pytest.mark.parametrize("to", ["tcp://*:5557", "tcp://a host:5557"])
+def test_what_cannot_be_dialled_is_named(endpoint: str, to: str, keys: dict[str, tuple[Path, str]]) -> None:
+    curve = client_curve(keys["gatherer"][1], keys["room"][0])
+
+    with pytest.raises(ConfigError, match=r"publish.to = .*: cannot be dialled"):
+        Publisher(endpoint, uplink=Uplink(to, curve)).__enter__()
 
 
 @pytest.fixture

@@ -175,7 +175,8 @@ class Gatherer:
     def _look(self, now_s: float) -> None:
         """Who fell silent, and how it all is."""
         for stream in self._roster.fallen_silent(now_s):
-            log.warning("%s: silent; who joins is not told of it", stream, extra=logs.about(stream))
+            level = logging.INFO if self._roster[stream].stopping else logging.WARNING
+            log.log(level, "%s: silent; who joins is not told of it", stream, extra=logs.about(stream))
         for stream in self._roster.forgotten(now_s):
             self._outlet.forget(stream)
             self.memory.forget(stream)
@@ -222,7 +223,7 @@ def _keys(config: Config) -> tuple[ServerKeys | None, ServerKeys | None]:
 
 
 def _peer(frame: zmq.Frame) -> str:
-    """The address that a frame came from; over ipc there is none."""
+    """The address that a frame came from; over ipc the user, group and process."""
     try:
         return str(frame.get("Peer-Address")) or "a local room"
     except zmq.ZMQError:

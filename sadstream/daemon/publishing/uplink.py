@@ -76,7 +76,12 @@ class Uplink:
         self._socket = self._sockets.dialled(zmq.DEALER, self.endpoint, FRAMES_WAITING, self._curve)
         self._monitor = self._socket.get_monitor_socket(GREETED | REFUSED | FAILED | LOST)
         self._sockets.watch(self._monitor)
-        self._socket.connect(self.endpoint)
+        try:
+            self._socket.connect(self.endpoint)
+        except zmq.ZMQError as error:
+            raise ConfigError(
+                f"publish.to = {self.endpoint}: cannot be dialled: {error.strerror}; name a host"
+            ) from None
         self._redial_s = None
 
     def _close(self) -> None:
