@@ -7,12 +7,17 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from archiving import cuts, fatal, files, score, started
+
+from sadstream.base.errors import UnavailableError
+from sadstream.cluster.archive import pool
+from sadstream.cluster.archive.messages import ScoreOrder, WorkerMessage
+from sadstream.cluster.archive.plan import find
+from sadstream.cluster.archive.schedule import ArchiveRemark
 
 SPANS = ((0, 7), (7, 14), (14, 20), (0, 14))
 
@@ -112,7 +117,7 @@ def test_a_recording_that_nobody_survives_is_named_and_the_rest_is_scored(
     talks: Path, tmp_path: Path, undisturbed: dict[str, bytes], how: str, says: str
 ) -> None:
     bad = fatal(tmp_path / "fatal.wav")
-    done = score(talks, bad, "--out", tmp_path / "scores", "--workers", "2", fakes=f"fatal={how}")
+    done = score(talks, bad, "--out", tmp_path / "scores", fakes=f"fatal={how}")
     found = files(tmp_path / "scores")
 
     assert done.returncode == 65
@@ -122,7 +127,7 @@ def test_a_recording_that_nobody_survives_is_named_and_the_rest_is_scored(
 
 
 def test_workers_that_cannot_load_end_it_with_69(talks: Path, tmp_path: Path) -> None:
-    done = score(talks, "--out", tmp_path, "--workers", "2", fakes="unloadable=1")
+    done = score(talks, "--out", tmp_path, fakes="unloadable=1")
 
     assert done.returncode == 69
     assert "before it could score: killed by signal 9; try --workers 1" in done.stderr
@@ -171,16 +176,6 @@ def test_an_interruption_leaves_whole_files_and_the_next_call_goes_on(
     assert files(tmp_path) == undisturbed
 
 
-def test_workers_end_with_whoever_started_them(talks: Path, tmp_path: Path) -> None:
-    with started(talks, "--out", tmp_path, "--workers", "2", fakes="slow=1") as process:
-        await_workers(process, 2)
-        workers = workers_of(process)
-        process.kill()
-
-    gone, alive = psutil.wait_procs(workers, timeout=10)
-    assert (len(gone), alive) == (2, [])
-
-
 def await_workers(process: subprocess.Popen[str], count: int) -> None:
     until = time.monotonic() + 30
     while len(workers_of(process)) < count:
@@ -188,20 +183,46 @@ def await_workers(process: subprocess.Popen[str], count: int) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def held(talk: Path, tmp_path: Path) -> Iterator[Path]:
-    """A folder into which another command scores."""
-    with started(talk, "--out", tmp_path / "scores", fakes="slow=1") as process:
+def test_a_second_command_into_the_same_folder_is_73_and_workers_end_with_the_first(talk: Path, tmp_path: Path) -> None:
+    with started(talk, "--out", tmp_path, "--workers", "1", fakes="slow=1") as process:
         await_workers(process, 1)
-        yield tmp_path / "scores"
+        workers = workers_of(process)
+        done = score(talk, "--out", tmp_path)
         process.kill()
-
-
-def test_a_second_command_into_the_same_folder_is_73(talk: Path, held: Path) -> None:
-    done = score(talk, "--out", held)
 
     assert done.returncode == 73
     assert "another sadstream scores into it" in done.stderr
+    gone, alive = psutil.wait_procs(workers, timeout=10)
+    assert (len(gone), alive) == (1, [])
+
+
+class _BusyCluster:
+    """A pool whose workers never come."""
+
+    workers = range(1)
+
+    def give(self, worker: int, order: ScoreOrder) -> None:
+        raise AssertionError
+
+    def take(self) -> list[tuple[int, WorkerMessage]]:
+        time.sleep(0.05)
+        return []
+
+    def retire(self, worker: int) -> None:
+        raise AssertionError
+
+
+def test_a_cluster_without_a_free_core_is_said_and_then_given_up(
+    talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "LATE_S", 0.1)
+    monkeypatch.setattr(pool, "COME_S", 0.3)
+    events = pool.score_archive(find([talk], tmp_path).recordings, "", 0o600, _BusyCluster())
+    remarks: list[ArchiveRemark] = []
+    with pytest.raises(UnavailableError, match="no worker came"):
+        remarks.extend(event for event in events if isinstance(event, ArchiveRemark))
+
+    assert len(remarks) == 1
 
 
 def test_somebody_elses_files_are_in_the_way_unless_forced(talk: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sadstream.cluster.archive.plan import ArchivedRecording, FailedRecording, f
 from sadstream.cluster.archive.schedule import ArchiveRemark, FinishedRecording, RetiredWorker, Schedule, ScheduleEvent
 from sadstream.cluster.archive.score_file import ScoreHead, rendered, run_of
 
-COME_S = 300.0  # for a first worker: models load in ten, machines of a cluster may be busy
+LATE_S, COME_S = 30.0, 300.0  # without any worker, until it is said and until it is given up: a cluster may be busy
 
 
 class ScorerPool(Protocol):
@@ -64,13 +64,19 @@ def score_archive(
     """
     schedule = Schedule(recordings, pool.workers)
     orders: dict[int, tuple[ScoreOrder, int]] = {}
-    heard = time.monotonic()
+    heard, is_late = time.monotonic(), False
     while not schedule.is_done:
         yield from _give(schedule, pool, orders)
         found = pool.take()
         heard = time.monotonic() if found or schedule.is_working else heard
-        if time.monotonic() - heard > COME_S:
+        silent_s = time.monotonic() - heard
+        if silent_s > COME_S:
             raise UnavailableError(f"archive: no worker came in {COME_S:.0f} s; has the cluster a core to spare?")
+        if silent_s > LATE_S and not is_late:
+            is_late = True
+            yield ArchiveRemark(
+                f"no worker has come yet: its core may be taken; {COME_S - LATE_S:.0f} s more are waited"
+            )
         for worker, message in found:
             for event in _heard(schedule, worker, message, orders):
                 if isinstance(event, RetiredWorker):
