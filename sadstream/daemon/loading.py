@@ -73,8 +73,25 @@ def load_remote(config: Config, on_degraded: OnDegraded, patient: bool = False) 
         elif told:  # not at the start: that is how it should be
             on_degraded(ModelsDegraded("none", "the cluster answers", "remote"))
 
-    hellos = HELLOS_BACK if own is not None else 1
-    link = DoorConnection(asked.endpoints, curve, Reachability(hellos), say)
+    def load_local() -> LoadedAnalyzer:
+        assert own is not None
+        on_degraded(ModelsDegraded("slow", "the room's own models are loaded", loading=True))
+        found = load_with_fallback(own, on_degraded)
+        on_degraded(ModelsDegraded("slow", "the room's own models are there", loading=False))
+        return found
+
+    link = DoorConnection(asked.endpoints, curve, Reachability(HELLOS_BACK if own is not None else 1), say)
+    if not _first_hello(link, config, model):
+        say(False)
+    analyzer = RemoteAnalyzer(config, header, model, link, load_local if own is not None else None, local, patient)
+    hello = link.hello
+    whisper, device = (hello.whisper, f"{hello.device} of {asked.endpoints[0]}") if hello else ("?", asked.endpoints[0])
+    return LoadedAnalyzer(analyzer, ModelsReady(whisper, device, header.licence, header.terms))
+
+
+def _first_hello(link: DoorConnection, config: Config, model: str) -> bool:
+    """True where a door answers that scores for us, False where none does yet; ConfigError where it never will."""
+    asked = config.remote
     if not link.start(DOOR_S):
         if link.is_denied and asked.secret_key is not None:
             raise ConfigError(
@@ -83,17 +100,13 @@ def load_remote(config: Config, on_degraded: OnDegraded, patient: bool = False) 
             )
         doors = ", ".join(asked.endpoints)
         log.warning("no answer from %s: is `sadstream serve` running there, and is remote.server_key its key?", doors)
-        say(False)
-    elif link.hello is not None and link.hello.model != model:
+        return False
+    if link.hello is not None and link.hello.model != model:
         raise ConfigError(
             f"model.checkpoint: the door at {asked.endpoints[0]} hears with {link.hello.model}, this room expects "
             f"{model}; name the same checkpoint on both sides"
         )
-    load_local = None if own is None else lambda: load_with_fallback(own, on_degraded)
-    analyzer = RemoteAnalyzer(config, header, model, link, load_local, local, patient)
-    hello = link.hello
-    whisper, device = (hello.whisper, f"{hello.device} of {asked.endpoints[0]}") if hello else ("?", asked.endpoints[0])
-    return LoadedAnalyzer(analyzer, ModelsReady(whisper, device, header.licence, header.terms))
+    return True
 
 
 def _instead(own: Config | None) -> str:

@@ -103,6 +103,7 @@ class ModelsDegraded:
     reason: Reason
     detail: str
     compute: Compute | None = None  # whose are asked from now on, if that changed
+    loading: bool | None = None  # own ones begin to be loaded for a segment in hand, or are there now
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,8 @@ class Service:
                 if report.terms:
                     log.warning("%s", report.terms)
                 self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
+            case ModelsDegraded(_, detail, _, loading) if loading is not None:
+                log.info("compute: %s", detail)
             case ModelsDegraded(reason, detail, compute) if compute is not None:
                 log.warning("compute: %s (%s)", detail, compute, extra=logs.CHANGE)
                 for stream in self._streams.values():

@@ -134,8 +134,8 @@ def test_one_stage_s_models_are_alive_at_a_time_however_often_memory_runs_out(mo
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return [analysis(one) for one in segments]
 
-    monkeypatch.setattr("sadstream.daemon.run.load_models", Models)
-    monkeypatch.setattr("sadstream.daemon.run.Analyzer", Analyzer)
+    monkeypatch.setattr("sadstream.daemon.loading.load_models", Models)
+    monkeypatch.setattr("sadstream.daemon.loading.Analyzer", Analyzer)
     monkeypatch.setattr("sadstream.daemon.pipeline.fallback.RETRY_S", 0.0)
     said: list[str] = []
     models = load_with_fallback(Config(), lambda report: said.append(report.reason)).analyzer

@@ -62,6 +62,7 @@ class Pipeline:
         }
         self._threads: list[threading.Thread] = []
         self._busy_since_s: float | None = None
+        self._loading = False  # models: they take as long as they take
         self._rejected: Counter[str] = Counter()  # segments of a stream of which nothing is said
         self.wake_fd, self._wake_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -93,7 +94,7 @@ class Pipeline:
     def busy_s(self) -> float:
         """How long the analyser has been at one segment; 0 while it waits for one."""
         since_s = self._busy_since_s
-        return 0.0 if since_s is None else time.monotonic() - since_s
+        return 0.0 if since_s is None or self._loading else time.monotonic() - since_s
 
     def silent_s(self, stream: str, frames_due: bool) -> float:
         """How long a stream's reader has given no frame, or where none is due, no sign of life."""
@@ -185,6 +186,8 @@ class Pipeline:
                 report(number, answer)
 
     def _degraded(self, report: ModelsDegraded) -> None:
-        if self._busy_since_s is not None:
+        if report.loading is not None:
+            self._loading = report.loading
+        if self._busy_since_s is not None and report.compute is None:
             self._busy_since_s = time.monotonic()  # other models are loaded now: that is progress
         self._report(report)
