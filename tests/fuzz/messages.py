@@ -24,7 +24,7 @@ from sadstream.client.follower import Gap
 from sadstream.client.lines import finding_line, line
 from sadstream.client.reader import Reader, SubscriptionRequest
 from sadstream.client.subscription import _answer, _event
-from sadstream.daemon.publishing.authenticator import ZapAuthenticator
+from sadstream.daemon.publishing.authenticator import ZAP_DOMAIN, ZapAuthenticator
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.events import Event, from_json, to_json, to_wire
@@ -383,9 +383,9 @@ def _serve(_: Any, secret: Path, allowed: Path) -> None:
     given = server_keys(str(secret), str(allowed))
     if given is not None:
         own = zmq.Context()  # of its own: the place where it is asked is free again only some time after it
-        authenticator = ZapAuthenticator(own, given)
+        authenticator = ZapAuthenticator(own, {ZAP_DOMAIN: given})
         with own.socket(zmq.XPUB) as guarded:
-            authenticator.guard(guarded)
+            authenticator.guard(guarded, ZAP_DOMAIN)
         own.destroy(linger=0)
 
 
