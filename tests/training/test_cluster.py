@@ -19,6 +19,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return prepared(tmp_path_factory.mktemp("cluster"))
 
 
+def test_what_a_killed_command_left_behind_goes_with_the_next_and_nobody_elses(tmp_path: Path) -> None:
+    (tmp_path / ".seen-by-all-dead").touch()
+    with shared_place(tmp_path) as other:
+        with shared_place(tmp_path) as place:
+            place.enter()
+            assert place.proof != other.proof
+        assert list(tmp_path.iterdir()) == [other.proof]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_machine_that_sees_another_folder_says_so(tmp_path: Path) -> None:
     with shared_place(tmp_path / "out") as place:
         place.enter()

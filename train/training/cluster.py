@@ -20,7 +20,6 @@ import torch
 
 from sadstream.base.boundary import from_system
 from sadstream.base.errors import DataError, SadstreamError, UnavailableError, UsageError
-from sadstream.base.files import save_atomic
 from sadstream.cluster import nodes
 from train.corpora import manifest as manifests
 from train.corpora.folds import assign
@@ -98,14 +97,17 @@ class SharedPlace:
 
 @contextmanager
 def shared_place(folder: Path) -> Iterator[SharedPlace]:
-    """The folder, made where there is none, with its proof as long as the block lasts."""
+    """The folder, made where there is none, with its proof as long as the block lasts; those of the dead go with it."""
     whole = folder.resolve()
     proof = whole / f"{SEEN}{secrets.token_hex(4)}"
-    save_atomic(proof, b"")
-    try:
-        yield SharedPlace(whole, proof, Path.cwd())
-    finally:
-        proof.unlink(missing_ok=True)
+    with held(whole, name=proof.name):
+        try:
+            yield SharedPlace(whole, proof, Path.cwd())
+        finally:
+            for left in whole.glob(f"{SEEN}*"):
+                with held(whole, name=left.name) as ours:
+                    if ours or left == proof:
+                        left.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,12 +91,12 @@ class ProcessShare:
 
 
 @contextmanager
-def held(folder: Path, wait: bool = False) -> Iterator[bool]:
+def held(folder: Path, wait: bool = False, name: str = LOCK) -> Iterator[bool]:
     """Whether this process has a run's folder for itself while the block lasts; the lock goes with its process.
 
     wait: until the process that has it is done. UnavailableError where nothing can be written.
     """
-    path = folder / LOCK
+    path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
