@@ -3,7 +3,6 @@
 import itertools
 import os
 import queue
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 
 import zmq
 
+from sadstream.daemon.publishing.sockets import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, monitored
 from sadstream.daemon.remote.analyzer import TimedAnswer
 from sadstream.daemon.remote.reachability import Reachability
 from sadstream.daemon.remote.request import (
@@ -28,13 +28,10 @@ from sadstream.events.validation import WireError
 POLL_MS = 100
 RECONNECT_MS = 200  # between two tries of ZeroMQ's own
 RECONNECT_MAX_MS = 2000
-HEARTBEAT_MS = 2000  # ZeroMQ's own: a machine that was unplugged is noticed
-HEARTBEAT_TIMEOUT_MS = 6000
-SWITCH_S = 3.0  # without an answer, until the next of several doors is tried
+SWITCH_S = 3.0  # without an answer, until the next door is tried, or the only one anew: libzmq gives up on some faults
 LONGEST_ANSWER = 65_536  # bytes
 HELLO = bytes(ID_BYTES)
 LINGER_MS = 0
-EVENT = struct.Struct("=HI")  # of a monitor: what, and its value; pyzmq reads it with asyncio, which takes 5 MB
 DENIED = 400  # by the allow-list (ZAP)
 
 
@@ -63,7 +60,6 @@ class DoorConnection:
         self.hello: HelloAnswer | None = None
         self.is_denied = False  # a door knows no key of ours
         self._endpoints = itertools.cycle(endpoints)
-        self._several = len(endpoints) > 1
         self._curve = curve
         self._reachability = reachability
         self._on_change = on_change
@@ -148,7 +144,7 @@ class DoorConnection:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._wake_fd)
             while monitor.poll(0):
-                self._hear_of(*EVENT.unpack(monitor.recv_multipart()[0]))
+                self._hear_of(*monitored(monitor))
             if self._take(socket, now_s):
                 heard_s = now_s
             self._send_waiting(socket)
@@ -158,7 +154,7 @@ class DoorConnection:
                 hello_s = now_s
                 self._send(socket, [HELLO, *hello_frames()])
             self._tell(was_up)
-            if self._several and not self.is_up and now_s - heard_s > SWITCH_S:
+            if not self.is_up and now_s - heard_s > SWITCH_S:
                 return
 
     def _tell(self, was_up: bool) -> None:

@@ -1,6 +1,7 @@
 """The sockets of one thread: bound, guarded by keys, bounded in what waits, and one poll over all of them."""
 
 import os
+import struct
 from types import TracebackType
 
 import zmq
@@ -20,6 +21,7 @@ HANDSHAKE_MS = 3000  # for whoever connects and says nothing
 LONGEST_REQUEST = 4096  # bytes; a longer frame ends the connection that sends it
 CONNECTIONS = 1024  # that may wait to be accepted: a thousand come back at once
 RECONNECT_MS = (100, 2000)  # first wait and longest
+EVENT = struct.Struct("=HI")  # of a monitor: what happened to a connection, and its value
 HANDSHAKES = 64  # between two looks at what else there is: a flood delays nothing
 
 
@@ -123,6 +125,12 @@ class Sockets:
             socket.setsockopt(zmq.TCP_MAXRT, FULL_MS)
             socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         return socket
+
+
+def monitored(monitor: zmq.Socket[bytes]) -> tuple[int, int]:
+    """The next event of a monitor socket, and its value; pyzmq's own reader imports asyncio, which takes 5 MB."""
+    event, value = EVENT.unpack(monitor.recv_multipart()[0])
+    return event, value
 
 
 def received(socket: zmq.Socket[bytes]) -> list[bytes] | None:

@@ -5,13 +5,12 @@ import time
 from collections import deque
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from sadstream.base import logs
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import ConfigError
 from sadstream.daemon.publishing.replay_buffer import BufferedEvent, ReplayBuffer
-from sadstream.daemon.publishing.sockets import Sockets, received
+from sadstream.daemon.publishing.sockets import Sockets, monitored, received
 from sadstream.events.endpoint import check, is_local
 from sadstream.events.keys import DIAL_NEEDS_KEYS, Curve
 
@@ -132,7 +131,7 @@ class Uplink:
     def _follow(self, now_s: float) -> None:
         """What became of the connection."""
         while self._monitor.poll(0):
-            event = parse_monitor_message(self._monitor.recv_multipart())["event"]
+            event = monitored(self._monitor)[0]
             if event == GREETED:
                 self._up()
             elif event == REFUSED:
