@@ -29,9 +29,11 @@ def test_what_a_killed_command_left_behind_goes_with_the_next_and_nobody_elses(t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_machine_that_sees_another_folder_says_so(tmp_path: Path) -> None:
+def test_a_machine_that_sees_another_folder_or_has_another_version_says_so(tmp_path: Path) -> None:
     with shared_place(tmp_path / "out") as place:
         place.enter()
+        with pytest.raises(UnavailableError, match=r"0\.0\.9 where the command runs; install the same"):
+            replace(place, version="0.0.9").enter()
         place.proof.rename(tmp_path / "elsewhere")
         with pytest.raises(
             UnavailableError, match=r"out: not the folder that the command sees; all machines must mount"

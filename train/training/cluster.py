@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from sadstream import __version__
 from sadstream.base.boundary import from_system
 from sadstream.base.errors import DataError, SadstreamError, UnavailableError, UsageError
 from sadstream.cluster import nodes
@@ -84,9 +85,14 @@ class SharedPlace:
     folder: Path
     proof: Path
     cwd: Path
+    version: str = __version__
 
     def enter(self) -> None:
-        """Work from where the command works; UnavailableError where this machine sees another folder, or none."""
+        """Work from where the command works; UnavailableError where this machine sees another folder, or is another."""
+        if self.version != __version__:
+            raise UnavailableError(
+                f"sadstream {__version__} here, {self.version} where the command runs; install the same"
+            )
         if not self.proof.is_file():
             raise UnavailableError(
                 f"{self.folder}: not the folder that the command sees; all machines must mount one under this name"
