@@ -37,9 +37,23 @@ class Placement:
     batch: int
 
     @property
+    def slots(self) -> int:
+        """Segments that all of them hold at once."""
+        return self.most * self.ongoing
+
+    @property
     def ongoing(self) -> int:
         """Segments that a scorer holds at once: one in hand and one at hand, or two batches."""
         return 2 if self.batch == 1 else 2 * self.batch
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a machine of the cluster has."""
+
+    cpus: float
+    gpus: float
+    memory_mb: int
 
 
 class ScorerReplica:
@@ -68,12 +82,16 @@ class ScorerReplica:
 class DoorReplica:
     """A door as an actor, on the machine whose address rooms know."""
 
-    def __init__(self, scorer: Any, listen: str, secret_key: str | None, allow: str | None, slots: int) -> None:
+    def __init__(self, scorer: Any, listen: str, secret_key: str | None, allow: str | None) -> None:
         logs.set_up("warning")
         self._scorer = scorer
-        self._door = Door(listen, server_keys(secret_key, allow), self._score, slots)
+        self._door = Door(listen, server_keys(secret_key, allow), self._score, slots=1)
         loop = asyncio.get_running_loop()
         self._jobs = [loop.create_task(self._door.serve()), loop.create_task(self._look())]
+
+    async def reconfigure(self, said: dict[str, int]) -> None:
+        """`slots` of as many scorers as there are; called before anything else, and when a machine joins or leaves."""
+        self._door.resize(said["slots"])
 
     async def report(self) -> DoorReport:
         """What it has done."""
@@ -108,18 +126,23 @@ def hello_of(ready: ModelsReady, config: Config) -> HelloAnswer:
 
 
 def placement(config: Config, replicas: tuple[int, int] | None) -> Placement:
-    """As many scorers as were asked for, else one a GPU, else one a core as far as memory reaches."""
+    """What a scorer takes, and how many: as were asked for, else one a GPU of this machine, else as many as fit."""
     from sadstream.scoring.analyzer.models import compute_device
 
-    device = compute_device(config.compute.device)
-    if device == "cuda":
+    if compute_device(config.compute.device) == "cuda":
         import torch
 
         least, most = replicas or (torch.cuda.device_count(),) * 2
         return Placement(least, most, 1.0, 1.0, CUDA_BATCH)
     threads = config.compute.threads or 1
-    cores = len(os.sched_getaffinity(0))
     memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") >> 20
-    fitting = max(1, min(cores // threads, memory_mb // REPLICA_MB))
+    fitting = max(1, fit(Machine(len(os.sched_getaffinity(0)), 0, memory_mb), float(threads), 0.0))
     least, most = replicas or (fitting, fitting)
     return Placement(least, most, float(threads), 0.0, CPU_BATCH)
+
+
+def fit(machine: Machine, cpus: float, gpus: float) -> int:
+    """How many scorers that take so much a machine holds."""
+    if gpus:
+        return int(machine.gpus / gpus)
+    return min(int(machine.cpus / cpus), machine.memory_mb // REPLICA_MB)

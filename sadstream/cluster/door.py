@@ -111,6 +111,10 @@ class Door:
                 task.cancel()
             self._context.destroy(linger=0)
 
+    def resize(self, slots: int) -> None:
+        """From now on so many segments are in work at once."""
+        self._queue.resize(slots, MOST_WAITING_A_SLOT * slots)
+
     def report(self) -> DoorReport:
         """What it has done so far."""
         now_s = time.monotonic()

@@ -48,6 +48,10 @@ class FairQueue:
         self._in_work: set[tuple[bytes, int]] = set()
         self.waiting = 0
 
+    def resize(self, slots: int, most: int) -> None:
+        """From now on so many in work and waiting; what is there already stays."""
+        self._slots, self._most = slots, most
+
     @property
     def working(self) -> int:
         """How many are in work."""

@@ -225,6 +225,15 @@ def _process_in(line: str) -> str:
     return found[1] if found else "unknown"
 
 
+def others(library: Any) -> list[dict[str, float]]:
+    """What each machine but the head has, by Ray's names of it."""
+    return [
+        node["Resources"]
+        for node in library.nodes()
+        if node["Alive"] and "node:__internal_head__" not in node["Resources"]
+    ]
+
+
 @contextmanager
 def cluster(head: str | None, token: Path | None = None, cpus: int | None = None) -> Iterator[Any]:
     """Ray, connected to the cluster at `head`, else to this machine's, else to one of its own that ends with the block.

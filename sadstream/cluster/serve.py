@@ -3,20 +3,21 @@
 import logging
 import resource
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from sadstream.base.errors import ConfigError, StalledError, UnavailableError
+from sadstream.base.errors import ConfigError, SadstreamError, StalledError, UnavailableError
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.cluster import nodes
-from sadstream.cluster.actors import DoorReplica, Placement, ScorerReplica, placement
+from sadstream.cluster.actors import DoorReplica, Machine, Placement, ScorerReplica, fit, placement
 from sadstream.cluster.door import DoorReport, expect_free
 from sadstream.config import Config, with_changes
 from sadstream.daemon.remote.request import RefusedAnswer, SegmentRequest, read_answer, request_frames
@@ -73,7 +74,7 @@ def serve(wanted: ServeRequest) -> Iterator[Served]:
     token = nodes.make_token(wanted.token)
     node = nodes.start_head(nodes.NodeSettings(token, wanted.base_port, resources=HEAD_ONLY))
     try:
-        with _connected(node, token), stop:
+        with _connected(node, token) as library, stop:
             placed = placement(config, wanted.replicas)
             deploy(wanted, config, placed)
             door, scorer = handle(DOOR), handle(SCORER)
@@ -82,10 +83,12 @@ def serve(wanted: ServeRequest) -> Iterator[Served]:
             notifier.ready()
             yield Served(node, placed, report)
             heard_s = time.monotonic()
+            scaling = Scaling(wanted, config, placed)
             while not stop.wanted:
                 time.sleep(TICK_S)
                 if not node.is_alive:
                     raise StalledError(f"cluster: Ray ended: {node.said()}; start sadstream serve again")
+                placed = scaling.follow(nodes.others(library))
                 if (now := _report(door)) is not None:
                     heard_s = time.monotonic()
                     notifier.progress()
@@ -96,6 +99,40 @@ def serve(wanted: ServeRequest) -> Iterator[Served]:
             notifier.stopping()
     finally:
         node.end()
+
+
+class Scaling:
+    """One scorer more for each place that a machine brings which joins, one less when it leaves.
+
+    A number that was asked for stays as it is.
+    """
+
+    def __init__(self, wanted: ServeRequest, config: Config, placed: Placement) -> None:
+        self._wanted = wanted
+        self._config = config
+        self._own = placed
+        self._placed = placed
+        self._working: threading.Thread | None = None
+
+    def follow(self, others: Sequence[Mapping[str, float]]) -> Placement:
+        """What is asked for now, with what the other machines have."""
+        if self._wanted.replicas is not None or (self._working is not None and self._working.is_alive()):
+            return self._placed
+        machines = [Machine(one.get("CPU", 0), one.get("GPU", 0), int(one.get("memory", 0)) >> 20) for one in others]
+        more = sum(fit(machine, self._own.cpus, self._own.gpus) for machine in machines)
+        if self._own.most + more != self._placed.most:
+            count = self._own.most + more
+            log.info("%d other machine(s): %d replicas", len(machines), count)
+            self._placed = replace(self._placed, least=count, most=count)
+            self._working = threading.Thread(target=self._deploy, name="scaling", daemon=True)
+            self._working.start()
+        return self._placed
+
+    def _deploy(self) -> None:
+        try:
+            deploy(self._wanted, self._config, self._placed)
+        except SadstreamError as error:
+            log.error("%s", error)
 
 
 def line(report: DoorReport) -> str:
@@ -132,15 +169,15 @@ def deploy(wanted: ServeRequest, config: Config, placed: Placement, replica: typ
         **replicas,
         **health,
     ).bind(config, placed.batch)
-    slots = placed.most * placed.ongoing
     door = serving.deployment(
         DoorReplica,
         name=DOOR,
         ray_actor_options={"num_cpus": 0, "resources": {"door": 0.01}},
         num_replicas=1,
         max_ongoing_requests=100,
+        user_config={"slots": placed.slots},
         **health,
-    ).bind(scorer, wanted.listen, wanted.secret_key, wanted.allow, slots)
+    ).bind(scorer, wanted.listen, wanted.secret_key, wanted.allow)
     try:
         serving.run(door, name=APPLICATION, route_prefix=None, logging_config=QUIET)
     except RuntimeError as error:
@@ -248,10 +285,10 @@ def _report(door: Any) -> DoorReport | None:
 
 
 @contextmanager
-def _connected(node: nodes.Node, token: Path) -> Iterator[None]:
+def _connected(node: nodes.Node, token: Path) -> Iterator[Any]:
     library = nodes.connect(f"127.0.0.1:{node.settings.base_port}", token)
     try:
-        yield
+        yield library
     finally:
         library.shutdown()
 
