@@ -67,7 +67,8 @@ def test_actors_of_which_one_is_killed_make_the_same_bytes(
         busy_actor(process).kill()
         said, errors = process.communicate(timeout=240)
 
-    assert (process.returncode, errors) == (0, "")
+    assert process.returncode == 0, errors
+    assert all(line.startswith("sadstream: cluster: a worker died") for line in errors.splitlines())
     assert "3 scored" in said
     assert files(tmp_path) == alone
 
@@ -108,12 +109,14 @@ def busy_actor(process: "subprocess.Popen[str]") -> psutil.Process:
     """An actor that is at a recording."""
     until = time.monotonic() + KILL_S
     while time.monotonic() < until:
+        assert process.poll() is None, process.communicate()
         for one in psutil.Process(process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if "ArchiveActor.begin" in " ".join(one.cmdline()) or "ArchiveActor.more" in " ".join(one.cmdline()):
                     return one
         time.sleep(0.05)
-    raise AssertionError("no actor came")
+    process.kill()
+    raise AssertionError(f"no actor came: {process.communicate()}")
 
 
 @contextlib.contextmanager
