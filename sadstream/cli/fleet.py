@@ -10,6 +10,7 @@ import typer
 
 from sadstream.base import logs
 from sadstream.base.errors import UsageError
+from sadstream.cli.options import ComputeOption, ConfigOption
 
 TokenOption = Annotated[
     Path | None, typer.Option(help="File of the cluster's token; default where `serve` made it.", readable=False)
@@ -21,10 +22,8 @@ def serve(
     secret_key: Annotated[str | None, typer.Option(help="File of this door's secret key.")] = None,
     allow: Annotated[str | None, typer.Option(help="File with the public keys of the rooms.")] = None,
     replicas: Annotated[str, typer.Option(help="auto, a number, or LEAST:MOST.")] = "auto",
-    compute: Annotated[str | None, typer.Option("--compute", help="Where the models run: auto, cpu or cuda.")] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="TOML file; without it the defaults.", readable=False)
-    ] = None,
+    compute: ComputeOption = None,
+    config: ConfigOption = None,
     join: Annotated[str | None, typer.Option(metavar="HOST", help="Join the cluster of that machine.")] = None,
     status: Annotated[bool, typer.Option("--status", help="How the cluster of this machine is; 0 while it scores.")] = (
         False
@@ -51,9 +50,7 @@ def serve(
     from sadstream.cluster.serve import serve as serve_rooms
     from sadstream.config.loading import configured
 
-    if compute not in (None, "auto", "cpu", "cuda"):
-        raise UsageError(f"--compute {compute}: expected auto, cpu or cuda")
-    settings = configured(config, {"compute": {"device": compute}})
+    settings = configured(config, {"compute": {"device": compute.value if compute else None}})
     wanted = ServeRequest(settings, listen, where, secret_key, allow, _replicas(replicas), ray_port)
     for number, served in enumerate(serve_rooms(wanted)):
         if number == 0:

@@ -2,9 +2,8 @@
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -14,6 +13,17 @@ from sadstream.base.boundary import enter
 from sadstream.base.errors import UsageError
 from sadstream.cli import fleet as cli_fleet
 from sadstream.cli import views as cli_views
+from sadstream.cli import voices as cli_voices
+from sadstream.cli.options import (
+    ChannelOption,
+    ComputeOption,
+    ConfigOption,
+    ForceOption,
+    Format,
+    Pace,
+    RunCompute,
+    one_channel,
+)
 from sadstream.cli.setup import config as cli_config
 from sadstream.cli.setup import keys as cli_keys
 from sadstream.cli.setup import models as cli_models
@@ -32,56 +42,6 @@ app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_service.app, name="service")
 app.add_typer(cli_models.app, name="models")
 app.add_typer(cli_config.app, name="config")
-
-
-class Pace(StrEnum):
-    """How fast a recording is fed."""
-
-    realtime = "realtime"
-    fast = "fast"
-
-
-class Compute(StrEnum):
-    """Where the models run."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class RunCompute(StrEnum):
-    """Where the models run that a daemon asks."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    remote = "remote"
-
-
-class Format(StrEnum):
-    """How scores are printed."""
-
-    jsonl = "jsonl"
-    csv = "csv"
-
-
-ForceOption = Annotated[bool, typer.Option("--force", help="Also over a file that something else made.")]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="TOML file; without it the defaults.", readable=False)
-]
-ChannelOption = Annotated[str | None, typer.Option("--channel", help="The one that is heard, from 1; or mix.")]
-ComputeOption = Annotated[Compute | None, typer.Option("--compute", help="Where the models run.")]
-
-
-def one_channel(text: str | None) -> int | Literal["mix"] | None:
-    """The channel that an option names; UsageError for anything but a number or `mix`."""
-    if text is None:
-        return None
-    if text == "mix":
-        return "mix"
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise UsageError(f"--channel {text}: expected mix, or a number from 1")
-    return int(text)
 
 
 @app.command()
@@ -214,67 +174,8 @@ def score(
         raise typer.Exit(code)
 
 
-@app.command()
-def calibrate(
-    source: Annotated[str, typer.Option(help="mic, a recording's path, or - for raw PCM.")] = "mic",
-    seconds: Annotated[float, typer.Option(min=10.0, max=3600.0, help="Of speech to hear.")] = 120.0,
-    out: Annotated[
-        Path | None, typer.Option(help="File for the numbers; default where the daemon looks.", readable=False)
-    ] = None,
-    force: ForceOption = False,
-    config: ConfigOption = None,
-    compute: ComputeOption = None,
-) -> None:
-    """Learn how you sound when nothing is the matter: talk for a few minutes; only numbers are kept."""
-    from sadstream.audio.hearing import SpeechProgress
-    from sadstream.audio.sources.opening import open_source
-    from sadstream.config.loading import configured
-    from sadstream.scoring.mood.calibration import calibrate as hear
-    from sadstream.scoring.mood.calibration import voice_path
-    from sadstream.scoring.mood.voice import expect_place, write_voice
-
-    settings = configured(
-        config, {"stream": {"source": source}, "compute": {"device": compute.value if compute else None}}
-    )
-    path = voice_path(settings, out)
-    expect_place(path, (Path(source), config), force)
-    for said in hear(open_source(settings.stream[0], settings), settings, seconds):
-        if isinstance(said, SpeechProgress):
-            print(f"heard {said.speech_s:.0f} of {said.wanted_s:.0f} s of speech", file=sys.stderr, flush=True)
-            continue
-        write_voice(path, said)
-        print(f"{path}: offset {said.offset_logit:+.2f} from {said.segments} segments, {said.speech_s:.0f} s of speech")
-
-
-@app.command()
-def enroll(
-    name: Annotated[str, typer.Argument(help="Small letters, digits and hyphens.")],
-    source: Annotated[str, typer.Option(help="mic, a recording's path, or - for raw PCM.")] = "mic",
-    seconds: Annotated[float, typer.Option(min=10.0, max=600.0, help="Of speech to hear.")] = 20.0,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the numbers; default where the daemon looks.", readable=False)
-    ] = None,
-    force: ForceOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Learn one person's voice, so that `[voice] only` scores nobody else; only numbers are kept."""
-    from sadstream.audio.hearing import SpeechProgress
-    from sadstream.audio.sources.opening import open_source
-    from sadstream.config.loading import configured
-    from sadstream.scoring.speakers.enrolled import check_name, expect_place, write_enrolled
-    from sadstream.scoring.speakers.enrolment import enroll as hear
-    from sadstream.scoring.speakers.gate import speakers_folder
-
-    check_name(name)
-    settings = configured(config, {"stream": {"source": source}})
-    folder = out or speakers_folder(settings)
-    expect_place(folder, name, force)
-    for said in hear(name, open_source(settings.stream[0], settings), settings, seconds):
-        if isinstance(said, SpeechProgress):
-            print(f"heard {said.speech_s:.0f} of {said.wanted_s:.0f} s of speech", file=sys.stderr, flush=True)
-            continue
-        path = write_enrolled(folder, said)
-        print(f"{path}: {said.segments} segments, {said.speech_s:.0f} s of speech; [voice] only = [{name!r}] uses it")
+app.command()(cli_voices.calibrate)
+app.command()(cli_voices.enroll)
 
 
 @app.command()
