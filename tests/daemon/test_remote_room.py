@@ -103,6 +103,17 @@ def test_what_comes_back_is_what_the_models_said(endpoint: str) -> None:
     assert found[1] == UnscoredSegment(0.03125)
 
 
+@pytest.mark.parametrize("published", [False, True])
+def test_words_are_asked_for_only_where_they_are_published(endpoint: str, published: bool) -> None:
+    settings = config(endpoint)
+    settings = settings.model_copy(update={"publish": settings.publish.model_copy(update={"text": published})})
+    with door(endpoint, lambda one: analysis(one, "some words")), connected(endpoint) as (link, _):
+        (found,) = room(link, settings).many([segment()])
+
+    assert isinstance(found, Analysis)
+    assert found.transcript.text == ("some words" if published else "")
+
+
 def test_prior_and_threshold_are_the_rooms(endpoint: str) -> None:
     settings = config(endpoint).model_copy(update={"model": parse({"model": {"prior": 0.3}}, "a test").model})
     with door(endpoint), connected(endpoint) as (link, _):
