@@ -16,6 +16,8 @@ INTERRUPTED = 130  # as shells say it of Ctrl-C
 HOME = re.compile(r"^(--[a-z-]+=)?(ipc://)?(~(?:/.*)?)$", re.DOTALL)
 LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # halves of a letter, which stand for no byte of a name either
 ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+# What a room whose models are elsewhere is installed without (share/sadstream/room.txt).
+OF_MODELS = frozenset({"torch", "torchaudio", "transformers", "tokenizers", "whisper", "safetensors", "silero_vad"})
 NOT_THERE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}
 )
@@ -61,6 +63,11 @@ def from_system(error: Exception, path: object = None) -> SadstreamError | None:
             return DataError(f"{path or 'text'}: not UTF-8 at byte {error.start}: expected UTF-8; write it again")
         case MemoryError():
             return UnavailableError(f"{path or 'memory'}: not enough memory; end other programs, or give it less")
+        case ModuleNotFoundError() if (error.name or "").partition(".")[0] in OF_MODELS:
+            return UnavailableError(
+                f"{error.name}: not installed, as in a room whose models are elsewhere; `pip install sadstream` brings "
+                'it, compute.device = "remote" does without'
+            )
         case RecursionError():
             return DataError(f"{path or 'input'}: nested too deeply; write it again")
     return None

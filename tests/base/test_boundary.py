@@ -190,3 +190,11 @@ def test_a_tilde_is_the_home_wherever_a_command_line_names_a_path(monkeypatch: p
     assert at_home("--plot=~/a b.png") == "--plot=/home/me/a b.png"
     assert at_home("ipc://~/pub") == "ipc:///home/me/pub"
     assert [at_home(word) for word in ("a~", "./~", "--name=x~", "$HOME/a")] == ["a~", "./~", "--name=x~", "$HOME/a"]
+
+
+def test_what_a_room_is_installed_without_is_one_line_and_any_other_missing_module_a_bug() -> None:
+    said = from_system(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
+
+    assert isinstance(said, UnavailableError)
+    assert "pip install sadstream" in str(said)
+    assert from_system(ModuleNotFoundError("No module named 'sadstream.x'", name="sadstream.x")) is None

@@ -30,6 +30,16 @@ def test_a_missing_library_is_a_fault_with_its_cure(
     assert "pip install webrtcvad-wheels" in capsys.readouterr().out
 
 
+def test_a_room_without_models_is_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("torch", "safetensors"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+    assert [doctor.examine(fix=False, only=name) for name in ("torch", "CUDA", "voice activity detection")] == [0, 0, 0]
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said] == ["absent", "absent", "ok"]
+    assert "pip install sadstream" in said[0]
+
+
 def test_an_unknown_part_is_a_wrong_command_line() -> None:
     with pytest.raises(UsageError, match="expected one of"):
         doctor.examine(fix=False, only="everything")

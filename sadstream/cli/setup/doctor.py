@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
+from sadstream.base.boundary import from_system
 from sadstream.base.errors import SadstreamError, UnavailableError, UsageError
 
 DISABLED = ".disabled"  # appended to a native library that does not fit this torch
@@ -20,9 +21,13 @@ def examine(fix: bool, only: str | None = None) -> int:
     for name, check, required in chosen:
         try:
             print(f"ok       {name}: {check()}")
-        except SadstreamError as error:
-            faults += required
-            print(f"{'FAULT' if required else 'absent'}    {name}: {error}"[:400])
+        except (SadstreamError, ModuleNotFoundError) as error:
+            said = from_system(error)
+            if said is None:
+                raise
+            is_fault = required and not isinstance(error, ModuleNotFoundError)  # a room without models is whole
+            faults += is_fault
+            print(f"{'FAULT' if is_fault else 'absent'}    {name}: {said}"[:400])
     return 69 if faults else 0
 
 

@@ -1,6 +1,7 @@
 """Models that do not fit into memory give way to smaller ones, and come back; no segment is lost on the way."""
 
 import gc
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,6 @@ class Fallback:
 
 def _free() -> None:
     gc.collect()
-    import torch
-
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # before it was imported there is nothing to give back
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
