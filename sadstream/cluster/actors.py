@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sadstream.base import logs
-from sadstream.cluster.door import Door, DoorReport
+from sadstream.cluster.door import Door, DoorReport, expect_keys
 from sadstream.cluster.scorer import Scorer
 from sadstream.config import Config
 from sadstream.daemon.loading import load_with_fallback
@@ -85,7 +85,9 @@ class DoorReplica:
     def __init__(self, scorer: Any, listen: str, secret_key: str | None, allow: str | None) -> None:
         logs.set_up("warning")
         self._scorer = scorer
-        self._door = Door(listen, server_keys(secret_key, allow), self._score, slots=1)
+        keys = server_keys(secret_key, allow)
+        expect_keys(listen, keys)
+        self._door = Door(listen, keys, self._score, slots=1)
         loop = asyncio.get_running_loop()
         self._jobs = [loop.create_task(self._door.serve()), loop.create_task(self._look())]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import zmq
 import zmq.asyncio
 
-from sadstream.base.errors import BusyError, UnavailableError
+from sadstream.base.errors import BusyError, ConfigError, UnavailableError
 from sadstream.cluster.fair_queue import FairQueue, WaitingSegment
 from sadstream.cluster.nodes import INLINE_BYTES
 from sadstream.daemon.publishing.authenticator import ZAP_DOMAIN, ZAP_ENDPOINT
@@ -28,6 +28,7 @@ from sadstream.daemon.remote.request import (
     read_answer,
     read_request,
 )
+from sadstream.events import endpoint as address
 from sadstream.events.keys import AllowList, ServerKeys, zap_answer
 from sadstream.events.validation import WireError
 
@@ -233,6 +234,16 @@ class Door:
     async def _reply(self, route: bytes, number: bytes, answer: Answer) -> None:
         with suppress(zmq.ZMQError):  # the room is gone, or does not read
             await self._socket.send_multipart([route, number, answer_frame(answer)], zmq.NOBLOCK)
+
+
+def expect_keys(endpoint: str, keys: ServerKeys | None) -> None:
+    """ConfigError where other machines could knock, and speech would cross the network in plain."""
+    if keys is None and not address.is_local(endpoint):
+        raise ConfigError(
+            f"--listen {endpoint}: speech would cross the network in plain; make a key (`sadstream keys new "
+            "serve.key`), allow a room (`sadstream keys allow KEY --to rooms.keys`), and name both with --secret-key "
+            "and --allow"
+        )
 
 
 def expect_free(endpoint: str) -> None:

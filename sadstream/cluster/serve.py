@@ -17,9 +17,19 @@ import numpy as np
 from sadstream.base.errors import ConfigError, SadstreamError, StalledError, UnavailableError
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.cluster import nodes
-from sadstream.cluster.actors import DoorReplica, Machine, Placement, ScorerReplica, fit, placement
-from sadstream.cluster.door import DoorReport, expect_free
+from sadstream.cluster.actors import (
+    CPU_BATCH,
+    CUDA_BATCH,
+    DoorReplica,
+    Machine,
+    Placement,
+    ScorerReplica,
+    fit,
+    placement,
+)
+from sadstream.cluster.door import DoorReport, expect_free, expect_keys
 from sadstream.config import Config, with_changes
+from sadstream.config.loading import configured
 from sadstream.daemon.remote.request import RefusedAnswer, SegmentRequest, read_answer, request_frames
 from sadstream.daemon.supervision.systemd import Notifier
 from sadstream.events import endpoint as address
@@ -153,6 +163,44 @@ def deploy(wanted: ServeRequest, config: Config, placed: Placement, replica: typ
     """The door and its scorers, there and with their models loaded; UnavailableError where they cannot be."""
     serving = nodes.serving()
     serving.start(proxy_location="Disabled")  # rooms knock at the door; no HTTP, no gRPC
+    door = bound(wanted, config, placed, replica)
+    try:
+        serving.run(door, name=APPLICATION, route_prefix=None, logging_config=QUIET)
+    except RuntimeError as error:
+        last = str(error).strip().splitlines()
+        raise UnavailableError(f"scorers: did not come up: {last[-1][:300] if last else 'no reason given'}") from None
+
+
+def application(args: dict[str, str]) -> Any:
+    """Door and scorers for a cluster that deploys by itself: `import_path` and `args` of a Serve configuration.
+
+    Its head has the resource `door`. args: `listen`, `replicas` (a number or LEAST:MOST), `compute` (cpu or cuda), and
+    if wanted `config`, `secret_key` and `allow` (files of the head's; else the files curve.key and allowed.keys in the
+    folder that CREDENTIALS_DIRECTORY names there). ConfigError for what is missing.
+    """
+    missing = {"listen", "replicas", "compute"} - args.keys()
+    if missing:
+        raise ConfigError(f"args: expected {', '.join(sorted(missing))} as well")
+    config = configured(Path(args["config"]) if "config" in args else None, {"compute": {"device": args["compute"]}})
+    config = with_changes(config, {"compute": {"threads": config.compute.threads or 1}})
+    least, _, most = args["replicas"].partition(":")
+    is_cuda = args["compute"] == "cuda"
+    placed = Placement(
+        int(least),
+        int(most or least),
+        float(config.compute.threads),
+        float(is_cuda),
+        CUDA_BATCH if is_cuda else CPU_BATCH,
+    )
+    nowhere = Path()  # whoever deploys it has let us in
+    return bound(
+        ServeRequest(config, args["listen"], nowhere, args.get("secret_key"), args.get("allow")), config, placed
+    )
+
+
+def bound(wanted: ServeRequest, config: Config, placed: Placement, replica: type = ScorerReplica) -> Any:
+    """The door before its scorers, as Ray Serve deploys it."""
+    serving = nodes.serving()
     replicas: dict[str, Any] = {"num_replicas": placed.most}
     if placed.least != placed.most:
         replicas = {"autoscaling_config": {"min_replicas": placed.least, "max_replicas": placed.most}}
@@ -169,7 +217,7 @@ def deploy(wanted: ServeRequest, config: Config, placed: Placement, replica: typ
         **replicas,
         **health,
     ).bind(config, placed.batch)
-    door = serving.deployment(
+    return serving.deployment(
         DoorReplica,
         name=DOOR,
         ray_actor_options={"num_cpus": 0, "resources": {"door": 0.01}},
@@ -178,11 +226,6 @@ def deploy(wanted: ServeRequest, config: Config, placed: Placement, replica: typ
         user_config={"slots": placed.slots},
         **health,
     ).bind(scorer, wanted.listen, wanted.secret_key, wanted.allow)
-    try:
-        serving.run(door, name=APPLICATION, route_prefix=None, logging_config=QUIET)
-    except RuntimeError as error:
-        last = str(error).strip().splitlines()
-        raise UnavailableError(f"scorers: did not come up: {last[-1][:300] if last else 'no reason given'}") from None
 
 
 def join(head: str, token: Path, base_port: int) -> Iterator[str]:
@@ -224,7 +267,7 @@ class ClusterStatus:
 
 def cluster_status(token: Path, base_port: int) -> ClusterStatus:
     """How the cluster of this machine is; UnavailableError where there is none."""
-    library = nodes.connect(f"127.0.0.1:{base_port}", token)
+    library = nodes.connect(f"127.0.0.1:{base_port}", token, leave_root=True)
     try:
         serving = nodes.serving()
         application = serving.status().applications.get(APPLICATION)
@@ -243,12 +286,7 @@ def _checked(wanted: ServeRequest) -> Config:
     except ValueError as error:
         raise ConfigError(f"--listen {wanted.listen}: {error}") from None
     keys = server_keys(wanted.secret_key, wanted.allow)
-    if keys is None and not address.is_local(wanted.listen):
-        raise ConfigError(
-            f"--listen {wanted.listen}: speech would cross the network in plain; make a key (`sadstream keys new "
-            "serve.key`), allow a room (`sadstream keys allow KEY --to rooms.keys`), and name both with --secret-key "
-            "and --allow"
-        )
+    expect_keys(wanted.listen, keys)
     threads = wanted.config.compute.threads or 1
     config = with_changes(wanted.config, {"compute": {"threads": threads}})
     if config.compute.device == "remote":
