@@ -106,6 +106,8 @@ def _replicas(text: str) -> tuple[int, int] | None:
 def _join(head: str, token: Path, ray_port: int) -> None:
     from sadstream.cluster.serve import join
 
+    if not head:
+        raise UsageError("--join: expected the name or address of a machine that serves")
     for place in join(head, token, ray_port):
         print(f"serve: joined {head} with {place}", flush=True)
 

@@ -8,6 +8,7 @@ import ctypes
 import importlib.util
 import logging
 import os
+import pwd
 import re
 import secrets
 import shutil
@@ -27,6 +28,7 @@ import platformdirs
 
 from sadstream.base.errors import BusyError, ConfigError, MissingFileError, UnavailableError
 from sadstream.base.files import contents
+from sadstream.events.keys import credential
 
 BASE_PORT = 6379
 WORKERS_FROM = 10  # ports from the base on for workers, before them Ray's own
@@ -39,8 +41,10 @@ STORE_BYTES = 80 << 20  # the least that Ray takes; nothing of ours lies there
 START_S = 60.0  # a head on two busy cores: 8 to 15 s
 STOP_S = 10.0
 TOKEN_CREDENTIAL = "cluster.token"  # noqa: S105  name of a file that systemd's LoadCredential= provides
+SERVICE_TOKEN = Path("/etc/sadstream") / TOKEN_CREDENTIAL  # of `sadstream service install --serve`, root's alone
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  Ray's store lies there; sessions too, so that no log reaches a disk
 SESSION = "sadray-"  # then who started it
+LISTENS = "0A"  # a socket's state in /proc/net/tcp
 PR_SET_PDEATHSIG = 1
 DIED = "A worker died or was killed"  # how Ray begins to say so
 
@@ -111,12 +115,14 @@ def require() -> None:
 
 
 def default_token() -> Path:
-    """Where this user's token lies: the service's credential, else the configuration folder."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    given = Path(folder) / TOKEN_CREDENTIAL if folder else None
-    if given is not None and given.exists():
-        return given
-    return platformdirs.user_config_path("sadstream") / TOKEN_CREDENTIAL
+    """Where this user's token lies: the service's credential, else the configuration folder.
+
+    Who may read that of this machine's service and has none, such as root, gets that one.
+    """
+    given, own = credential(TOKEN_CREDENTIAL), platformdirs.user_config_path("sadstream") / TOKEN_CREDENTIAL
+    if given is None and not os.access(own, os.F_OK) and os.access(SERVICE_TOKEN, os.R_OK):
+        return SERVICE_TOKEN
+    return given or own
 
 
 def make_token(path: Path) -> Path:
@@ -193,10 +199,20 @@ def serving() -> Any:
     return library
 
 
-def connect(head: str, token: Path) -> Any:
-    """Ray, connected to the head at HOST[:PORT] of this or another machine; UnavailableError where none answers."""
+def connect(head: str, token: Path, leave_root: bool = False) -> Any:
+    """Ray, connected to the head at HOST[:PORT] of this or another machine; UnavailableError where none answers.
+
+    leave_root: who is root becomes the user who runs the head here, so that nothing of that user's is unpickled as root
+    and no file of root's stays among its own.
+    """
     address = _with_port(head)
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(check_token(token))}
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": check_token(token).read_text().strip()}
+    owner = _listener(int(address.rpartition(":")[2])) if leave_root and os.geteuid() == 0 else 0
+    if owner:
+        os.chdir("/")
+        os.setgroups([])
+        os.setgid(pwd.getpwuid(owner).pw_gid)
+        os.setuid(owner)
     library = ray()
     library._private.worker.print_to_stdstream = _told  # it would go to standard output, which is the command's
     host, _, port = address.rpartition(":")
@@ -402,6 +418,17 @@ def _is_running(pid: int) -> bool:
 def _with_port(head: str) -> str:
     host, colon, port = head.rpartition(":")
     return head if colon and port.isdigit() and host else f"{head}:{BASE_PORT}"
+
+
+def _listener(port: int) -> int:
+    """The number of the user who listens on a port here; 0 where nobody does."""
+    for table in ("/proc/net/tcp6", "/proc/net/tcp"):
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                words = line.split()
+                if words[1].endswith(f":{port:04X}") and words[3] == LISTENS:
+                    return int(words[7])
+    return 0
 
 
 def _answers(host: str, port: int) -> bool:

@@ -8,7 +8,15 @@ from sadstream.base.boundary import at_home
 from sadstream.base.samples import FRAME_MS, SEGMENT_FRAMES
 from sadstream.events import DEFAULT_ENDPOINT, STREAM_NAME
 from sadstream.events import endpoint as address
-from sadstream.events.keys import DIAL_NEEDS_KEYS, NEEDS_KEYS, has_credentials, has_secret_credential, is_key
+from sadstream.events.keys import (
+    DIAL_NEEDS_KEYS,
+    NEEDS_KEYS,
+    ROOM_CREDENTIAL,
+    has_credentials,
+    has_secret_credential,
+    is_key,
+    room_key,
+)
 
 Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
 Name = Annotated[str, Field(pattern=f"^{STREAM_NAME.pattern}$")]
@@ -296,8 +304,12 @@ class Config(TomlTable):
             return self
         if not asked.endpoints:
             raise ValueError('remote.endpoints: missing; compute.device = "remote" asks the doors of `sadstream serve`')
-        if (asked.server_key is None) != (asked.secret_key is None):
-            raise ValueError("remote.server_key and remote.secret_key: expected both or none")
+        own = room_key(asked.secret_key) if asked.server_key else asked.secret_key
+        if (asked.server_key is None) != (own is None):
+            raise ValueError(
+                "remote.server_key and remote.secret_key: expected both or none (a service's own key may be its "
+                f"credential {ROOM_CREDENTIAL})"
+            )
         far = [endpoint for endpoint in asked.endpoints if not address.is_local(endpoint)]
         if far and asked.server_key is None:
             raise ValueError(

@@ -8,12 +8,13 @@ from typing import Any
 
 from sadstream.base.errors import ConfigError, SadstreamError
 from sadstream.config import Config, with_changes
+from sadstream.config.tables import RemoteConfig
 from sadstream.daemon.messages import LoadedAnalyzer, ModelsDegraded, ModelsReady, OnDegraded
 from sadstream.daemon.pipeline.door_connection import DoorConnection
 from sadstream.daemon.pipeline.fallback import Fallback, FallbackStage
 from sadstream.daemon.remote.analyzer import RemoteAnalyzer
 from sadstream.daemon.remote.reachability import HELLOS_BACK, Reachability
-from sadstream.events.keys import client_curve, public_key
+from sadstream.events.keys import client_curve, public_key, room_key
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.fusion import checkpoint
@@ -60,7 +61,7 @@ def load_remote(config: Config, on_degraded: OnDegraded, patient: bool = False) 
     """A door elsewhere, and the room's own models for when it is away; ConfigError where it never could score."""
     asked, path = config.remote, checkpoint.named(config.model.checkpoint)
     header, model = checkpoint.read_header(path), hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    curve = client_curve(asked.server_key, asked.secret_key)
+    curve = client_curve(asked.server_key, _own_key(asked))
     own = _own_models(config)
     local = load_with_fallback(own, on_degraded) if own is not None and asked.fallback == "warm" else None
 
@@ -93,10 +94,11 @@ def _first_hello(link: DoorConnection, config: Config, model: str) -> bool:
     """True where a door answers that scores for us, False where none does yet; ConfigError where it never will."""
     asked = config.remote
     if not link.start(DOOR_S):
-        if link.is_denied and asked.secret_key is not None:
+        own_key = _own_key(asked)
+        if link.is_denied and own_key is not None:
             raise ConfigError(
                 f"remote.secret_key: the door at {asked.endpoints[0]} does not know this room; on its machine: "
-                f"sadstream keys allow '{public_key(Path(asked.secret_key))}' --name ROOM --to ITS-ALLOW-LIST"
+                f"sadstream keys allow '{public_key(own_key)}' --name ROOM --to ITS-ALLOW-LIST"
             )
         doors = ", ".join(asked.endpoints)
         log.warning("no answer from %s: is `sadstream serve` running there, and is remote.server_key its key?", doors)
@@ -107,6 +109,10 @@ def _first_hello(link: DoorConnection, config: Config, model: str) -> bool:
             f"{model}; name the same checkpoint on both sides"
         )
     return True
+
+
+def _own_key(asked: RemoteConfig) -> Path | None:
+    return room_key(asked.secret_key) if asked.server_key else None
 
 
 def _instead(own: Config | None) -> str:

@@ -15,6 +15,7 @@ DIGITS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/
 COMMENT = "# "
 SECRET_CREDENTIAL = "curve.key"  # noqa: S105  names of files that systemd's LoadCredential= provides
 ALLOWED_CREDENTIAL = "allowed.keys"
+ROOM_CREDENTIAL = "remote.key"
 MECHANISM = b"CURVE"
 NEEDS_KEYS = (
     "other machines could listen; set publish.secret_key and publish.allow (`sadstream keys`), "
@@ -179,6 +180,11 @@ def credential(name: str) -> Path | None:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     path = Path(folder) / name if folder else None
     return path if path is not None and path.exists() else None
+
+
+def room_key(configured: str | None) -> Path | None:
+    """The file of a room's secret key: the configured one, else the service's credential, else none."""
+    return Path(configured) if configured else credential(ROOM_CREDENTIAL)
 
 
 def has_credentials() -> bool:

@@ -109,3 +109,22 @@ def test_what_cannot_be_served_is_said_in_one_line(tmp_path: Path, words: list[s
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_who_has_no_token_but_may_read_the_services_gets_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root, after `sadstream service install --serve`; who has one of their own keeps it."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(nodes, "SERVICE_TOKEN", tmp_path / "service")
+    own = tmp_path / "sadstream" / nodes.TOKEN_CREDENTIAL
+    assert nodes.default_token() == own
+    nodes.make_token(tmp_path / "service")
+    assert nodes.default_token() == tmp_path / "service"
+    nodes.make_token(own)
+    assert nodes.default_token() == own
+
+
+def test_whose_the_head_is_stands_in_the_systems_table() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert nodes._listener(port) == os.getuid()
+    assert nodes._listener(port) == 0

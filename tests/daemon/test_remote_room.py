@@ -285,6 +285,27 @@ def test_what_cannot_be_is_said_before_anything_starts(remote: dict[str, Any], s
         config("tcp://127.0.0.1:5560", **remote)
 
 
+def test_a_services_own_key_may_be_its_credential(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd gives it; without one, and without `secret_key`, half a pair is refused."""
+    keys, known, _ = keyed(tmp_path)
+    server = known.server.decode()
+    with pytest.raises(ConfigError, match="expected both or none"):
+        config(endpoint, server_key=server)
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials/remote.key").write_bytes((tmp_path / "room.key").read_bytes())
+    (tmp_path / "credentials/remote.key").chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    said: list[ModelsDegraded] = []
+    scored = Scorer(Each(analysis), 1).score
+    with RunningDoor(endpoint, keys, scored, hello=replace(HELLO, model=MODEL)):
+        loaded = load_remote(config(endpoint, server_key=server), said.append)
+        known_to_it = loaded.ready.whisper, list(said)
+
+    assert known_to_it == (HELLO.whisper, [])
+
+
 ROOM = """
 import sys
 

@@ -111,7 +111,7 @@ def why_not() -> str | None:
     return f"namespaces are not permitted here: {tried.stderr.strip()}" if tried.returncode else None
 
 
-def wheelhouse() -> Path:
+def wheelhouse(extra: str = "") -> Path:
     """Our wheel, made now, and those that it needs, for this Python; a folder that the trees install from."""
     tag = f"{sys.version_info.major}{sys.version_info.minor}"
     source, house = CACHE / "source", CACHE / f"wheels-{tag}"
@@ -125,7 +125,7 @@ def wheelhouse() -> Path:
     done = subprocess.run([*pip, "--no-deps", str(source)], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         (wheel,) = house.glob("sadstream-*.whl")
-        command = [*pip, "--find-links", str(house), str(wheel), *LIGHT]
+        command = [*pip, "--find-links", str(house), f"{wheel}{extra}", *LIGHT]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the wheels cannot be made: exit code {done.returncode}: {done.stderr.strip()[-400:]}")
@@ -553,7 +553,7 @@ def python_for(suite: str, tree: Path) -> tuple[str, dict[Path, str]]:
     return f"/opt/python/bin/python{own}", {Path(sys.base_prefix): "/opt/python"}
 
 
-def test(suite: str, house: Path) -> Live | str:
+def test(suite: str, house: Path, course: Callable[["Live"], None]) -> Live | str:
     """All checks in one tree, or why there were none."""
     tree = CACHE / suite
     try:
@@ -573,7 +573,7 @@ def test(suite: str, house: Path) -> Live | str:
         with print_lock:
             print(f"     {suite:9} systemd {version}, {python}", flush=True)
         if live.check("a sound server that speaks, an environment to install from", live.prepare):
-            live.run()
+            course(live)
         return live
 
 
@@ -615,7 +615,7 @@ def time_is_up() -> None:
     os._exit(verdict())
 
 
-def main() -> int:
+def main(course: Callable[[Live], None] = Live.run, suites: Sequence[str] = (), extra: str = "") -> int:
     """Trees, wheels, and all checks in each tree; the exit code."""
     reason = why_not()
     if reason is not None:
@@ -624,13 +624,14 @@ def main() -> int:
     limit = threading.Timer(LIMIT_S, time_is_up)
     limit.daemon = True
     limit.start()
-    suites = sys.argv[1:] or [OLDEST, NEWEST[0]]
+    named = [*(sys.argv[1:] or suites)]
+    suites = named or [OLDEST, NEWEST[0]]
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor() as beside:
-        house = beside.submit(wheelhouse)
+        house = beside.submit(wheelhouse, extra)
         made = {suite: beside.submit(bootstrap, suite, CACHE / suite) for suite in suites}
         faults = {suite: future.result() for suite, future in made.items()}
-        if not sys.argv[1:] and faults[NEWEST[0]] and not faults[OLDEST]:  # unstable is not always installable
+        if not named and faults[NEWEST[0]] and not faults[OLDEST]:  # unstable is not always installable
             for suite in NEWEST[1:]:
                 print(f"     {faults[suites[-1]]}")
                 suites[-1], faults[suite] = suite, bootstrap(suite, CACHE / suite)
@@ -643,7 +644,7 @@ def main() -> int:
         except RuntimeError as error:
             return verdict(faults=[str(error)])
         print(f"     trees and wheels after {time.monotonic() - began:.0f} s", flush=True)
-        runs = [faults[suite] or beside.submit(test, suite, wheels) for suite in suites]
+        runs = [faults[suite] or beside.submit(test, suite, wheels, course) for suite in suites]
         results = [run if isinstance(run, str) else run.result() for run in runs]
     limit.cancel()
     print(f"     after {time.monotonic() - began:.0f} s")

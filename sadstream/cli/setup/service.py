@@ -1,5 +1,6 @@
 """`sadstream pause`, `resume`, `status` and `sadstream service`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,14 +46,27 @@ def _control(endpoint: str | None, word: Any) -> Any:
 
 @app.command("install")
 def service_install(
-    user: UserOption = False, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+    user: UserOption = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Score for rooms instead of hear.")] = False,
+    join: Annotated[str | None, typer.Option(metavar="HOST", help="Score in the cluster of that machine.")] = None,
 ) -> None:
     """Install the daemon as a service that starts by itself."""
-    from sadstream.daemon.supervision import install
+    from sadstream.base.errors import UsageError
+    from sadstream.daemon.supervision import cluster_units, install
 
+    if serve + (join is not None) + user > 1:
+        raise UsageError("--user, --serve, --join: expected one of them at most")
+    if join is not None and not re.fullmatch(r"[\w.:\[\]-]+", join):
+        raise UsageError(f"--join {join!r}: expected the name or address of a machine that serves")
     where = install.layout(user)
     install.require_root(where)
-    install.install(where, install.system, yes)
+    if serve:
+        cluster_units.install_serve(where, install.system, yes)
+    elif join is not None:
+        cluster_units.install_join(where, install.system, join, yes)
+    else:
+        install.install(where, install.system, yes)
 
 
 @app.command("uninstall")

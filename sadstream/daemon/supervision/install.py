@@ -21,11 +21,14 @@ from sadstream.daemon.supervision.pause_file import PauseFile
 from sadstream.scoring.fusion.releases import CURRENT
 from sadstream.scoring.weights.catalogue import models_dir
 
+Ask = Callable[[str], str]
 HOMES = ("/root", "/home", "/run/user")  # ProtectHome=yes hides them from the system's units
 SYSTEM_PYTHON = "/usr/bin/python3"
 CONFIG_NAME = "sadstream.toml"
-# The service and its instances, as patterns: of what systemd does not know, nothing is said.
-ALL = ("sadstream[.]service", "sadstream@*.service")
+MICROPHONE, SERVE, JOIN = "sadstream.service", "sadstream-serve.service", "sadstream-serve-join.service"
+# The services and their instances, as patterns: of what systemd does not know, nothing is said.
+ALL = ("sadstream[.]service", "sadstream@*.service", "sadstream-serve[.]service", "sadstream-serve-join[.]service")
+TOKEN = "cluster.token"  # noqa: S105  beside the configuration
 # Who says little beside what was refused: of these the refusal is shown as one line.
 TERSE = ("groupadd", "groupdel", "systemctl", "useradd", "userdel", "usermod")
 
@@ -97,15 +100,29 @@ def layout(user: bool, root: Path = Path("/")) -> InstallLayout:
     )  # fmt: skip
 
 
-def install(where: InstallLayout, run: Run, yes: bool, ask: Callable[[str], str] = input) -> None:
+def install(where: InstallLayout, run: Run, yes: bool, ask: Ask = input) -> None:
     """Environment, models, checkpoint, configuration, units; then the service starts.
 
     One that broke off is repeated by the same command, and undone by `uninstall`.
     """
     print(SAYS.format(whom="you" if where.user else "this machine", endpoint=where.endpoint))
+    confirm(yes, ask)
+    sources = {name: unit(name) for name in where.unit_files}
+    make_ground(where, run)
+    _write_configuration(where)
+    start_units(where, run, {where.unit_files[name]: source for name, source in sources.items()}, MICROPHONE)
+    print(f"installed; `sadstream service status{' --user' if where.user else ''}` says how it is")
+    if where.user:
+        print("it runs while you are logged in; from the machine's start on with `loginctl enable-linger`")
+
+
+def confirm(yes: bool, ask: Ask) -> None:
     if not yes and ask("Install it? Type yes: ").strip().lower() != "yes":
         raise UsageError("service install: not confirmed, so nothing was done")
-    sources = {name: _unit(name) for name in where.unit_files}
+
+
+def make_ground(where: InstallLayout, run: Run, cluster: bool = False) -> None:
+    """Folders, accounts, environment and models, as every service has them."""
     python = interpreter(where.user)
     # The system's service reads all this as a user of its own; its owner must be able to, whatever the umask.
     os.umask(os.umask(0o022) & 0o077 if where.user else 0o022)
@@ -113,18 +130,23 @@ def install(where: InstallLayout, run: Run, yes: bool, ask: Callable[[str], str]
     if not where.user:
         where.state.chmod(0o755)
         Accounts(where.state).make(run)
-    _make_environment(where, python, run)
-    _write_configuration(where)
+    where.configuration.mkdir(parents=True, exist_ok=True)
+    where.units.mkdir(parents=True, exist_ok=True)
+    if not where.user:
+        where.configuration.chmod(0o755)
+    serves = any((where.units / name).exists() for name in (SERVE, JOIN))  # from an installation of before
+    _make_environment(where, python, run, "[cluster]" if cluster or serves else "")
     for folder in (where.models, where.checkpoints):
         _make_readable(folder)
-    where.units.mkdir(parents=True, exist_ok=True)
-    for name, source in sources.items():
-        shutil.copyfile(source, where.units / where.unit_files[name])
-    _systemctl(where, run, ["daemon-reload"], ["enable", "sadstream.service"])
-    _systemctl(where, run, ["reset-failed", *ALL], ["restart", "sadstream.service"])
-    print(f"installed; `sadstream service status{' --user' if where.user else ''}` says how it is")
-    if where.user:
-        print("it runs while you are logged in; from the machine's start on with `loginctl enable-linger`")
+
+
+def start_units(where: InstallLayout, run: Run, units: dict[str, Path], service: str, start: bool = True) -> None:
+    """The units in their place, one of them started; what else runs here starts anew, in the new environment."""
+    for name, source in units.items():
+        shutil.copyfile(source, where.units / name)
+    _systemctl(where, run, ["daemon-reload"], ["enable", service])
+    others = [pattern for pattern in ALL if pattern.replace("[.]", ".") != service]
+    _systemctl(where, run, ["reset-failed", *ALL], *([["restart", service]] if start else []), ["try-restart", *others])
 
 
 def uninstall(where: InstallLayout, run: Run) -> None:
@@ -162,11 +184,11 @@ def uninstall(where: InstallLayout, run: Run) -> None:
         raise UnavailableError(f"service uninstall: could not remove {', '.join(left)}; remove it by hand")
 
 
-def _make_environment(where: InstallLayout, python: str, run: Run) -> None:
+def _make_environment(where: InstallLayout, python: str, run: Run, extra: str) -> None:
     """The program in an environment of its own, its models, its first checkpoint."""
     run([python, "-m", "venv", "--clear", str(where.environment)])
     program = str(where.environment / "bin/sadstream")
-    run([str(where.environment / "bin/python"), "-m", "pip", "install", "--quiet", f"{origin()}"])
+    run([str(where.environment / "bin/python"), "-m", "pip", "install", "--quiet", origin(extra)])
     run([program, "doctor", "--fix", "--only", "torchaudio"])
     here = ["--from", str(models_dir())] if models_dir().is_dir() else []
     run([program, "models", "fetch", "--to", str(where.models), *here])
@@ -199,13 +221,13 @@ def require_root(where: InstallLayout) -> None:
         raise UsageError("service: the system's service needs root: sudo sadstream service ..., or --user for your own")
 
 
-def origin() -> str:
-    """What pip can install this very sadstream from: the checkout, the wheel, or its name and version."""
+def origin(extra: str = "") -> str:
+    """What pip can install this very sadstream from: the checkout, the wheel, or name and version; with an extra."""
     said = distribution("sadstream").read_text("direct_url.json")
     url = urlparse(json.loads(said)["url"]) if said else None
     if url is not None and url.scheme == "file" and Path(unquote(url.path)).exists():
-        return unquote(url.path)
-    return f"sadstream=={__version__}"
+        return f"{unquote(url.path)}{extra}"
+    return f"sadstream{extra}=={__version__}"
 
 
 def system(command: Sequence[str]) -> None:
@@ -244,7 +266,8 @@ def _unit_traces(where: InstallLayout) -> Iterator[Path]:
 
 def _strangers(where: InstallLayout) -> list[Path]:
     """What lies among the installation's files and is not of it: a journal of scores, voices, configurations."""
-    ours = {where.environment, where.models, where.checkpoints, where.state / MADE, where.configuration / CONFIG_NAME}
+    ours = {where.environment, where.models, where.checkpoints, where.state / MADE}
+    ours |= {where.configuration / name for name in (CONFIG_NAME, TOKEN)}
     folders = [folder for folder in (where.state, where.configuration) if folder.is_dir()]
     found = (path for folder in folders for path in folder.iterdir() if path not in ours)
     return sorted(path for path in found if not path.is_dir() or any(path.iterdir()))
@@ -261,13 +284,11 @@ def _remove(path: Path) -> None:
 
 def _write_configuration(where: InstallLayout) -> None:
     path = where.configuration / CONFIG_NAME
-    where.configuration.mkdir(parents=True, exist_ok=True)
     if path.exists():
         print(f"{path}: kept as it is")
     else:
         path.write_text(CONFIG.format(checkpoint=where.checkpoints / CURRENT), encoding="utf-8")
     if not where.user:
-        where.configuration.chmod(0o755)
         _let_the_service_read(path)
 
 
@@ -290,7 +311,7 @@ def _make_readable(folder: Path) -> None:
             path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def _unit(name: str) -> Path:
+def unit(name: str) -> Path:
     """A unit file in the checkout, or where a wheel puts it."""
     places = (Path(__file__).parents[3] / "systemd", Path(sysconfig.get_path("data")) / "share/sadstream/systemd")
     for place in places:
