@@ -35,10 +35,10 @@ def serve(
     ] = 6379,
 ) -> None:
     """Score for many rooms: a door that they knock at, and this machine's models behind it."""
-    from sadstream.cluster import nodes
+    from sadstream.cluster import nodes, tokens
 
     nodes.require()
-    where = token or nodes.default_token()
+    where = token or tokens.default_token()
     if status:
         _print_status(where, ray_port, as_json)
         return

@@ -24,11 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from sadstream.base.errors import BusyError, ConfigError, MissingFileError, UnavailableError
-from sadstream.base.files import contents
-from sadstream.events.keys import credential
+from sadstream.base.errors import BusyError, UnavailableError
+from sadstream.cluster.tokens import TOKEN_CREDENTIAL, check_token, default_token, make_token
 
 BASE_PORT = 6379
 WORKERS_FROM = 10  # ports from the base on for workers, before them Ray's own
@@ -38,10 +35,8 @@ PORTS = WORKERS_FROM + WORKER_PORTS
 # when that is full, to the disk in plain.
 INLINE_BYTES = 102_400
 STORE_BYTES = 80 << 20  # the least that Ray takes; nothing of ours lies there
-START_S = 60.0  # a head on two busy cores: 8 to 15 s
+START_S = 120.0  # a head on two busy cores: 8 to 15 s; on very busy ones over 60
 STOP_S = 10.0
-TOKEN_CREDENTIAL = "cluster.token"  # noqa: S105  name of a file that systemd's LoadCredential= provides
-SERVICE_TOKEN = Path("/etc/sadstream") / TOKEN_CREDENTIAL  # of `sadstream service install --serve`, root's alone
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  Ray's store lies there; sessions too, so that no log reaches a disk
 SESSION = "sadray-"  # then who started it
 LISTENS = "0A"  # a socket's state in /proc/net/tcp
@@ -112,48 +107,6 @@ def require() -> None:
     """UnavailableError where Ray is missing."""
     if importlib.util.find_spec("ray") is None:
         raise UnavailableError("cluster: Ray is missing; pip install 'sadstream[cluster]'")
-
-
-def default_token() -> Path:
-    """Where this user's token lies: the service's credential, else the configuration folder.
-
-    Who may read that of this machine's service and has none, such as root, gets that one.
-    """
-    given, own = credential(TOKEN_CREDENTIAL), platformdirs.user_config_path("sadstream") / TOKEN_CREDENTIAL
-    if given is None and not os.access(own, os.F_OK) and os.access(SERVICE_TOKEN, os.R_OK):
-        return SERVICE_TOKEN
-    return given or own
-
-
-def make_token(path: Path) -> Path:
-    """The token's file, made if it is not there, readable by its owner alone."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(path, "x", opener=lambda name, flags: os.open(name, flags | os.O_CLOEXEC, 0o600)) as file:
-            file.write(secrets.token_hex(32))
-    except FileExistsError:
-        check_token(path)
-    except OSError as error:
-        raise UnavailableError(
-            f"{path}: token cannot be written: {error.strerror}; name another with --token"
-        ) from None
-    return path
-
-
-def check_token(path: Path) -> Path:
-    """The token's file; MissingFileError and ConfigError for one that cannot be used, never with its content."""
-    try:
-        content, mode = contents(path)
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such token; copy the one of the machine that serves (--token)") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: token cannot be read: {error.strerror}") from None
-    allowed_to_group = 0o040 if path.name == TOKEN_CREDENTIAL and "CREDENTIALS_DIRECTORY" in os.environ else 0
-    if mode & 0o077 & ~allowed_to_group:
-        raise ConfigError(f"{path}: mode {mode:04o} lets others run code here; chmod 600 {path}")
-    if not content.strip():
-        raise ConfigError(f"{path}: expected a token, found an empty file; delete it, and `sadstream serve` makes one")
-    return path
 
 
 def start_head(settings: NodeSettings) -> Node:

@@ -16,7 +16,7 @@ import numpy as np
 
 from sadstream.base.errors import ConfigError, SadstreamError, StalledError, UnavailableError
 from sadstream.base.samples import SAMPLE_RATE
-from sadstream.cluster import nodes
+from sadstream.cluster import nodes, tokens
 from sadstream.cluster.actors import (
     CPU_BATCH,
     CUDA_BATCH,
@@ -81,7 +81,7 @@ def serve(wanted: ServeRequest) -> Iterator[Served]:
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # of all below too: a core would hold rooms' speech
     stop, notifier = _Stop(), Notifier()
-    token = nodes.make_token(wanted.token)
+    token = tokens.make_token(wanted.token)
     node = nodes.start_head(nodes.NodeSettings(token, wanted.base_port, resources=HEAD_ONLY))
     try:
         with _connected(node, token) as library, stop:
@@ -233,7 +233,7 @@ def join(head: str, token: Path, base_port: int) -> Iterator[str]:
 
     Raises StalledError (75) when the other one is gone: systemd starts it again, and it joins again.
     """
-    nodes.check_token(token)
+    tokens.check_token(token)
     stop, notifier = _Stop(), Notifier()
     with stop:
         node = nodes.join_head(head, nodes.NodeSettings(token, base_port))

@@ -11,7 +11,7 @@ import pytest
 from doors import Knocker, keyed, noise, request
 
 from sadstream.base.errors import ConfigError
-from sadstream.cluster import nodes
+from sadstream.cluster import nodes, tokens
 from sadstream.cluster.serve import application
 from sadstream.daemon.remote.request import UnscoredAnswer
 
@@ -32,7 +32,7 @@ def test_what_is_missing_is_said() -> None:
 def test_it_is_deployed_by_serve_run_on_a_cluster_that_was_there_before(tmp_path: Path) -> None:
     """The line of deploy/cluster.md, with other addresses."""
     _, known, _ = keyed(tmp_path)
-    token = nodes.make_token(tmp_path / "token")
+    token = tokens.make_token(tmp_path / "token")
     base_port = nodes.free_base_port()
     endpoint = f"ipc://{tmp_path}/door"
     words = ["run", "--name", "sadstream", "--address", f"127.0.0.1:{base_port}", "sadstream.cluster.serve:application"]

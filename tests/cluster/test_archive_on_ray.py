@@ -14,7 +14,8 @@ from archiving import cuts, files
 from daemon import run, start
 
 from sadstream.cluster import nodes
-from sadstream.cluster.nodes import NodeSettings, free_base_port, join_head, make_token, start_head
+from sadstream.cluster.nodes import NodeSettings, free_base_port, join_head, start_head
+from sadstream.cluster.tokens import make_token
 
 pytestmark = [
     pytest.mark.models,

@@ -11,8 +11,9 @@ import pytest
 from daemon import run
 
 from sadstream.base.errors import BusyError, ConfigError, MissingFileError, SadstreamError, UnavailableError
-from sadstream.cluster import nodes
-from sadstream.cluster.nodes import NodeSettings, check_token, make_token, start_head
+from sadstream.cluster import nodes, tokens
+from sadstream.cluster.nodes import NodeSettings, start_head
+from sadstream.cluster.tokens import check_token, make_token
 
 
 def test_a_token_is_its_owners_alone_and_made_once(tmp_path: Path) -> None:
@@ -114,13 +115,13 @@ def test_what_cannot_be_served_is_said_in_one_line(tmp_path: Path, words: list[s
 def test_who_has_no_token_but_may_read_the_services_gets_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root, after `sadstream service install --serve`; who has one of their own keeps it."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr(nodes, "SERVICE_TOKEN", tmp_path / "service")
-    own = tmp_path / "sadstream" / nodes.TOKEN_CREDENTIAL
-    assert nodes.default_token() == own
-    nodes.make_token(tmp_path / "service")
-    assert nodes.default_token() == tmp_path / "service"
-    nodes.make_token(own)
-    assert nodes.default_token() == own
+    monkeypatch.setattr(tokens, "SERVICE_TOKEN", tmp_path / "service")
+    own = tmp_path / "sadstream" / tokens.TOKEN_CREDENTIAL
+    assert tokens.default_token() == own
+    tokens.make_token(tmp_path / "service")
+    assert tokens.default_token() == tmp_path / "service"
+    tokens.make_token(own)
+    assert tokens.default_token() == own
 
 
 def test_whose_the_head_is_stands_in_the_systems_table() -> None:

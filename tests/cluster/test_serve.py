@@ -20,7 +20,7 @@ from daemon import END_S, heard, run, scores, start
 from doors import Knocker, noise, request
 
 from sadstream.base.samples import to_float
-from sadstream.cluster import nodes
+from sadstream.cluster import nodes, tokens
 from sadstream.cluster.rooms import scene_segments
 from sadstream.daemon.pipeline.door_connection import DoorConnection
 from sadstream.daemon.remote.reachability import Reachability
@@ -265,7 +265,7 @@ def test_no_port_but_the_doors_answers_without_the_token(cluster: Cluster) -> No
     answers = {port: over_http(port) for port in ports - {own}}
     assert {port: said for port, said in answers.items() if b" 200 " in said} == {}
     wrong = cluster.folder / "another.token"
-    nodes.make_token(wrong)
+    tokens.make_token(wrong)
     done = run("serve", "--status", "--token", str(wrong), "--ray-port", str(cluster.base_port), env=os.environ)
     assert done.returncode == 69
     assert "does not let us in" in done.stderr

@@ -145,9 +145,9 @@ MACHINES = """
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from sadstream.cluster import nodes
+from sadstream.cluster import nodes, tokens
 
-token = nodes.make_token(Path(sys.argv[1]))
+token = tokens.make_token(Path(sys.argv[1]))
 with ExitStack() as ends:
     head = nodes.start_head(nodes.NodeSettings(token, nodes.free_base_port(), cpus=2))
     ends.callback(head.end)
