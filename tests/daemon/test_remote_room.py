@@ -324,7 +324,7 @@ main(sys.argv[1:])
 
 
 def test_a_room_needs_no_torch_and_little_memory(tmp_path: Path, endpoint: str) -> None:
-    """A whole daemon in which models cannot be imported scores a recording: 60 MB at its greatest."""
+    """A whole daemon in which models cannot be imported scores a recording: 34 MB of its own, 60 with its files."""
     told: list[Segment] = []
 
     def analyze(one: Segment) -> Analysis:
@@ -346,13 +346,15 @@ def test_a_room_needs_no_torch_and_little_memory(tmp_path: Path, endpoint: str) 
         process.stdin.write(pcm)
         process.stdin.flush()
         until(lambda: len(told) >= 8, 60.0)
-        greatest = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        own, all_of_it = (int(found) for found in re.findall(r"(?:RssAnon|VmHWM):\s*(\d+) kB", status)[::-1])
         process.stdin.close()
         assert process.wait(20) == 0, Path(said.name).read_text()
 
     assert len(told) == 9  # one of them without speech, which the models would say
-    assert greatest is not None
-    assert int(greatest[1]) <= 64 * 1024  # 58 to 63 MB were seen
+    # What of its libraries' files is mapped is the kernel's choice: 24 to 35 MB, shared with whoever else uses them.
+    assert own <= 40 * 1024
+    assert all_of_it <= 75 * 1024
 
 
 def _free_port() -> int:
