@@ -118,10 +118,10 @@ def rooms() -> dict[str, Any]:
     """Rooms that talk a third of the time, more and more of them, until one answer in twenty takes over a second."""
     rows = []
     with served(len(os.sched_getaffinity(0)), ScorerReplica, 1.0) as (endpoint, _):
-        for count in range(4, 129, 4):
-            report = run_rooms(RoomsRequest(endpoint, count, 20.0, count * 0.3 / 2.36))
+        for count in range(16, 129, 8):
+            report = run_rooms(RoomsRequest(endpoint, count, 15.0, count * 0.3 / 2.36))
             rows.append(
-                {"rooms": count, "segments_s": report.sent / 20.0, "p50_ms": report.percentile_ms(0.5),
+                {"rooms": count, "segments_s": report.sent / 15.0, "p50_ms": report.percentile_ms(0.5),
                  "p95_ms": report.percentile_ms(0.95), "dropped": report.dropped.total()}
             )  # fmt: skip
             print(rows[-1], flush=True)
