@@ -193,12 +193,13 @@ def test_cold_models_are_loaded_when_the_cluster_is_away_and_given_back_when_it_
 
 
 def test_two_answers_that_do_not_come_in_time_are_away(endpoint: str) -> None:
-    with door(endpoint, slow(1.0)), connected(endpoint, hellos=3) as (link, _):
+    with door(endpoint, slow(1.0)), connected(endpoint, hellos=3) as (link, said):
         analyzer = room(link, config(endpoint, timeout_s=0.2))
         assert isinstance(analyzer.many([segment()])[0], LostSegment)
         assert link.is_up
         assert isinstance(analyzer.many([segment()])[0], LostSegment)
         assert not link.is_up
+        until(lambda: said[:2] == [True, False])  # it is said too, though another thread found it out
 
 
 def test_a_recording_waits_until_it_is_scored(endpoint: str) -> None:

@@ -63,6 +63,7 @@ class DoorConnection:
         self._curve = curve
         self._reachability = reachability
         self._on_change = on_change
+        self._told_up = False
         self._outgoing: queue.SimpleQueue[list[bytes]] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
         self._waiting: dict[bytes, _Waiting] = {}
@@ -128,9 +129,7 @@ class DoorConnection:
         ):  # fmt: skip
             socket.setsockopt(option, value)
         if self._curve is not None:
-            socket.curve_serverkey = self._curve.server
-            socket.curve_publickey = self._curve.public
-            socket.curve_secretkey = self._curve.secret
+            socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = self._curve
 
     def _serve(self, socket: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]") -> None:
         """Until closed, or until another door is to be tried."""
@@ -140,7 +139,7 @@ class DoorConnection:
         hello_s = heard_s = time.monotonic() - SWITCH_S / 2
         while not self._closed:
             poller.poll(POLL_MS)
-            was_up, now_s = self.is_up, time.monotonic()
+            now_s = time.monotonic()
             with suppress(BlockingIOError):
                 os.eventfd_read(self._wake_fd)
             while monitor.poll(0):
@@ -153,15 +152,16 @@ class DoorConnection:
             if now_s - hello_s >= self._reachability.hello_due_s:
                 hello_s = now_s
                 self._send(socket, [HELLO, *hello_frames()])
-            self._tell(was_up)
+            self._tell()
             if not self.is_up and now_s - heard_s > SWITCH_S:
                 return
 
-    def _tell(self, was_up: bool) -> None:
-        if was_up != self.is_up:
-            with self._changed:
-                self._changed.notify_all()
-            self._on_change(self.is_up)
+    def _tell(self) -> None:
+        """Whoever made it change, such as the analyser's thread after a second silence."""
+        is_up = self.is_up
+        if self._told_up != is_up:
+            self._told_up = is_up
+            self._on_change(is_up)
 
     def _hear_of(self, event: int, value: int) -> None:
         """What becomes of the connection itself."""
@@ -203,9 +203,10 @@ class DoorConnection:
     def _send_waiting(self, socket: "zmq.Socket[bytes]") -> None:
         while not self._outgoing.empty():
             frames = self._outgoing.get()
-            if frames[0] in self._waiting and not self._send(socket, frames):
+            one = self._waiting.get(frames[0])
+            if one is not None and not self._send(socket, frames):
                 with self._changed:  # not connected: known at once
-                    self._waiting[frames[0]].end_s = time.monotonic()
+                    one.end_s = time.monotonic()
                     self._reachability.lost()
                     self._changed.notify_all()
 
