@@ -8,7 +8,6 @@ that have nothing else to do; on busy ones read ratios, not milliseconds.
 
 import argparse
 import asyncio
-import hashlib
 import json
 import os
 import signal
@@ -35,7 +34,7 @@ from sadstream.config import Config, parse, with_changes
 from sadstream.daemon.loading import load_remote, load_with_fallback
 from sadstream.daemon.remote.request import HelloAnswer
 from sadstream.scoring.analysis import Analysis, Early
-from sadstream.scoring.fusion.checkpoint import default_path
+from sadstream.scoring.fusion.checkpoint import default_path, model_id
 
 FIXED_S, EACH_S = 0.08, 0.03  # of the sleeping model, a batch and a segment: what tiny.en takes, without the processor
 TALK_S = 12.0
@@ -65,8 +64,7 @@ class SleepingReplica:
         return await self._scorer.score(header, audio)
 
     async def hello(self) -> HelloAnswer:
-        model = hashlib.sha256(default_path().read_bytes()).hexdigest()[:12]
-        return HelloAnswer(model=model, whisper="sleeping", device="none", licence="none")
+        return HelloAnswer(model=model_id(default_path()), whisper="sleeping", device="none", licence="none")
 
 
 class BatchReplica(SleepingReplica):

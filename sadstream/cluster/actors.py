@@ -1,7 +1,6 @@
 """A door and its scorers as actors of Ray Serve: each a process of its own, replaced where it hangs or dies."""
 
 import asyncio
-import hashlib
 import logging
 import os
 import time
@@ -17,6 +16,7 @@ from sadstream.daemon.loading import load_with_fallback
 from sadstream.daemon.messages import ModelsReady
 from sadstream.daemon.remote.request import HelloAnswer
 from sadstream.events.keys import server_keys
+from sadstream.scoring.fusion.checkpoint import model_id
 from sadstream.scoring.mood.plan import checkpoint_path
 
 log = logging.getLogger("sadstream")
@@ -121,7 +121,7 @@ class DoorReplica:
 
 def hello_of(ready: ModelsReady, config: Config) -> HelloAnswer:
     """What a scorer says of itself."""
-    model = hashlib.sha256(checkpoint_path(config).read_bytes()).hexdigest()[:12]
+    model = model_id(checkpoint_path(config))
     return HelloAnswer(
         model=model, whisper=ready.whisper, device=ready.device, licence=ready.licence, terms=ready.terms
     )

@@ -203,9 +203,10 @@ class Door:
 
     async def _work(self, segment: WaitingSegment) -> None:
         answer: Answer = RefusedAnswer(why="late")
+        frame = answer_frame(answer)
         try:
             async with asyncio.timeout(segment.remaining_s(time.monotonic())):
-                answer = await self._scored(segment)
+                answer, frame = await self._scored(segment)
         except TimeoutError:
             pass
         finally:
@@ -215,25 +216,30 @@ class Door:
         if not isinstance(answer, RefusedAnswer):
             self.ready_s = now_s
             self._answered.append((now_s, 1000 * (now_s - segment.received_s)))
-        await self._reply(segment.route, segment.id, answer)
+        await self._send(segment.route, segment.id, frame)
         await self._dispatch()
 
-    async def _scored(self, segment: WaitingSegment) -> Answer:
-        """Its answer, of a second replica where the first one died: to score is a pure function, so twice is harmless.
+    async def _scored(self, segment: WaitingSegment) -> tuple[Answer, bytes]:
+        """Its answer, and the same as it came; of a second replica where the first one died.
 
-        What an exception says is never repeated: it may hold words.
+        To score is a pure function, so twice is harmless. What an exception says is never repeated: it may hold words.
         """
         for again in (True, False):
             try:
-                return read_answer(await self._score(segment.header, segment.audio))
+                frame = await self._score(segment.header, segment.audio)
+                return read_answer(frame), frame
             except Exception as error:
                 log.warning("a segment was not scored: %s%s", type(error).__name__, "; tried again" if again else "")
                 self._counts["second"] += again
-        return RefusedAnswer(why="error", what="nobody could score it")
+        refused = RefusedAnswer(why="error", what="nobody could score it")
+        return refused, answer_frame(refused)
 
     async def _reply(self, route: bytes, number: bytes, answer: Answer) -> None:
+        await self._send(route, number, answer_frame(answer))
+
+    async def _send(self, route: bytes, number: bytes, frame: bytes) -> None:
         with suppress(zmq.ZMQError):  # the room is gone, or does not read
-            await self._socket.send_multipart([route, number, answer_frame(answer)], zmq.NOBLOCK)
+            await self._socket.send_multipart([route, number, frame], zmq.NOBLOCK)
 
 
 def expect_keys(endpoint: str, keys: ServerKeys | None) -> None:

@@ -1,6 +1,5 @@
 """From a configuration to whoever scores: models of this machine, smaller ones where they do not fit, or a door."""
 
-import hashlib
 import importlib.util
 import logging
 from pathlib import Path
@@ -60,7 +59,7 @@ def _loaded(config: Config) -> LoadedAnalyzer:
 def load_remote(config: Config, on_degraded: OnDegraded, patient: bool = False) -> LoadedAnalyzer:
     """A door elsewhere, and the room's own models for when it is away; ConfigError where it never could score."""
     asked, path = config.remote, checkpoint.named(config.model.checkpoint)
-    header, model = checkpoint.read_header(path), hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    header, model = checkpoint.read_header(path), checkpoint.model_id(path)
     curve = client_curve(asked.server_key, _own_key(asked))
     own = _own_models(config)
     local = load_with_fallback(own, on_degraded) if own is not None and asked.fallback == "warm" else None

@@ -12,7 +12,7 @@ from sadstream.base.files import read_whole
 from sadstream.base.samples import Channel
 from sadstream.config import Config, parse
 from sadstream.scoring.analyzer.models import LANGUAGE_IDENTIFIER, whisper_model
-from sadstream.scoring.fusion.checkpoint import SHIPPED, read_header
+from sadstream.scoring.fusion.checkpoint import SHIPPED, model_id, read_header
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.mood.plan import checkpoint_path
@@ -77,7 +77,7 @@ def identity_of(config: Config, plan: MoodPlan, device: str, channel: Channel) -
     """
     return HearingIdentity(
         version=__version__,
-        checkpoint=sha256(checkpoint_path(config).read_bytes()).hexdigest()[:12],
+        checkpoint=model_id(checkpoint_path(config)),
         card_and_voice=_digest(repr(plan)),
         models=_digest([_model(locate(name, kind)) for name, kind in _models(config, device)]),
         people=_digest([_file(speakers_folder(config) / f"{name}.json") for name in config.voice.only]),

@@ -56,6 +56,14 @@ def save(path: Path, fusion: "Fusion", header: Header) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def model_id(path: Path) -> str:
+    """The first 12 hex digits of a checkpoint's SHA-256, which every score bears; UnavailableError without one."""
+    try:
+        return hashlib.sha256(contents(path, MAX_BYTES)[0]).hexdigest()[:12]
+    except OSError as error:
+        raise UnavailableError(f"{path}: no checkpoint ({error.strerror})") from None
+
+
 def read_header(path: Path) -> Header:
     """A checkpoint's header, without torch; UnavailableError names what is wrong with the file."""
     return _parse(path, _read(path))

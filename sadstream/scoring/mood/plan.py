@@ -1,11 +1,9 @@
 """From configuration, card and calibrated voice to what every stream's mood goes by; files are read here."""
 
-import hashlib
 import logging
 from pathlib import Path
 
 from sadstream.base.errors import ConfigError, UnavailableError
-from sadstream.base.files import contents
 from sadstream.config import Config
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.fusion.card import DEFAULT_FALSE_ALARMS_H, Card, Offset, read_card
@@ -25,10 +23,7 @@ def checkpoint_path(config: Config) -> Path:
 def read_plan(config: Config) -> MoodPlan:
     """The plan of a configuration, before any model loads; ConfigError for what was asked for and cannot be kept."""
     path = checkpoint_path(config)
-    try:
-        model = hashlib.sha256(contents(path, checkpoint.MAX_BYTES)[0]).hexdigest()[:12]
-    except OSError as error:
-        raise UnavailableError(f"{path}: no checkpoint ({error.strerror})") from None
+    model = checkpoint.model_id(path)
     card = _card(path, model, needed=bool(config.episode.false_alarms_h))
     voice = _voice(config, model)
     wanted = config.voice.offset
