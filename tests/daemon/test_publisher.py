@@ -106,6 +106,36 @@ def test_a_joiner_gets_the_status_and_the_last_score_of_each_stream_at_once(
     ]  # fmt: skip
 
 
+def test_nothing_comes_before_what_a_joiner_is_told_first(publisher: Publisher, subscriber: Any) -> None:
+    """An event between its knock and its greeting would hide from it where the past is, and so the past."""
+    say_status(publisher)
+    socket = subscriber()
+    socket.setsockopt(zmq.SUBSCRIBE, b"sad.")
+    socket.connect(publisher.endpoint)
+    time.sleep(0.3)  # it has knocked, and nobody has looked
+    for number in range(3):
+        say_score(publisher, number)
+    for _ in range(10):
+        publisher.wait(20)
+
+    events = [from_wire(frame) for frame in drained(socket)]
+    assert [(event.type, event.seq) for event in events if event] == [("score", 2), ("status", 0)]
+
+
+def test_somebody_listens_until_the_last_has_left(publisher: Publisher, subscriber: Any) -> None:
+    first, second = subscriber(), subscriber()
+    for one in (first, second):
+        joined(publisher, one, "sad.score.")
+    first.close(linger=0)
+    for _ in range(10):
+        publisher.wait(20)
+    assert publisher.has_score_subscriber
+    second.close(linger=0)
+    for _ in range(10):
+        publisher.wait(20)
+    assert not publisher.has_score_subscriber
+
+
 def test_a_joiner_of_64_streams_gets_every_one(publisher: Publisher, subscriber: Any) -> None:
     """192 frames at once; ZeroMQ throws away what does not fit."""
     fields = {name: getattr(an_episode(), name) for name in Episode.__slots__}

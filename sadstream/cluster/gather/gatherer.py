@@ -102,11 +102,11 @@ class Gatherer:
         """
         self._sockets.wait(timeout_ms, *wake_fds)
         now_s = time.monotonic() + ahead_s
+        self._outlet.answer_joins((to_note(self._outlet.replay),), lambda stream: self._roster.speaks(stream, now_s))
         for _ in range(FRAMES):
             if not self._rooms.poll(0):
                 break
             self._hear(self._rooms.recv_multipart(copy=False), now_s)
-        self._outlet.answer_joins((to_note(self._outlet.replay),), lambda stream: self._roster.speaks(stream, now_s))
         self._outlet.answer_queries()
         if now_s - self._looked_s >= LOOK_S:
             self._looked_s = now_s

@@ -1,6 +1,7 @@
 """Where events leave for whoever listens: last values for those who join, the past for those who ask."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import zmq
@@ -38,7 +39,7 @@ class Outlet:
         self._memory = memory
         self._waiting = waiting
         self._last: dict[str, dict[str, bytes]] = {}  # what each stream said last, by topic, for whoever joins now
-        self._topics: set[bytes] = set()
+        self._topics: Counter[bytes] = Counter()  # by how many
 
     @property
     def has_score_subscriber(self) -> bool:
@@ -50,11 +51,12 @@ class Outlet:
         for endpoint in (self.endpoint, self._replay_wanted):
             self._sockets.claim(endpoint)
         self._socket = self._sockets.bound(zmq.XPUB, self.endpoint, self._waiting)
-        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # every join is seen, also the second of the same topic
+        # Nobody is subscribed before `answer_joins` says so: nothing sent meanwhile comes before its first frames.
+        self._socket.setsockopt(zmq.XPUB_MANUAL, 1)
         self._replay_socket = self._bound_replay()
 
     def answer_joins(self, first: Iterable[bytes] = (), is_told: Callable[[str], bool] = lambda _: True) -> None:
-        """Send the current status and last events to every subscription that came in: nobody starts blind.
+        """Subscribe whoever asked for it, and send them the current status and last events: nobody starts blind.
 
         first: frames that go before these; is_told: whether a stream's are still worth it.
         """
@@ -68,9 +70,10 @@ class Outlet:
                 continue
             if message[0][:1] == SUBSCRIBE:
                 joined.add(prefix)
-                self._topics.add(prefix)
+                self._topics[prefix] += 1
+                self._socket.setsockopt(zmq.SUBSCRIBE, prefix)
             elif message[0][:1] == UNSUBSCRIBE:
-                self._topics.discard(prefix)
+                self._leave(prefix)
         if not joined:
             return
         for frame in first:
@@ -101,6 +104,12 @@ class Outlet:
     def forget(self, stream: str) -> None:
         """Whoever joins is no longer told of it."""
         self._last.pop(stream, None)
+
+    def _leave(self, prefix: bytes) -> None:
+        self._socket.setsockopt(zmq.UNSUBSCRIBE, prefix)
+        self._topics[prefix] -= 1
+        if self._topics[prefix] <= 0:
+            del self._topics[prefix]
 
     def _bound_replay(self) -> zmq.Socket[bytes] | None:
         if self._replay_wanted == "off":
