@@ -60,8 +60,8 @@ class SleepingReplica:
     def __init__(self, config: Config, batch: int) -> None:
         self._scorer = Scorer(Sleeping(), batch)
 
-    async def score(self, header: bytes, audio: bytes) -> bytes:
-        return await self._scorer.score(header, audio)
+    async def score(self, *frames: bytes) -> list[bytes]:
+        return await self._scorer.score(*frames)
 
     async def hello(self) -> HelloAnswer:
         return HelloAnswer(model=model_id(default_path()), whisper="sleeping", device="none", licence="none")

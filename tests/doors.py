@@ -3,8 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -51,15 +52,15 @@ class RunningDoor:
         self,
         endpoint: str,
         keys: ServerKeys | None,
-        score: Callable[[bytes, bytes], Awaitable[bytes]],
-        slots: int = 2,
+        score: Callable[..., Awaitable[list[bytes]]],
+        calls: int = 2,
         hello: HelloAnswer = HELLO,
     ) -> None:
         self.endpoint = endpoint
         self.score = score
         self.ready = True
         self._keys = keys
-        self._slots = slots
+        self._calls = calls
         self._hello = hello
         self.door: Door | None = None
         self._started = threading.Event()
@@ -85,7 +86,7 @@ class RunningDoor:
         self._loop.close()
 
     async def _serve(self) -> None:
-        self.door = Door(self.endpoint, self._keys, self._scored, self._slots)
+        self.door = Door(self.endpoint, self._keys, self._scored, self._calls)
         self.door.hello = self._hello
         looking = asyncio.create_task(self._look(self.door))
         self._started.set()
@@ -94,8 +95,8 @@ class RunningDoor:
         finally:
             looking.cancel()
 
-    async def _scored(self, header: bytes, audio: bytes) -> bytes:
-        return await self.score(header, audio)
+    async def _scored(self, batch: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+        return await self.score(*chain.from_iterable(batch))
 
     async def _look(self, door: Door) -> None:
         while True:

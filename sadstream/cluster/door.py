@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import zmq
-import zmq.asyncio
 
 from sadstream.base.errors import BusyError, ConfigError, UnavailableError
 from sadstream.cluster.fair_queue import FairQueue, WaitingSegment
@@ -36,15 +35,18 @@ log = logging.getLogger("sadstream")
 
 assert LONGEST_FRAME < INLINE_BYTES, "a segment would go through Ray's store, and from there to the disk"
 
-MOST_WAITING_A_SLOT = 4  # more would be older than a room waits
+MESSAGES = 32  # between two looks at what else there is to do: a flood keeps nobody's answer
+VISITORS = 4096  # that are remembered
 ERRORS_CUT = 10  # of one room within CUT_S
 CUT_S = 60.0  # in which a room that sends garbage is not heard
 REPLIES_WAITING = 64  # for one room that does not read
 MEASURED = 2000  # segments of which the percentiles are taken
 
+LATE = RefusedAnswer(why="late")
 NOBODY = HelloAnswer(model="", whisper="", device="", licence="", ready=False)
 
-Score = Callable[[bytes, bytes], Awaitable[bytes]]  # header and audio in, an answer's frame out
+# Header and audio of each segment in, as many answers' frames out.
+Score = Callable[[Sequence[tuple[bytes, bytes]]], Awaitable[Sequence[bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +83,19 @@ class _Visitor:
 class Door:
     """Rooms' requests in, their answers out; `score` is asked for each, and a second time if whoever scored it died.
 
-    slots: how many segments are in work at once. Without `keys` only programs of this machine can knock.
+    Without `keys` only programs of this machine can knock.
     """
 
-    def __init__(self, endpoint: str, keys: ServerKeys | None, score: Score, slots: int) -> None:
+    def __init__(self, endpoint: str, keys: ServerKeys | None, score: Score, calls: int = 1, batch: int = 1) -> None:
         self.hello: HelloAnswer | None = None  # as soon as somebody can score
         self.ready_s = -AWAY_S  # when it was last seen that somebody can
         self._score = score
-        self._queue = FairQueue(slots, MOST_WAITING_A_SLOT * slots)
-        self._rooms: dict[bytes, _Visitor] = {}
+        self._queue = FairQueue(calls, batch)
+        self._rooms: OrderedDict[bytes, _Visitor] = OrderedDict()
         self._counts: Counter[str] = Counter()
         self._answered: deque[tuple[float, float]] = deque(maxlen=MEASURED)  # when, and after how many ms
         self._tasks: set[asyncio.Task[None]] = set()
-        self._context: zmq.asyncio.Context = zmq.asyncio.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._allowed = AllowList(keys.allowed) if keys else None
         if keys is not None:
             self._handshakes = self._context.socket(zmq.REP)
@@ -102,19 +104,22 @@ class Door:
 
     async def serve(self) -> None:
         """Answer until cancelled."""
-        jobs = [asyncio.create_task(self._receive())]
+        self._intake = _Intake(self._socket, self._hear)
+        intakes = [self._intake]
         if self._allowed is not None:
-            jobs.append(asyncio.create_task(self._let_in()))
+            intakes.append(_Intake(self._handshakes, self._let_in))
         try:
-            await asyncio.gather(*jobs)
+            await asyncio.gather(*(intake.failed for intake in intakes))
         finally:
-            for task in (*jobs, *self._tasks):
+            for intake in intakes:
+                intake.end()
+            for task in self._tasks:
                 task.cancel()
             self._context.destroy(linger=0)
 
-    def resize(self, slots: int) -> None:
-        """From now on so many segments are in work at once."""
-        self._queue.resize(slots, MOST_WAITING_A_SLOT * slots)
+    def resize(self, calls: int, batch: int) -> None:
+        """From now on so many batches are in work at once, each of so many segments at most."""
+        self._queue.resize(calls, batch)
 
     def report(self) -> DoorReport:
         """What it has done so far."""
@@ -135,7 +140,7 @@ class Door:
         """Somebody can score, as far as was seen lately."""
         return self.hello is not None and time.monotonic() - self.ready_s < AWAY_S
 
-    def _bound(self, endpoint: str, keys: ServerKeys | None) -> zmq.asyncio.Socket:
+    def _bound(self, endpoint: str, keys: ServerKeys | None) -> "zmq.Socket[bytes]":
         socket = self._context.socket(zmq.ROUTER)
         for option, value in (
             (zmq.LINGER, 0), (zmq.MAXMSGSIZE, LONGEST_FRAME), (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
@@ -150,96 +155,147 @@ class Door:
         _bind(socket, endpoint)
         return socket
 
-    async def _let_in(self) -> None:
+    def _let_in(self, frames: Sequence[zmq.Frame]) -> None:
         assert self._allowed is not None
-        while True:
-            reply = zap_answer(await self._handshakes.recv_multipart(), self._allowed)
-            await self._handshakes.send_multipart([b""] if reply is None else reply)
+        reply = zap_answer([frame.bytes for frame in frames], self._allowed)
+        self._handshakes.send_multipart([b""] if reply is None else reply)
 
-    async def _receive(self) -> None:
-        while True:
-            frames: Sequence[zmq.Frame] = await self._socket.recv_multipart(copy=False)
-            now_s = time.monotonic()
-            route, *rest = (frame.bytes for frame in frames)
-            who = _who(frames[-1]) or route
-            room = self._rooms.setdefault(who, _Visitor(now_s))
-            if room.is_cut(now_s):
-                continue
-            room.heard_s = now_s
-            try:
-                await self._take(who, route, rest, now_s)
-            except WireError as error:
-                self._counts["error"] += 1
-                room.errors.append(now_s)
-                if rest and len(rest[0]) == ID_BYTES:
-                    await self._reply(route, rest[0], RefusedAnswer(why="error", what=str(error)[:200]))
+    def _hear(self, frames: Sequence[zmq.Frame]) -> None:
+        now_s = time.monotonic()
+        route, *rest = (frame.bytes for frame in frames)
+        who = route if self._allowed is None else _who(frames[-1])
+        room = self._visitor(who, now_s)
+        if room.is_cut(now_s):
+            return
+        room.heard_s = now_s
+        try:
+            self._take(who, route, rest, now_s)
+        except WireError as error:
+            self._counts["error"] += 1
+            room.errors.append(now_s)
+            if rest and len(rest[0]) == ID_BYTES:
+                self._reply(route, rest[0], RefusedAnswer(why="error", what=str(error)[:200]))
 
-    async def _take(self, room: bytes, route: bytes, frames: list[bytes], now_s: float) -> None:
+    def _visitor(self, who: bytes, now_s: float) -> _Visitor:
+        room = self._rooms.setdefault(who, _Visitor(now_s))
+        self._rooms.move_to_end(who)
+        if len(self._rooms) > VISITORS:
+            self._rooms.popitem(last=False)
+        return room
+
+    def _take(self, room: bytes, route: bytes, frames: list[bytes], now_s: float) -> None:
         if len(frames) not in (2, 3) or len(frames[0]) != ID_BYTES or len(frames[1]) > HEADER_BYTES:
             raise WireError(f"{len(frames)} frames: expected an id of {ID_BYTES} bytes, a header and the sound")
         request = read_request(frames[1])
         if request is None:
-            await self._reply(route, frames[0], self._greeting())
+            self._reply(route, frames[0], self._greeting())
         elif len(frames) != 3:
             raise WireError("a segment without its sound")
-        elif self._queue.feed(WaitingSegment(room, route, frames[0], frames[1], request, frames[2], now_s)):
-            await self._dispatch()
+        elif self._queue.feed(WaitingSegment(room, route, frames[0], frames[1], request, frames[2], now_s), now_s):
+            self._dispatch()
         else:
             self._counts["busy"] += 1
-            await self._reply(route, frames[0], RefusedAnswer(why="busy"))
+            self._reply(route, frames[0], RefusedAnswer(why="busy"))
 
     def _greeting(self) -> HelloAnswer:
         return replace(self.hello or NOBODY, ready=self.is_ready)
 
-    async def _dispatch(self) -> None:
-        work, late = self._queue.take(time.monotonic())
-        for segment in late:
-            self._counts["late"] += 1
-            await self._reply(segment.route, segment.id, RefusedAnswer(why="late"))
-        for segment in work:
-            task = asyncio.create_task(self._work(segment))
+    def _dispatch(self) -> None:
+        """Send out batches while calls are free."""
+        while True:
+            batch, late = self._queue.take(time.monotonic())
+            for segment in late:
+                self._counts["late"] += 1
+                self._reply(segment.route, segment.id, LATE)
+            if not batch:
+                return
+            task = asyncio.create_task(self._work(batch))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, segment: WaitingSegment) -> None:
-        answer: Answer = RefusedAnswer(why="late")
-        frame = answer_frame(answer)
+    async def _work(self, batch: Sequence[WaitingSegment]) -> None:
+        start_s = time.monotonic()
+        answers = _as_sent([LATE] * len(batch))
         try:
-            async with asyncio.timeout(segment.remaining_s(time.monotonic())):
-                answer, frame = await self._scored(segment)
+            async with asyncio.timeout(max(segment.remaining_s(start_s) for segment in batch)):
+                answers = await self._scored(batch)
         except TimeoutError:
             pass
         finally:
-            self._queue.done(segment)
-        self._counts[answer.why if isinstance(answer, RefusedAnswer) else answer.kind] += 1
+            self._queue.done(batch, time.monotonic() - start_s)
         now_s = time.monotonic()
-        if not isinstance(answer, RefusedAnswer):
-            self.ready_s = now_s
-            self._answered.append((now_s, 1000 * (now_s - segment.received_s)))
-        await self._send(segment.route, segment.id, frame)
-        await self._dispatch()
+        for segment, (answer, frame) in zip(batch, answers, strict=True):
+            self._counts[answer.why if isinstance(answer, RefusedAnswer) else answer.kind] += 1
+            if not isinstance(answer, RefusedAnswer):
+                self.ready_s = now_s
+                self._answered.append((now_s, 1000 * (now_s - segment.received_s)))
+            self._send(segment.route, segment.id, frame)
+        self._dispatch()
 
-    async def _scored(self, segment: WaitingSegment) -> tuple[Answer, bytes]:
-        """Its answer, and the same as it came; of a second replica where the first one died.
+    async def _scored(self, batch: Sequence[WaitingSegment]) -> list[tuple[Answer, bytes]]:
+        """Their answers, and the same as they came; of a second replica where the first one died.
 
         To score is a pure function, so twice is harmless. What an exception says is never repeated: it may hold words.
         """
         for again in (True, False):
             try:
-                frame = await self._score(segment.header, segment.audio)
-                return read_answer(frame), frame
+                frames = await self._score([(segment.header, segment.audio) for segment in batch])
+                return [(read_answer(frame), frame) for _, frame in zip(batch, frames, strict=True)]
             except Exception as error:
-                log.warning("a segment was not scored: %s%s", type(error).__name__, "; tried again" if again else "")
-                self._counts["second"] += again
-        refused = RefusedAnswer(why="error", what="nobody could score it")
-        return refused, answer_frame(refused)
+                tried = "; tried again" if again else ""
+                log.warning("%d segment(s) not scored: %s%s", len(batch), type(error).__name__, tried)
+                self._counts["second"] += again * len(batch)
+        return _as_sent([RefusedAnswer(why="error", what="nobody could score it")] * len(batch))
 
-    async def _reply(self, route: bytes, number: bytes, answer: Answer) -> None:
-        await self._send(route, number, answer_frame(answer))
+    def _reply(self, route: bytes, number: bytes, answer: Answer) -> None:
+        self._send(route, number, answer_frame(answer))
 
-    async def _send(self, route: bytes, number: bytes, frame: bytes) -> None:
+    def _send(self, route: bytes, number: bytes, frame: bytes) -> None:
         with suppress(zmq.ZMQError):  # the room is gone, or does not read
-            await self._socket.send_multipart([route, number, frame], zmq.NOBLOCK)
+            self._socket.send_multipart([route, number, frame], zmq.NOBLOCK)
+        self._intake.look()
+
+
+class _Intake:
+    """Hands on what a socket has, a few messages at a time, in the running event loop; `failed` when that fails.
+
+    pyzmq's own asyncio sockets take a message at a time, at 90 us each, and keep the loop for as long as a flood lasts.
+    """
+
+    def __init__(self, socket: "zmq.Socket[bytes]", take: Callable[[Sequence[zmq.Frame]], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.failed: asyncio.Future[None] = self._loop.create_future()
+        self._socket = socket
+        self._take = take
+        self._looks = False
+        self._file = int(socket.getsockopt(zmq.FD))
+        self._loop.add_reader(self._file, self.look)
+        self.look()
+
+    def look(self) -> None:
+        """Look soon: the file tells of what came only once, and any other use of the socket may swallow that."""
+        if not self._looks:
+            self._looks = True
+            self._loop.call_soon(self._turn)
+
+    def end(self) -> None:
+        """Take no more."""
+        self._looks = True
+        self.failed.cancel()
+        self._loop.remove_reader(self._file)
+
+    def _turn(self) -> None:
+        self._looks = False
+        try:
+            for _ in range(MESSAGES):
+                self._take(self._socket.recv_multipart(zmq.NOBLOCK, copy=False))
+        except zmq.Again:
+            return
+        except Exception as error:
+            if not self.failed.done():
+                self.failed.set_exception(error)
+            return
+        self.look()
 
 
 def expect_keys(endpoint: str, keys: ServerKeys | None) -> None:
@@ -258,13 +314,17 @@ def expect_free(endpoint: str) -> None:
         _bind(socket, endpoint)
 
 
-def _bind(socket: "zmq.Socket[bytes] | zmq.asyncio.Socket", endpoint: str) -> None:
+def _bind(socket: "zmq.Socket[bytes]", endpoint: str) -> None:
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         if error.errno == zmq.EADDRINUSE:
             raise BusyError(f"{endpoint}: in use by another program; stop it or choose --listen") from None
         raise UnavailableError(f"{endpoint}: cannot be bound: {error.strerror}; choose --listen") from None
+
+
+def _as_sent(answers: Sequence[Answer]) -> list[tuple[Answer, bytes]]:
+    return [(answer, answer_frame(answer)) for answer in answers]
 
 
 def _who(frame: zmq.Frame) -> bytes:

@@ -57,8 +57,12 @@ class Scorer:
         self._busy_since_s: float | None = None
         threading.Thread(target=self._run, name="scorer", daemon=True).start()
 
-    async def score(self, header: bytes, audio: bytes) -> bytes:
-        """The answer to a room's request, as it goes back; nothing of what was said is in any exception."""
+    async def score(self, *frames: bytes) -> list[bytes]:
+        """The answers to requests, a header and its sound each, as they go back."""
+        return await asyncio.gather(*map(self._score, frames[::2], frames[1::2]))
+
+    async def _score(self, header: bytes, audio: bytes) -> bytes:
+        """The answer to one; nothing of what was said is in any exception."""
         try:
             request = read_request(header)
             if request is None:

@@ -18,6 +18,7 @@ from sadstream.base.errors import ConfigError, SadstreamError, StalledError, Una
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.cluster import nodes, tokens
 from sadstream.cluster.actors import (
+    CALLS,
     CPU_BATCH,
     CUDA_BATCH,
     DoorReplica,
@@ -213,7 +214,7 @@ def bound(wanted: ServeRequest, config: Config, placed: Placement, replica: type
         replica,
         name=SCORER,
         ray_actor_options={"num_cpus": placed.cpus, "num_gpus": placed.gpus},
-        max_ongoing_requests=placed.ongoing,
+        max_ongoing_requests=CALLS,
         **replicas,
         **health,
     ).bind(config, placed.batch)
@@ -223,7 +224,7 @@ def bound(wanted: ServeRequest, config: Config, placed: Placement, replica: type
         ray_actor_options={"num_cpus": 0, "resources": {"door": 0.01}},
         num_replicas=1,
         max_ongoing_requests=100,
-        user_config={"slots": placed.slots},
+        user_config=placed.door,
         **health,
     ).bind(scorer, wanted.listen, wanted.secret_key, wanted.allow)
 
@@ -301,7 +302,7 @@ def _first_report(scorer: Any, door: Any) -> DoorReport:
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(SAMPLE_RATE).astype(np.float32) * np.float32(0.01)
     asked = SegmentRequest(lane=0, t_start=0.0, t_end=1.0, voiced=1.0, age_ms=0.0, wait_ms=1000 * READY_S)
-    answer = read_answer(scorer.score.remote(*request_frames(asked, noise)).result(timeout_s=READY_S))
+    answer = read_answer(scorer.score.remote(*request_frames(asked, noise)).result(timeout_s=READY_S)[0])
     if isinstance(answer, RefusedAnswer):
         raise UnavailableError(f"scorers: {answer.what}: expected an answer to a second of noise; `sadstream doctor`")
     until = time.monotonic() + READY_S

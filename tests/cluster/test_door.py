@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from sadstream.daemon.remote.request import (
     answer_frame,
     request_frames,
 )
+from sadstream.events.keys import allow
 
 
 @pytest.fixture
@@ -85,11 +88,11 @@ def test_one_that_dies_under_a_segment_costs_none(endpoint: str) -> None:
     with door(endpoint) as running, Knocker(endpoint) as room:
         score, tries = running.score, []
 
-        async def dies_once(header: bytes, audio: bytes) -> bytes:
-            tries.append(header)
+        async def dies_once(*frames: bytes) -> list[bytes]:
+            tries.append(frames)
             if len(tries) == 1:
                 raise ConnectionError("died")
-            return await score(header, audio)
+            return await score(*frames)
 
         running.score = dies_once
         room.send(request(), noise())
@@ -100,8 +103,80 @@ def test_one_that_dies_under_a_segment_costs_none(endpoint: str) -> None:
         assert running.door.report().second_tries == 1
 
 
+def test_what_waits_while_all_are_at_work_goes_out_together(endpoint: str) -> None:
+    asked = []
+
+    async def score(*frames: bytes) -> list[bytes]:
+        asked.append(len(frames) // 2)
+        await asyncio.sleep(0.3)
+        return [answer_frame(HELLO)] * (len(frames) // 2)
+
+    with RunningDoor(endpoint, None, score, calls=1) as running, ExitStack() as stack:
+        assert running.door is not None
+        running.door.resize(1, 4)
+        rooms = [stack.enter_context(Knocker(endpoint)) for _ in range(6)]
+        for room in rooms:
+            room.send(request(), noise())
+        assert all(room.answer() is not None for room in rooms)
+
+    assert asked == [1, 4, 1]
+
+
+def test_where_more_comes_than_can_be_done_it_is_refused_at_once_and_what_is_taken_in_is_in_time(endpoint: str) -> None:
+    """40 rooms ask two scorers of which each takes a second for one, and wait for two seconds."""
+
+    async def score(*frames: bytes) -> list[bytes]:
+        await asyncio.sleep(1.0)
+        return [answer_frame(HELLO)]
+
+    with RunningDoor(endpoint, None, score, calls=2), ExitStack() as stack:
+        rooms = [stack.enter_context(Knocker(endpoint)) for _ in range(40)]
+        for room in rooms[:2]:  # it learns how long a call takes
+            room.send(request(), noise())
+            assert room.answer() is not None
+        start = time.monotonic()
+        for room in rooms:
+            room.send(request(), noise())
+        answers = []
+        for room in reversed(rooms):
+            _, answer = room.answer() or (b"", None)
+            answers.append((answer == RefusedAnswer(why="busy"), time.monotonic() - start))
+
+    taken = [spent for refused, spent in answers if not refused]
+    assert 2 <= len(taken) <= 4
+    assert max(taken) < 2.5
+    assert max(spent for refused, spent in answers if refused) < 0.2
+
+
+def test_a_flood_of_garbage_keeps_no_answer(tmp_path: Path) -> None:
+    """A room that is no longer heard sends on as fast as it can; another's segment is answered meanwhile."""
+    keys, known, unknown = keyed(tmp_path)
+    allow(tmp_path / "rooms.keys", unknown.public.decode(), "loud")
+    endpoint = free_endpoint()
+    stop = threading.Event()
+    with (
+        door(endpoint, keys=keys),
+        Knocker(endpoint, known) as room,
+        Knocker(endpoint, unknown) as loud,
+    ):
+
+        def flood() -> None:
+            while not stop.is_set():
+                loud.send_raw(b"garbage")
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            for _ in range(20):
+                room.send(request(), noise())
+                assert isinstance((room.answer(2.0) or (b"", None))[1], ScoredAnswer)
+        finally:
+            stop.set()
+            thread.join()
+
+
 def test_where_nobody_can_score_a_segment_is_an_error_that_says_nothing(endpoint: str) -> None:
-    async def fails(header: bytes, audio: bytes) -> bytes:
+    async def fails(*frames: bytes) -> list[bytes]:
         raise ValueError("the words of somebody")
 
     with RunningDoor(endpoint, None, fails), Knocker(endpoint) as room:
@@ -112,9 +187,9 @@ def test_where_nobody_can_score_a_segment_is_an_error_that_says_nothing(endpoint
 
 
 def test_one_that_hangs_is_given_up_when_nobody_waits_any_more(endpoint: str) -> None:
-    async def hangs(header: bytes, audio: bytes) -> bytes:
+    async def hangs(*frames: bytes) -> list[bytes]:
         await asyncio.sleep(60)
-        return b""
+        return []
 
     with RunningDoor(endpoint, None, hangs), Knocker(endpoint) as room:
         room.send(request(wait_ms=300.0), noise())
@@ -210,13 +285,13 @@ def test_a_room_that_sends_garbage_is_not_heard_for_a_while_and_the_others_are(t
 def test_what_one_room_sends_moves_no_other_rooms_p95_by_a_fifth(endpoint: str, frames: list[bytes]) -> None:
     """300 messages a second beside a room that asks whenever it was answered; four scorers at 50 ms each."""
 
-    async def score(header: bytes, audio: bytes) -> bytes:
+    async def score(*frames: bytes) -> list[bytes]:
         await asyncio.sleep(0.05)
-        return answer_frame(HELLO)
+        return [answer_frame(HELLO)]
 
     def p95_ms(flooding: bool) -> float:
         spent = []
-        with RunningDoor(endpoint, None, score, slots=4), Knocker(endpoint) as room, Knocker(endpoint) as loud:
+        with RunningDoor(endpoint, None, score, calls=4), Knocker(endpoint) as room, Knocker(endpoint) as loud:
             for _ in range(40):
                 for _ in range(20 if flooding else 0):
                     loud.send_raw(*frames)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -26,10 +27,7 @@ CANARY = "the-words-that-nobody-may-read"
 
 
 def answers(scorer: Scorer, *frames: Sequence[bytes]) -> list[Answer]:
-    async def all_at_once() -> list[bytes]:
-        return await asyncio.gather(*(scorer.score(*one) for one in frames))
-
-    return [read_answer(one) for one in asyncio.run(all_at_once())]
+    return [read_answer(one) for one in asyncio.run(scorer.score(*chain.from_iterable(frames)))]
 
 
 class Recording:

@@ -124,12 +124,12 @@ def test_prior_and_threshold_are_the_rooms(endpoint: str) -> None:
 
 
 def test_many_streams_are_asked_about_at_once(endpoint: str) -> None:
-    async def takes_a_while(header: bytes, audio: bytes) -> bytes:
+    async def takes_a_while(*frames: bytes) -> list[bytes]:
         await asyncio.sleep(0.2)
-        return await score(header, audio)
+        return await score(*frames)
 
     score = Scorer(Each(analysis), 1).score
-    with RunningDoor(endpoint, None, takes_a_while, slots=8), connected(endpoint) as (link, _):
+    with RunningDoor(endpoint, None, takes_a_while, calls=8), connected(endpoint) as (link, _):
         start_s = time.monotonic()
         found = room(link, config(endpoint, timeout_s=5.0)).many([segment(n) for n in range(8)])
 
@@ -160,10 +160,10 @@ def test_warm_models_lose_nothing_when_the_door_dies_in_a_request(endpoint: str)
             until(lambda: link.is_up)
             assert running.door is not None
 
-            async def never(header: bytes, audio: bytes) -> bytes:
+            async def never(*frames: bytes) -> list[bytes]:
                 running._loop.call_soon(running._task.cancel)
                 await asyncio.sleep(60)
-                return b""
+                return []
 
             running.score = never
             start_s = time.monotonic()
