@@ -3,11 +3,16 @@
 A reader gets typed events, each once, and findings between them: a gap with its exact size, a restart, silence.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import socket
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sadstream.base.errors import UsageError
+from sadstream.client.closing import ClosingSignal
 from sadstream.client.follower import Gap, Restart, Stale
 from sadstream.client.reader import Item, Reader, SubscriptionRequest
 from sadstream.events import DEFAULT_ENDPOINT, EVENT_TYPES, STREAM_NAME, Event, from_wire, topic
@@ -24,23 +29,87 @@ ALL_TYPES = (*EVENT_TYPES, Gap.type, Restart.type, Stale.type)
 RECONNECT_MS = (100, 2000)  # first wait and longest: a restarted daemon is heard while its models still load
 HEARTBEAT_MS = 2000  # ZeroMQ's own, over tcp: finds a peer whose machine is gone
 REPLAY_TIMEOUT_MS = 1000
+WOKEN_S = 0.005  # until a task that was woken has freed its sockets
 
 
 class Subscription:
-    """Events and findings, for `for` and for `async for`; sockets open at the first and close at the end."""
+    """Events and findings, for `for` and for `async for`; sockets open at the first and are freed at the end.
 
-    def __init__(self, request: SubscriptionRequest, timeout_s: float | None) -> None:
-        self._plain = _plain(request, timeout_s)
-        self._async = _async(request, timeout_s)
+    The end is whichever comes first: the time is up, `close`, the end of its `with` or `async with`, or nobody has it.
+    It is one reader's at a time; `close` may come from any thread.
+    """
 
-    def __iter__(self) -> Iterator[Item]:
-        return self._plain
+    def __init__(
+        self,
+        plain: Callable[[ClosingSignal], Generator[Item]],
+        asynchronous: Callable[[ClosingSignal], AsyncGenerator[Item]],
+    ) -> None:
+        self._closing, self._closing_async = ClosingSignal(), ClosingSignal()
+        self._plain = plain(self._closing)
+        self._async = asynchronous(self._closing_async)
+
+    def __iter__(self) -> "Subscription":
+        return self
 
     def __next__(self) -> Item:
-        return next(self._plain)
+        try:
+            if not self._closing.is_set:
+                item = next(self._plain)
+                if not self._closing.is_set:
+                    return item
+            self._plain.close()
+        except ValueError:  # another thread is closing it at this moment
+            if not self._closing.is_set:
+                raise
+        raise StopIteration
 
-    def __aiter__(self) -> AsyncIterator[Item]:
-        return self._async
+    def __aiter__(self) -> "Subscription":
+        return self
+
+    async def __anext__(self) -> Item:
+        try:
+            if not self._closing_async.is_set:
+                item = await anext(self._async)
+                if not self._closing_async.is_set:
+                    return item
+            await self._async.aclose()
+        except RuntimeError:  # another task is closing it at this moment
+            if not self._closing_async.is_set:
+                raise
+        raise StopAsyncIteration
+
+    def __enter__(self) -> "Subscription":
+        return self
+
+    def __exit__(self, *what: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> "Subscription":
+        return self
+
+    async def __aexit__(self, *what: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self.aclose()
+
+    def close(self) -> None:
+        """End it: a loop that waits, in whatever thread, ends at once and frees the sockets; once is enough.
+
+        An `async for` ends too; whoever wants its sockets freed by then awaits `aclose`.
+        """
+        self._closing.set()
+        self._closing_async.set()
+        with suppress(ValueError):  # its thread is at work in it, has been woken and frees them
+            self._plain.close()
+
+    async def aclose(self) -> None:
+        """The same, and the sockets are freed when it returns."""
+        import asyncio
+
+        self.close()
+        while True:
+            try:
+                return await self._async.aclose()
+            except RuntimeError:  # its task is at work in it, has been woken and frees them
+                await asyncio.sleep(WOKEN_S)
 
 
 def subscribe(
@@ -77,7 +146,7 @@ def subscribe(
         replay=replay,
         curve=client_curve(server_key, secret_key),
     )
-    return Subscription(request, timeout_s)
+    return Subscription(partial(_plain, request, timeout_s), partial(_async, request, timeout_s))
 
 
 def past(replay: str, query: Query, curve: Curve | None = None) -> list[Event]:
@@ -86,66 +155,74 @@ def past(replay: str, query: Query, curve: Curve | None = None) -> list[Event]:
 
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        return _fetch(context, replay, query, curve)
+        return _fetch(context, replay, query, curve, None)
     finally:
         context.term()
 
 
-def _plain(request: SubscriptionRequest, timeout_s: float | None) -> Iterator[Item]:
+def _plain(request: SubscriptionRequest, timeout_s: float | None, closing: ClosingSignal) -> Generator[Item]:
     import zmq
 
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     sockets: list[zmq.Socket[bytes]] = []
+    wake = closing.opened()
     try:
         poller = zmq.Poller()
-        for socket in _connected(context, request, sockets):
-            poller.register(socket, zmq.POLLIN)
+        for one in (wake, *_connected(context, request, sockets)):
+            poller.register(one, zmq.POLLIN)
         reader = Reader(request, timeout_s)
-        while (wait_ms := reader.wait_ms()) is not None:
-            ready = poller.poll(wait_ms)
-            for socket, _ in ready:
-                event = _event(frame := socket.recv())
+        while not closing.is_set and (wait_ms := reader.wait_ms()) is not None:
+            ready = [one for one, _ in poller.poll(wait_ms) if isinstance(one, zmq.Socket)]
+            for one in ready:
+                event = _event(frame := one.recv())
                 if event is None:
                     reader.note(frame)
                     continue
-                answers = [_fetch(context, reader.where, query, request.curve) for query in reader.queries(event)]
+                answers = [_fetch(context, reader.where, query, request.curve, wake) for query in reader.queries(event)]
                 yield from reader.take(answers, event)
-            if not ready:
+            if not (ready or closing.is_set):
                 yield from reader.quiet()
     finally:
-        for socket in sockets:
-            socket.close(linger=0)
-        context.term()
+        _free(context, sockets, wake, closing)
 
 
-async def _async(request: SubscriptionRequest, timeout_s: float | None) -> AsyncIterator[Item]:
+async def _async(request: SubscriptionRequest, timeout_s: float | None, closing: ClosingSignal) -> AsyncGenerator[Item]:
     import zmq
     import zmq.asyncio
 
     context = zmq.asyncio.Context()
     sockets: list[zmq.asyncio.Socket] = []
+    wake = closing.opened()
     try:
         poller = zmq.asyncio.Poller()
-        for socket in _connected(context, request, sockets):
-            poller.register(socket, zmq.POLLIN)
+        for one in (wake, *_connected(context, request, sockets)):
+            poller.register(one, zmq.POLLIN)
         reader = Reader(request, timeout_s)
-        while (wait_ms := reader.wait_ms()) is not None:
-            ready = await poller.poll(wait_ms)
-            for socket, _ in ready:
-                event = _event(frame := await socket.recv())
+        while not closing.is_set and (wait_ms := reader.wait_ms()) is not None:
+            ready = [one for one, _ in await poller.poll(wait_ms) if isinstance(one, zmq.asyncio.Socket)]
+            for one in ready:
+                event = _event(frame := await one.recv())
                 if event is None:
                     reader.note(frame)
                     continue
-                answers = [await _fetch_async(context, reader.where, q, request.curve) for q in reader.queries(event)]
+                answers = [
+                    await _fetch_async(context, reader.where, q, request.curve, wake) for q in reader.queries(event)
+                ]
                 for item in reader.take(answers, event):
                     yield item
-            if not ready:
+            if not (ready or closing.is_set):
                 for item in reader.quiet():
                     yield item
     finally:
-        for socket in sockets:
-            socket.close(linger=0)
-        context.term()
+        _free(context, sockets, wake, closing)
+
+
+def _free(context: "zmq.Context[S]", sockets: "list[S]", wake: socket.socket, closing: ClosingSignal) -> None:
+    for one in sockets:
+        one.close(linger=0)
+    context.term()
+    wake.close()
+    closing.free()
 
 
 def _connected(context: "zmq.Context[S]", request: SubscriptionRequest, sockets: "list[S]") -> "list[S]":
@@ -153,35 +230,35 @@ def _connected(context: "zmq.Context[S]", request: SubscriptionRequest, sockets:
     import zmq
 
     for types in [(t,) for t in request.wire_types] if request.latest else [request.wire_types]:
-        socket = context.socket(zmq.SUB)
-        sockets.append(socket)
+        one = context.socket(zmq.SUB)
+        sockets.append(one)
         if request.latest:
-            socket.setsockopt(zmq.CONFLATE, 1)
+            one.setsockopt(zmq.CONFLATE, 1)
         if request.replay:
-            socket.setsockopt(zmq.SUBSCRIBE, NOTE)
+            one.setsockopt(zmq.SUBSCRIBE, NOTE)
         for event_type in types:
             # Before connecting: the first message counts too. Without a stream the prefix ends before its name.
             prefix = topic(event_type, request.stream) if request.stream else f"sad.{event_type}."
-            socket.setsockopt(zmq.SUBSCRIBE, prefix.encode())
-        if not _connect(socket, request.endpoint, request.curve):
+            one.setsockopt(zmq.SUBSCRIBE, prefix.encode())
+        if not _connect(one, request.endpoint, request.curve):
             raise UsageError(f"{request.endpoint}: expected tcp://HOST:PORT or ipc:///path")
     return sockets
 
 
-def _connect(socket: "zmq.Socket[Any]", endpoint: str, curve: Curve | None) -> bool:
+def _connect(one: "zmq.Socket[Any]", endpoint: str, curve: Curve | None) -> bool:
     import zmq
 
     first_ms, longest_ms = RECONNECT_MS
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RECONNECT_IVL, first_ms)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, longest_ms)
+    one.setsockopt(zmq.LINGER, 0)
+    one.setsockopt(zmq.RECONNECT_IVL, first_ms)
+    one.setsockopt(zmq.RECONNECT_IVL_MAX, longest_ms)
     if endpoint.startswith("tcp://"):
-        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        one.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        one.setsockopt(zmq.IPV6, int("[" in endpoint))
     if curve is not None:
-        socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = curve
+        one.curve_serverkey, one.curve_publickey, one.curve_secretkey = curve
     try:
-        socket.connect(endpoint)
+        one.connect(endpoint)
     except zmq.ZMQError:
         return False
     return True
@@ -198,21 +275,38 @@ def _answer(frames: list[bytes]) -> list[Event]:
     return [event for frame in frames[1:] if (event := _event(frame)) is not None]
 
 
-def _fetch(context: "zmq.Context[zmq.Socket[bytes]]", replay: str, query: Query, curve: Curve | None) -> list[Event]:
+def _fetch(
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    replay: str,
+    query: Query,
+    curve: Curve | None,
+    wake: socket.socket | None,
+) -> list[Event]:
     import zmq
 
-    with context.socket(zmq.REQ) as socket:
-        if not _connect(socket, replay, curve):
+    with context.socket(zmq.REQ) as asking:
+        if not _connect(asking, replay, curve):
             return []
-        socket.send(query.to_json())
-        return _answer(socket.recv_multipart()) if socket.poll(REPLAY_TIMEOUT_MS) else []
+        asking.send(query.to_json())
+        poller = zmq.Poller()
+        for one in (asking, wake) if wake is not None else (asking,):
+            poller.register(one, zmq.POLLIN)
+        poller.poll(REPLAY_TIMEOUT_MS)
+        return _answer(asking.recv_multipart()) if asking.poll(0) else []
 
 
-async def _fetch_async(context: "zmq.asyncio.Context", replay: str, query: Query, curve: Curve | None) -> list[Event]:
+async def _fetch_async(
+    context: "zmq.asyncio.Context", replay: str, query: Query, curve: Curve | None, wake: socket.socket
+) -> list[Event]:
     import zmq
+    import zmq.asyncio
 
-    with context.socket(zmq.REQ) as socket:
-        if not _connect(socket, replay, curve):
+    with context.socket(zmq.REQ) as asking:
+        if not _connect(asking, replay, curve):
             return []
-        await socket.send(query.to_json())
-        return _answer(await socket.recv_multipart()) if await socket.poll(REPLAY_TIMEOUT_MS) else []
+        await asking.send(query.to_json())
+        poller = zmq.asyncio.Poller()
+        for one in (asking, wake):
+            poller.register(one, zmq.POLLIN)
+        ready = [one for one, _ in await poller.poll(REPLAY_TIMEOUT_MS)]
+        return _answer(await asking.recv_multipart()) if asking in ready else []
