@@ -35,6 +35,23 @@ READY_S = 240.0
 CLOCKS = ("time", "monotonic_s", "session", "latency_ms", "compute", "file")
 CANARY = b"sad-canary-4f2a!"  # 16 bytes of sound
 CONTROL = b"sad-control-9c1d"
+BESIDE = """
+import sys
+from pathlib import Path
+from sadstream.base.samples import to_float
+from sadstream.cluster.actors import CUDA_BATCH
+from sadstream.cluster.nodes import connect
+from sadstream.cluster.serve import SCORER, handle
+from sadstream.daemon.remote.request import SegmentRequest, request_frames
+
+ray = connect("127.0.0.1:{port}", Path("{token}"))
+asked = SegmentRequest(lane=0, t_start=0.0, t_end=3.0, voiced=1.0, age_ms=0.0, wait_ms=60000.0)
+batch = request_frames(asked, to_float({canary!r} * 6000)) * CUDA_BATCH
+assert len(handle(SCORER).score.remote(*batch).result(timeout_s=60)) == CUDA_BATCH
+kept = ray.put({control!r} * 20000)
+print("put", flush=True)
+sys.stdin.read()
+"""
 SAID = (b"by the door", "by the door".encode("utf-16-le"))
 
 
@@ -197,7 +214,10 @@ def test_a_door_that_is_killed_is_noticed_at_once_and_back_by_itself(cluster: Cl
 
 
 def test_what_rooms_send_and_what_was_said_is_nowhere(cluster: Cluster, tmp_path: Path) -> None:
-    """Not in Ray's store, its spill folder and its logs, nor in core files; what is put there is found."""
+    """Not in Ray's store, its spill folder and its logs, nor in core files; what is put there is found.
+
+    Neither one by one through the door nor as a GPU's whole batch of the longest segments there are.
+    """
     sound = to_float(CANARY * 6000)
     with Knocker(cluster.endpoint, cluster.curve) as room:
         for n in range(24):
@@ -210,9 +230,7 @@ def test_what_rooms_send_and_what_was_said_is_nowhere(cluster: Cluster, tmp_path
             said.append((room.answer(20.0) or (b"", None))[1])
     assert any(isinstance(one, ScoredAnswer) and SAID[0].decode() in (one.words or "") for one in said)
 
-    code = f"import sys; from sadstream.cluster.nodes import connect; from pathlib import Path\n\
-ray = connect('127.0.0.1:{cluster.base_port}', Path({str(cluster.folder / 'token')!r}))\n\
-kept = ray.put({CONTROL!r} * 20000); print('put', flush=True); sys.stdin.read()"
+    code = BESIDE.format(port=cluster.base_port, token=cluster.folder / "token", canary=CANARY, control=CONTROL)
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as control:
