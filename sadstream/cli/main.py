@@ -92,7 +92,7 @@ def run(
 def listen(
     endpoint: cli_views.EndpointArgument = None,
     as_json: Annotated[bool, typer.Option("--json", help="Events as they are, one a line.")] = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after this many score events.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="End after this many score events; a provisional one is none.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0.0, help="End with 1 after this many seconds.")] = None,
     stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
     latest: Annotated[bool, typer.Option("--latest", help="Skip what is no longer new; for slow readers.")] = False,
@@ -113,6 +113,7 @@ def listen(
         timeout_s=timeout,
         latest=latest,
         replay=replay,
+        provisional=True,
         server_key=server_key,
         secret_key=key,
     )
@@ -121,7 +122,7 @@ def listen(
             print(f"sadstream listen: {finding_line(event)}", file=sys.stderr, flush=True)
             continue
         print(to_json(event) if as_json else line(event), flush=True)
-        scores += isinstance(event, Score)
+        scores += isinstance(event, Score) and not event.provisional
         if count is not None and scores >= count:
             return
     wanted = "" if count is None else f" of {count} expected"

@@ -53,7 +53,7 @@ def watch(
 
     noted = None if marks is None else MarksFile(marks)
     endpoint = endpoint or found_endpoint("watch")
-    said = subscribe(endpoint, stream=stream, replay=200, server_key=server_key, secret_key=key)
+    said = subscribe(endpoint, stream=stream, replay=200, provisional=True, server_key=server_key, secret_key=key)
     view(said, endpoint, noted)
 
 

@@ -44,6 +44,7 @@ def score_line(score: Score) -> str:
         text = f"{score.text_logit:+.2f}" if score.text_used else f"  ({score.text_reason})"
         parts = f"  voice {score.audio_logit:+.2f}  words {text}"
     mark = "sad" if score.sad else "   "
+    parts += "  provisional" if score.provisional else ""
     return (
         f"{score.stream}  {score.t_start:7.2f} to {score.t_end:7.2f} s  {score.p_sad:.2f} "
         f"{bar(score.p_sad, score.threshold)} {mark}{parts}  {score.latency_ms.total:.0f} ms{words}"

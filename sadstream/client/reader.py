@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sadstream.client.follower import Finding, Follower, Gap
-from sadstream.events import EVENT_TYPES, Event, Status
+from sadstream.events import EVENT_TYPES, Event, Score, Status
 from sadstream.events.keys import Curve
 from sadstream.events.query import Query, from_note
 
@@ -25,6 +25,7 @@ class SubscriptionRequest:
     latest: bool
     replay: int
     curve: Curve | None
+    provisional: bool = False
 
     @property
     def wire_types(self) -> tuple[str, ...]:
@@ -98,6 +99,8 @@ class Reader:
 
     def _is_wanted(self, item: Item) -> bool:
         if isinstance(item, Gap) and item.event_type not in self._request.types:
+            return False
+        if isinstance(item, Score) and item.provisional and not self._request.provisional:
             return False
         return item.type in self._request.types
 

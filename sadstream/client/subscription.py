@@ -120,6 +120,7 @@ def subscribe(
     timeout_s: float | None = None,
     latest: bool = False,
     replay: int = 0,
+    provisional: bool = False,
     server_key: str | None = None,
     secret_key: str | Path | None = None,
 ) -> Subscription:
@@ -128,6 +129,7 @@ def subscribe(
     stream: only this one. types: any of score, status, episode, gap, restart, stale.
     latest: for a slow reader, the newest event of each type (of one stream) instead of every event; no gaps then.
     replay: on joining the last so many events of each topic first; and gaps are filled from the daemon's memory.
+    provisional: where the daemon publishes a score of the sound alone before the whole one of a segment, that too.
     server_key, secret_key: the daemon's public key, and the file with ours, where it listens on a network.
     Frames that are not events of this contract are left out. Raises UsageError for what cannot be asked.
     """
@@ -145,6 +147,7 @@ def subscribe(
         latest=latest,
         replay=replay,
         curve=client_curve(server_key, secret_key),
+        provisional=provisional,
     )
     return Subscription(partial(_plain, request, timeout_s), partial(_async, request, timeout_s))
 

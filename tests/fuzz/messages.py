@@ -81,7 +81,7 @@ def events(_: Path) -> Iterator[Trial]:
     def feed(parts: Parts) -> None:
         asked = SubscriptionRequest(
             endpoint="tcp://127.0.0.1:5556", stream=None, types=frozenset(ALL_TYPES), latest=False,
-            replay=len(parts) % 2 * 5, curve=None,
+            replay=len(parts) % 2 * 5, curve=None, provisional=True,
         )  # fmt: skip
         reader, screen, page = Reader(asked, None), Screen("ipc:///x"), Feed(words=True)
         for frame in parts:

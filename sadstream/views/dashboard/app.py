@@ -47,7 +47,13 @@ def application(options: Options, who: Owner = owner, ask_daemon: Ask = ask, fol
     """
     dashboard = DashboardState(options, ask_daemon)
     files = read_files()
-    said = subscribe(options.endpoint, replay=REPLAY, server_key=options.server_key, secret_key=options.secret_key)
+    said = subscribe(
+        options.endpoint,
+        replay=REPLAY,
+        provisional=True,
+        server_key=options.server_key,
+        secret_key=options.secret_key,
+    )
 
     @asynccontextmanager
     async def living(_: Starlette) -> AsyncIterator[None]:
