@@ -15,17 +15,17 @@ HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  pathl
 def sadstream() -> None:
     """The command `sadstream`."""
     find_ours()
-    from sadstream.cli.main import main
+    from sadstream.base.boundary import enter_module
 
-    main()
+    enter_module("sadstream.cli.main", "sadstream")
 
 
 def train() -> None:
     """The command `sadstream-train`."""
     find_ours()
-    from train.cli import main
+    from sadstream.base.boundary import enter_module
 
-    main()
+    enter_module("train.cli", "sadstream-train")
 
 
 def find_ours() -> None:

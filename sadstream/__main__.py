@@ -1,5 +1,5 @@
 """`python -m sadstream`: the same as the command `sadstream`."""
 
-from sadstream.cli.main import main
+from sadstream.base.boundary import enter_module
 
-main()
+enter_module("sadstream.cli.main", "sadstream")

@@ -7,6 +7,7 @@ import stat
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 from sadstream.base import logs
@@ -18,6 +19,8 @@ LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # halves of a letter, which s
 ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 # What a room whose models are elsewhere is installed without (share/sadstream/room.txt).
 OF_MODELS = frozenset({"torch", "torchaudio", "transformers", "tokenizers", "whisper", "safetensors", "silero_vad"})
+# What the commands need, and an app that listens does not (docs/apps.md).
+OF_COMMANDS = frozenset({"numpy", "platformdirs", "pydantic", "rich", "tomli_w", "typer"})
 NOT_THERE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}
 )
@@ -49,6 +52,17 @@ def enter(
     sys.exit(code)
 
 
+def enter_module(module: str, name: str) -> NoReturn:
+    """Run a module's `main`; where a library is missing that it imports, one line and 69."""
+    try:
+        main = import_module(module).main
+    except ModuleNotFoundError as error:
+        _open_standard_streams()
+        sys.exit(_told(name, error))
+    main()
+    raise AssertionError(f"{module}.main returned")
+
+
 def from_system(error: Exception, path: object = None) -> SadstreamError | None:  # noqa: PLR0911  a table
     """What the world did (a disk, a path, a locale, memory) as one of our errors; None for what is a bug of ours."""
     match error:
@@ -67,6 +81,11 @@ def from_system(error: Exception, path: object = None) -> SadstreamError | None:
             return UnavailableError(
                 f"{error.name}: not installed, as in a room whose models are elsewhere; `pip install sadstream` brings "
                 'it, compute.device = "remote" does without'
+            )
+        case ModuleNotFoundError() if (error.name or "").partition(".")[0] in OF_COMMANDS:
+            return UnavailableError(
+                f"{error.name}: not installed, as beside the client alone: expected all that sadstream depends on; "
+                "install it again without --no-deps (a fake daemon needs pyzmq alone: python -m sadstream.testing)"
             )
         case RecursionError():
             return DataError(f"{path or 'input'}: nested too deeply; write it again")

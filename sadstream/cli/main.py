@@ -31,6 +31,8 @@ from sadstream.cli.setup import service as cli_service
 from sadstream.cli.views import SecretKeyOption, ServerKeyOption
 from sadstream.events import DEFAULT_ENDPOINT
 
+FAKE = "sadstream fake: made-up events at {}; Ctrl-C ends it"
+
 app = typer.Typer(
     name="sadstream",
     help="A daemon that hears sadness: live speech in, calibrated sad scores out over ZeroMQ.",
@@ -92,7 +94,9 @@ def run(
 def listen(
     endpoint: cli_views.EndpointArgument = None,
     as_json: Annotated[bool, typer.Option("--json", help="Events as they are, one a line.")] = False,
-    count: Annotated[int | None, typer.Option(min=1, help="End after this many score events; a provisional one is none.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="End after this many score events; a provisional one is none.")
+    ] = None,
     timeout: Annotated[float | None, typer.Option(min=0.0, help="End with 1 after this many seconds.")] = None,
     stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
     latest: Annotated[bool, typer.Option("--latest", help="Skip what is no longer new; for slow readers.")] = False,
@@ -281,12 +285,9 @@ def fake(
     if rooms is not None:
         cli_fleet.play_rooms(rooms, to, rate, seconds, reconnects, seed, server_key, allow)
         return
-    from sadstream.cli.demo.fake import FakeDaemon
-    from sadstream.events import STREAM_NAME
+    from sadstream.testing.story import tell
 
-    if STREAM_NAME.fullmatch(stream) is None:
-        raise UsageError(f"--stream {stream}: expected lower case letters, digits and dashes, at most 32")
-    FakeDaemon(publish, stream, seed, speed).play(rounds)
+    tell(publish, stream, seed, speed, rounds, lambda where: print(FAKE.format(where), file=sys.stderr, flush=True))
 
 
 app.command()(cli_fleet.serve)

@@ -18,6 +18,7 @@ from sadstream.client.reader import Item, Reader, SubscriptionRequest
 from sadstream.events import DEFAULT_ENDPOINT, EVENT_TYPES, STREAM_NAME, Event, from_wire, topic
 from sadstream.events.keys import Curve, client_curve
 from sadstream.events.query import NOTE, Query
+from sadstream.events.types import NAME_EXPECTED
 from sadstream.events.validation import WireError
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def subscribe(
     Frames that are not events of this contract are left out. Raises UsageError for what cannot be asked.
     """
     if stream is not None and STREAM_NAME.fullmatch(stream) is None:
-        raise UsageError(f"stream {stream!r}: expected lower case letters, digits and dashes, at most 32")
+        raise UsageError(f"stream {stream!r}: {NAME_EXPECTED}")
     unknown = set(types) - set(ALL_TYPES)
     if unknown:
         raise UsageError(f"types {', '.join(sorted(unknown))}: expected some of {', '.join(ALL_TYPES)}")

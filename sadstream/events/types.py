@@ -15,6 +15,7 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
 HEARTBEAT_S = 5.0  # a status at least this often
 STALE_S = 11.0  # two heartbeats may be late; after this, and so within 12 s, the daemon is dead or unreachable
 STREAM_NAME = re.compile(r"[a-z0-9-]{1,32}")
+NAME_EXPECTED = "expected lower case letters, digits and dashes, at most 32"
 
 State = Literal["starting", "listening", "no-device", "overloaded", "degraded", "paused", "stopping"]
 Reason = Literal[

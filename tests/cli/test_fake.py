@@ -7,11 +7,11 @@ import pytest
 from daemon import run, start
 from wire import assert_true_to_contract, free_tcp
 
-from sadstream.cli.demo.fake import LOST, ROUND_SEGMENTS, EpisodeStep, RestartStep, ScoreStep, StatusStep, script
 from sadstream.client import subscribe
 from sadstream.client.follower import Gap
 from sadstream.client.follower import Restart as Restarted
 from sadstream.events import Event, Score, Status, to_json
+from sadstream.testing.story import LOST, ROUND_SEGMENTS, EpisodeStep, RestartStep, ScoreStep, StatusStep, script
 
 SPEED = "60"
 

@@ -374,3 +374,35 @@ def test_the_client_needs_pyzmq_alone(bare: Path, endpoint: str) -> None:
 
     assert done.returncode == 0, done.stderr
     assert 0.0 < float(done.stdout) < 1.0
+
+
+def test_a_fake_daemon_and_made_up_events_need_pyzmq_alone_too(bare: Path, endpoint: str) -> None:
+    code = f"""
+        import sys
+        from sadstream.client import subscribe
+        from sadstream.testing import fake_daemon, score
+        with fake_daemon({endpoint!r}) as daemon:
+            daemon.send(score(0.9))
+            with subscribe({endpoint!r}, types=("score",), timeout_s=20) as events:
+                print(next(events).p_sad)
+        assert not {{"torch", "numpy", "pydantic", "typer", "pytest"}} & set(sys.modules)
+    """
+    done = python(str(bare), code, cwd=bare.parent)
+
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == 0.9
+
+
+def test_a_command_beside_pyzmq_alone_is_one_line_and_the_fake_works(bare: Path, endpoint: str) -> None:
+    for words in ([str(bare.with_name("sadstream"))], [str(bare), "-m", "sadstream"]):
+        done = subprocess.run([*words, "fake"], capture_output=True, text=True, check=False, cwd=bare.parent)
+        assert done.returncode == 69
+        (line,) = done.stderr.splitlines()
+        assert "python -m sadstream.testing" in line
+
+    command = [str(bare), "-m", "sadstream.testing", "--endpoint", endpoint, "--speed", "60"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=bare.parent) as fake:
+        assert fake.stderr is not None
+        assert endpoint in fake.stderr.readline()
+        assert next(subscribe(endpoint, types=("score",), timeout_s=20.0)).type == "score"
+        fake.kill()
