@@ -296,6 +296,7 @@ app.command()(cli_service.pause)
 app.command()(cli_service.resume)
 app.command()(cli_service.status)
 app.command()(cli_views.dashboard)
+app.command()(cli_views.web)
 app.command()(cli_fleet.gather)
 
 

@@ -1,4 +1,4 @@
-"""The views of a daemon's events: `sadstream watch` and `sadstream dashboard`."""
+"""The views of a daemon's events: `sadstream watch`, `sadstream dashboard`, `sadstream web`."""
 
 import sys
 from pathlib import Path
@@ -14,6 +14,24 @@ EndpointArgument = Annotated[
 ServerKeyOption = Annotated[str | None, typer.Option("--server-key", help="The daemon's public key, on a network.")]
 SecretKeyOption = Annotated[
     Path | None, typer.Option("--key", help="File with our secret key, on a network.", readable=False)
+]
+
+# Of the servers.
+PortOption = Annotated[int, typer.Option(min=1, max=65_535, help="Of the server.")]
+FoundEndpointOption = Annotated[
+    str | None,
+    typer.Option("--endpoint", help="Of the daemon; default the configuration's, or the one that runs here."),
+]
+DaemonConfigOption = Annotated[Path | None, typer.Option("--config", help="TOML file of the daemon.", readable=False)]
+JournalOption = Annotated[Path | None, typer.Option(help="The file; default the configuration's.", readable=False)]
+WordsOption = Annotated[bool, typer.Option("--words", help="Pass on words, where the daemon publishes them.")]
+HostOption = Annotated[str, typer.Option(help="Another than this machine needs the next three.")]
+TokenOption = Annotated[Path | None, typer.Option(help="File with the token that lets in.", readable=False)]
+CertificateOption = Annotated[Path | None, typer.Option(help="File with the certificate, PEM.", readable=False)]
+PrivateKeyOption = Annotated[Path | None, typer.Option(help="File with its key, PEM.", readable=False)]
+NameOption = Annotated[list[str] | None, typer.Option(help="What browsers call this machine.")]
+OriginOption = Annotated[
+    list[str] | None, typer.Option(help="Of pages elsewhere that may ask for /v1, exactly: https://app.example.")
 ]
 
 
@@ -58,36 +76,29 @@ def watch(
 
 
 def dashboard(
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Of the page.")] = 8750,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(help="Of the daemon; default the configuration's, or the one that runs here."),
-    ] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file of the daemon.", readable=False)] = None,
-    journal: Annotated[Path | None, typer.Option(help="The file; default the configuration's.", readable=False)] = None,
-    words: Annotated[bool, typer.Option("--words", help="Show words, where the daemon publishes them.")] = False,
+    port: PortOption = 8750,
+    endpoint: FoundEndpointOption = None,
+    config: DaemonConfigOption = None,
+    journal: JournalOption = None,
+    words: WordsOption = False,
     server_key: ServerKeyOption = None,
     key: SecretKeyOption = None,
-    host: Annotated[str, typer.Option(help="Another than this machine needs the next three.")] = "127.0.0.1",
-    token: Annotated[
-        Path | None, typer.Option(help="File with the token that lets a browser in.", readable=False)
-    ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="File with the certificate, PEM.", readable=False)] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="File with its key, PEM.", readable=False)] = None,
-    name: Annotated[list[str] | None, typer.Option(help="What browsers call this machine.")] = None,
+    host: HostOption = "127.0.0.1",
+    token: TokenOption = None,
+    tls_cert: CertificateOption = None,
+    tls_key: PrivateKeyOption = None,
+    name: NameOption = None,
+    origin: OriginOption = None,
 ) -> None:
     """A web page of what a daemon says: live, and its past out of the journal."""
-    from sadstream.client import running
     from sadstream.config import load
-    from sadstream.views.dashboard.options import Options, read_token
-    from sadstream.views.dashboard.serve import serve
+    from sadstream.views.web.options import Options, read_token
+    from sadstream.views.web.serve import serve
 
-    if config is not None:  # a unit's command line says where it publishes, not its file
-        endpoint = endpoint or running.service_endpoint(config) or load(config).publish.endpoint
-    endpoint, note = (endpoint, "") if endpoint else _endpoint_and_note("dashboard")
+    found, note = _served_endpoint("dashboard", endpoint, config)
     serve(
         Options(
-            endpoint=endpoint,
+            endpoint=found,
             host=host,
             port=port,
             names=tuple(name or ()),
@@ -99,6 +110,72 @@ def dashboard(
             config=config,
             server_key=server_key,
             secret_key=key,
+            origins=(*(origin or ()), *load(config).web.origins),
         ),
+        "dashboard",
         note,
     )
+
+
+def web(
+    port: PortOption = 8751,
+    endpoint: FoundEndpointOption = None,
+    config: DaemonConfigOption = None,
+    journal: JournalOption = None,
+    words: WordsOption = False,
+    server_key: ServerKeyOption = None,
+    key: SecretKeyOption = None,
+    host: HostOption = "127.0.0.1",
+    token: TokenOption = None,
+    tls_cert: CertificateOption = None,
+    tls_key: PrivateKeyOption = None,
+    name: NameOption = None,
+    origin: OriginOption = None,
+    webhook: Annotated[
+        list[str] | None, typer.Option(help="URL that episodes are posted to; https, or this machine.")
+    ] = None,
+    webhook_secret_file: Annotated[
+        Path | None, typer.Option(help="File with the secret that signs what is posted.", readable=False)
+    ] = None,
+) -> None:
+    """Events, state and history for programs and pages: server-sent events, JSON, webhooks."""
+    from sadstream.base import logs
+    from sadstream.config import load
+    from sadstream.views.web.options import Options, read_token
+    from sadstream.views.web.serve import serve
+
+    logs.set_up()
+    wanted = load(config).web
+    secret_file = webhook_secret_file or (wanted.webhook_secret_file and Path(wanted.webhook_secret_file))
+    found, note = _served_endpoint("web", endpoint, config)
+    serve(
+        Options(
+            endpoint=found,
+            host=host,
+            port=port,
+            names=tuple(name or ()),
+            token=None if token is None else read_token(token),
+            certificate=tls_cert,
+            private_key=tls_key,
+            words=words,
+            journal=journal,
+            config=config,
+            server_key=server_key,
+            secret_key=key,
+            origins=(*(origin or ()), *wanted.origins),
+            webhooks=(*(webhook or ()), *wanted.webhooks),
+            webhook_secret=read_token(secret_file, "webhook secret").encode() if secret_file else None,
+        ),
+        "web",
+        note,
+    )
+
+
+def _served_endpoint(command: str, endpoint: str | None, config: Path | None) -> tuple[str, str]:
+    """What was named, else what the configuration or its unit says, else the daemon that runs here; and a note."""
+    from sadstream.client import running
+    from sadstream.config import load
+
+    if config is not None:  # a unit's command line says where it publishes, not its file
+        endpoint = endpoint or running.service_endpoint(config) or load(config).publish.endpoint
+    return (endpoint, "") if endpoint else _endpoint_and_note(command)

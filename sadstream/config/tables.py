@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from sadstream.base.boundary import at_home
 from sadstream.base.samples import FRAME_MS, SEGMENT_FRAMES
+from sadstream.config import web_address
 from sadstream.events import DEFAULT_ENDPOINT, STREAM_NAME
 from sadstream.events import endpoint as address
 from sadstream.events.keys import (
@@ -277,6 +278,30 @@ class MetricsConfig(TomlTable):
     )
 
 
+class WebConfig(TomlTable):
+    """Whose pages may ask `sadstream web` and the dashboard, and where `sadstream web` posts episodes."""
+
+    origins: tuple[str, ...] = Field(
+        default=(), strict=False, max_length=100, description="of pages elsewhere that may ask, exactly"
+    )
+    webhooks: tuple[str, ...] = Field(
+        default=(), strict=False, max_length=16, description="URLs that episodes are posted to; https, or this machine"
+    )
+    webhook_secret_file: str | None = Field(
+        default=None, min_length=1, description="file with the secret that signs them"
+    )
+
+    @field_validator("origins")
+    @classmethod
+    def _exact(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(web_address.check_origin(origin) for origin in origins)
+
+    @field_validator("webhooks")
+    @classmethod
+    def _private(cls, webhooks: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(web_address.check_webhook(url) for url in webhooks)
+
+
 class Config(TomlTable):
     """Everything the daemon can be told."""
 
@@ -296,6 +321,7 @@ class Config(TomlTable):
     service: ServiceConfig = ServiceConfig()
     journal: JournalConfig = JournalConfig()
     metrics: MetricsConfig = MetricsConfig()
+    web: WebConfig = WebConfig()
 
     @model_validator(mode="after")
     def _asks_somebody(self) -> "Config":

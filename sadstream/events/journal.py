@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -125,7 +125,7 @@ def _is_journal(path: Path) -> bool:
     return not tables or "score" in tables
 
 
-def read(path: Path, since_s: float, until_s: float, stream: str | None = None) -> Iterator[Score]:
+def read(path: Path, since_s: float, until_s: float, stream: str | None = None) -> Generator[Score]:
     """The scores of a journal between two Unix times, oldest first, while a daemon may be writing.
 
     Raises MissingFileError, and DataError for a file that is no journal.

@@ -18,8 +18,8 @@ from sadstream.events.journal import check_path
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.mood import voice
 from sadstream.views.dashboard.history.table import JournalReader
-from sadstream.views.dashboard.options import read_token
 from sadstream.views.watch.marks import MarksFile
+from sadstream.views.web.options import read_token
 from train.corpora import manifest
 from train.corpora.readers import own_csv as table
 from train.metrics import predictions

@@ -32,9 +32,9 @@ from sadstream.events.control import DaemonReport, StreamReport, Word, ask, cont
 from sadstream.events.control import from_json as report_of
 from sadstream.events.keys import AllowList, allow, client_curve, new_key, public_key, server_keys, zap_answer
 from sadstream.events.query import Query
-from sadstream.views.dashboard.feed import Feed
 from sadstream.views.watch.glyphs import BLOCKS
 from sadstream.views.watch.screen import Screen
+from sadstream.views.web.feed import Feed
 
 STREAM = StreamReport(
     stream="mic", state="listening", reason="none", flows=True, dropped=0, gaps=0, segments=3, rtf=0.1

@@ -22,7 +22,7 @@ from fuzz.messages import REPORT
 from fuzz.trial import Parts, Trial
 from sadstream.events.journal import Journal
 from sadstream.views.dashboard.app import application
-from sadstream.views.dashboard.options import Options
+from sadstream.views.web.options import Options
 
 DOCUMENTED = frozenset({200, 303, 400, 401, 403, 404, 405, 421, 431, 503})
 TOKEN = "a-token-that-nobody-guesses"

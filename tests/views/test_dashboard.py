@@ -28,15 +28,15 @@ from sadstream.client.follower import Gap, Stale
 from sadstream.config import Config
 from sadstream.events.control import DaemonReport, StreamReport
 from sadstream.events.journal import Journal
-from sadstream.views.dashboard.access.guard import POLICY
-from sadstream.views.dashboard.access.peer import owner
 from sadstream.views.dashboard.app import application
-from sadstream.views.dashboard.feed import KEPT, WAITING, Feed
 from sadstream.views.dashboard.history.heat import heat, zone_of
 from sadstream.views.dashboard.history.table import FIELDS, JournalReader, ScoreTable
 from sadstream.views.dashboard.history.zoom import zoom
 from sadstream.views.dashboard.operating_point import trade_off
-from sadstream.views.dashboard.options import Options, check, read_token
+from sadstream.views.web.access.guard import POLICY
+from sadstream.views.web.access.peer import owner
+from sadstream.views.web.feed import KEPT, WAITING, Feed
+from sadstream.views.web.options import Options, check, read_token
 
 TOKEN = "a-token-that-nobody-guesses"
 ADDRESS = "http://127.0.0.1:8750"

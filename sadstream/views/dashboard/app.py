@@ -1,7 +1,5 @@
 """The pages and what they ask for, each a route; nothing here reaches the daemon but `pause` and `resume`."""
 
-import asyncio
-import logging
 import math
 import time
 from collections.abc import AsyncIterator
@@ -19,22 +17,19 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from sadstream.base.errors import MissingFileError, SadstreamError, UnavailableError
-from sadstream.client import subscribe
 from sadstream.events.control import Word, ask
-from sadstream.views.dashboard.access.guard import Guard, Owner
-from sadstream.views.dashboard.access.peer import owner
 from sadstream.views.dashboard.history.heat import Kind, heat, zone_of
 from sadstream.views.dashboard.history.table import ScoreTable
 from sadstream.views.dashboard.history.zoom import zoom
-from sadstream.views.dashboard.options import Options
 from sadstream.views.dashboard.state import Ask, DashboardState
-
-log = logging.getLogger("sadstream")
+from sadstream.views.web.access.guard import Guard, Owner
+from sadstream.views.web.access.peer import owner
+from sadstream.views.web.app import following, routes, subscription
+from sadstream.views.web.options import Options
 
 PAGES = Path(__file__).parent / "pages"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 LIBRARY = {"/lib/uplot.js": "uPlot.iife.js", "/lib/uplot.css": "uPlot.min.css"}
-REPLAY = 500  # events of each topic, asked of the daemon's memory at the start
 DAY_S = 86_400.0
 POINTS = 1000.0
 FURTHEST_S = 4e9  # a Unix time beyond it is no time
@@ -47,24 +42,12 @@ def application(options: Options, who: Owner = owner, ask_daemon: Ask = ask, fol
     """
     dashboard = DashboardState(options, ask_daemon)
     files = read_files()
-    said = subscribe(
-        options.endpoint,
-        replay=REPLAY,
-        provisional=True,
-        server_key=options.server_key,
-        secret_key=options.secret_key,
-    )
+    said = subscription(options) if follow else None
 
     @asynccontextmanager
     async def living(_: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(_warm(dashboard))]
-        if follow:
-            tasks.append(asyncio.create_task(dashboard.feed.follow(aiter(said))))
-            tasks[-1].add_done_callback(_ended)
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with following(said, dashboard.web, _warm(dashboard)):
+            yield
 
     inner = Starlette(
         lifespan=living,
@@ -76,10 +59,12 @@ def application(options: Options, who: Owner = owner, ask_daemon: Ask = ask, fol
             Route("/api/heat", _heat),
             Route("/api/pause", _control, methods=["POST"]),
             Route("/api/resume", _control, methods=["POST"]),
+            *routes(),
         ],
     )
     inner.router.redirect_slashes = False  # a page has one address
     inner.state.dashboard = dashboard
+    inner.state.web = dashboard.web
     inner.state.files = files
     return Guard(inner, options, dashboard.csrf, who)
 
@@ -99,11 +84,6 @@ def chart_library() -> Path:
         if (Path(folder) / "static" / LIBRARY["/lib/uplot.js"]).exists():
             return Path(folder) / "static"
     raise UnavailableError("dashboard: uplot is missing; pip install 'sadstream[dashboard]'")
-
-
-def _ended(following: asyncio.Task[None]) -> None:
-    if not following.cancelled() and (error := following.exception()) is not None:
-        log.error("dashboard: a bug: %s; nothing more is heard, start it again", type(error).__name__)
 
 
 async def _warm(dashboard: DashboardState) -> None:

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -15,10 +14,10 @@ from sadstream import __version__
 from sadstream.base.errors import MissingFileError, UnavailableError
 from sadstream.config import load
 from sadstream.events.control import DaemonReport, Word, ask
-from sadstream.views.dashboard.feed import Feed
 from sadstream.views.dashboard.history.table import JournalReader, ScoreTable
 from sadstream.views.dashboard.operating_point import trade_off
-from sadstream.views.dashboard.options import Options
+from sadstream.views.web.options import Options
+from sadstream.views.web.state import WebState
 
 ASK_S = 1.0  # the daemon is asked how it is at most this often, however many look
 
@@ -29,13 +28,12 @@ class DashboardState:
     """One dashboard's knowledge; it belongs to one event loop."""
 
     def __init__(self, options: Options, ask_daemon: Ask = ask) -> None:
-        config = load(options.config)
-        journal = options.journal or (Path(config.journal.path) if config.journal.path else None)
+        self.web = WebState(options)
         self.options = options
         self.csrf = secrets.token_urlsafe(32)  # known to our own page alone
-        self.feed = Feed(options.words)
-        self._journal = None if journal is None else JournalReader(journal)
-        self._trade_off = trade_off(config)
+        self.feed = self.web.feed
+        self._journal = None if self.web.journal is None else JournalReader(self.web.journal)
+        self._trade_off = trade_off(load(options.config))
         self._ask = ask_daemon
         self._reading = asyncio.Lock()
         self._asking = asyncio.Lock()

@@ -1,33 +1,37 @@
-"""`sadstream dashboard`: from options to a page that is served until it is told to stop."""
+"""From options to a server that goes on until it is told to stop."""
 
 import errno
 import signal
 import socket
 import sys
-from typing import Any
+from importlib import import_module
+from typing import Any, Literal
 
 from sadstream.base.errors import BusyError, ConfigError, UnavailableError
-from sadstream.views.dashboard.options import Options, check
+from sadstream.views.web.options import Options, check
 
+Service = Literal["dashboard", "web"]
 GRACE_S = 1  # for connections at the end; a page's stream of events never ends by itself
 CONNECTIONS = 200
 
 
-def serve(options: Options, note: str = "") -> None:
+def serve(options: Options, what: Service, note: str = "") -> None:
     """Serve until SIGINT or SIGTERM; exit codes as everywhere: 69 without the extra, 73 for a port in use, 78.
 
-    note: a line about the endpoint, said once the page can be opened.
+    note: a line about the endpoint, said once it can be asked.
     """
     options = check(options)
     try:
         import uvicorn
 
-        from sadstream.views.dashboard.app import application
+        module = import_module(f"sadstream.views.{what}.app")
+        if options.webhooks:
+            import_module("httpx")
     except ImportError as error:
         library = (error.name or "").partition(".")[0]
-        raise UnavailableError(f"dashboard: {library} is missing; pip install 'sadstream[dashboard]'") from None
+        raise UnavailableError(f"{what}: {library} is missing; pip install 'sadstream[{what}]'") from None
     bound = _bound(options)
-    app: Any = application(options)
+    app: Any = module.application(options)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -45,7 +49,8 @@ def serve(options: Options, note: str = "") -> None:
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what uvicorn raises again once it has stopped
     name = options.names[0] if options.names else options.host
-    print(f"{options.scheme}://{name}:{options.port}/ shows {options.endpoint}", file=sys.stderr, flush=True)
+    path = "/" if what == "dashboard" else "/v1/"
+    print(f"{options.scheme}://{name}:{options.port}{path} shows {options.endpoint}", file=sys.stderr, flush=True)
     if note:
         print(note, file=sys.stderr, flush=True)
     server.run(sockets=[bound])

@@ -10,13 +10,15 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
-from sadstream.views.dashboard.access.peer import owner
-from sadstream.views.dashboard.options import Options, is_loopback, same
+from sadstream.config.web_address import is_loopback
+from sadstream.views.web.access.peer import owner
+from sadstream.views.web.options import Options, same
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
 Owner = Callable[[tuple[str, int], tuple[str, int]], int | None]
 
 # Nothing but this server's own files; no inline script or style, no evaluation, no frame, no form elsewhere.
@@ -36,15 +38,28 @@ HEADERS = (
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
     (b"cache-control", b"no-store"),
 )
+WWW = ((b"www-authenticate", b"Bearer"),)
 LONGEST_FORM = 4096  # bytes of a login
 WRONG_S = 0.5  # a wrong token costs this long
-OPEN_PATHS = ("/login", "/pages/login.html", "/pages/style.css", "/pages/icon.svg")  # what a stranger needs to log in
+OPEN_PATHS = (  # what a stranger needs to log in, or to write a client
+    "/login", "/pages/login.html", "/pages/style.css", "/pages/icon.svg", "/v1/", "/v1/page.css", "/v1/openapi.json"
+)  # fmt: skip
+CONTRACT = ("/v1/", "/healthz")  # what pages of other origins may be let into
+PREFLIGHT = (
+    (b"access-control-allow-methods", b"GET"),
+    (b"access-control-allow-headers", b"Authorization, Last-Event-ID"),
+    (b"access-control-allow-private-network", b"true"),
+    (b"access-control-max-age", b"600"),
+)
 
 
 class Guard:
-    """An ASGI application around another: host, user or token, same origin for what changes anything, headers."""
+    """An ASGI application around another: host, user or token, same origin for what changes anything, headers.
 
-    def __init__(self, inner: App, options: Options, csrf: str, who: Owner = owner) -> None:
+    csrf: the word that only our own pages can read; None for a server that has no pages, and so no login.
+    """
+
+    def __init__(self, inner: App, options: Options, csrf: str | None = None, who: Owner = owner) -> None:
         self._inner = inner
         self._options = options
         self._who = who
@@ -58,11 +73,16 @@ class Guard:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        guarded = _with_headers(send)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        origin = self._allowed_origin(scope, headers)
+        guarded = _with_headers(send, () if origin is None else _open_to(origin))
         if headers.get("host", "").lower() not in self._options.hosts:
-            await _say(guarded, 421, "Not a name of this dashboard.")
-        elif scope["path"] == "/login" and scope["method"] == "POST":
+            await _say(guarded, 421, "Not a name of this server.")
+        elif origin is not None and scope["method"] == "OPTIONS":
+            await _answer(guarded, 204, PREFLIGHT)
+        elif origin is None and not self._is_own(headers.get("origin")) and scope["path"].startswith(CONTRACT):
+            await _say(guarded, 403, "Not an origin that may ask; --origin lets one in.")
+        elif self._csrf is not None and scope["path"] == "/login" and scope["method"] == "POST":
             await self._log_in(headers, receive, guarded)
         elif not self._knows(scope, headers) and scope["path"] not in OPEN_PATHS:
             await self._turn_away(scope, guarded)
@@ -90,13 +110,21 @@ class Guard:
 
     def _means_it(self, headers: dict[str, str]) -> bool:
         """Our own page asks: same origin, and the word that only it can read."""
-        return self._same_origin(headers) and same(headers.get("x-sadstream-csrf", ""), self._csrf)
+        known = self._csrf is not None and same(headers.get("x-sadstream-csrf", ""), self._csrf)
+        return known and self._same_origin(headers)
 
     def _same_origin(self, headers: dict[str, str]) -> bool:
-        origin = headers.get("origin")
-        own = {f"{self._options.scheme}://{host}" for host in self._options.hosts}
         site = headers.get("sec-fetch-site", "same-origin")
-        return (origin is None or origin.lower() in own) and site in ("same-origin", "none")
+        return self._is_own(headers.get("origin")) and site in ("same-origin", "none")
+
+    def _is_own(self, origin: str | None) -> bool:
+        own = {f"{self._options.scheme}://{host}" for host in self._options.hosts}
+        return origin is None or origin.lower() in own
+
+    def _allowed_origin(self, scope: Scope, headers: dict[str, str]) -> str | None:
+        """The origin of a page elsewhere that asks for the contract and may."""
+        origin = headers.get("origin")
+        return origin if origin in self._options.origins and scope["path"].startswith(CONTRACT) else None
 
     async def _log_in(self, headers: dict[str, str], receive: Receive, send: Send) -> None:
         token = self._options.token
@@ -117,34 +145,41 @@ class Guard:
 
     async def _turn_away(self, scope: Scope, send: Send) -> None:
         if self._options.token is None:
-            await _say(send, 403, "This dashboard is its user's alone; with --token it lets in whoever knows it.")
-        elif scope["path"] == "/":
+            await _say(send, 403, "This server is its user's alone; with --token it lets in whoever knows it.")
+        elif scope["path"] == "/" and self._csrf is not None:
             await _go(send, "/pages/login.html")
         else:
-            await _say(send, 401, "Log in first.")
+            await _say(send, 401, "Log in first, or send the token: Authorization: Bearer TOKEN.", WWW)
 
     def _session(self, token: str) -> str:
         """What a logged-in browser shows; it ends with this process."""
         return hmac.new(self._secret, token.encode(), hashlib.sha256).hexdigest()
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, more: Headers) -> Send:
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             own = {name for name, _ in HEADERS}
             kept = [pair for pair in message.get("headers", ()) if pair[0].lower() not in own]
-            message = {**message, "headers": [*kept, *HEADERS]}
+            message = {**message, "headers": [*kept, *HEADERS, *more]}
         await send(message)
 
     return sending
 
 
-async def _say(send: Send, status: int, text: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": f"{text}\n".encode()})
+def _open_to(origin: str) -> Headers:
+    """What lets a page of that origin read the answer; a cookie is never asked for."""
+    return ((b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin"))
+
+
+async def _say(send: Send, status: int, text: str, headers: Headers = ()) -> None:
+    await _answer(send, status, ((b"content-type", b"text/plain; charset=utf-8"), *headers), f"{text}\n".encode())
+
+
+async def _answer(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _go(send: Send, where: str, *more: tuple[bytes, bytes]) -> None:
-    await send({"type": "http.response.start", "status": 303, "headers": [(b"location", where.encode()), *more]})
-    await send({"type": "http.response.body", "body": b""})
+    await _answer(send, 303, ((b"location", where.encode()), *more))

@@ -1,17 +1,18 @@
-"""What a dashboard was asked to be, checked before anything opens: who may look, from where, at what."""
+"""What a server was asked to be, checked before anything opens: who may look, from where, at what."""
 
 import hmac
-import ipaddress
 import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.base.files import contents
+from sadstream.config import web_address
 from sadstream.events import endpoint as address
 
-DEFAULT_PORT = 8750
+DASHBOARD_PORT, WEB_PORT = 8750, 8751
 LEAST_TOKEN = 22  # letters: 128 bits in base 64
 EVERYWHERE = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104  what is asked for, not what is bound
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.IGNORECASE)
@@ -19,11 +20,11 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Where the page is served, and what it shows of which daemon."""
+    """Where it is served, and what is shown of which daemon."""
 
     endpoint: str
     host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
+    port: int = DASHBOARD_PORT
     names: tuple[str, ...] = ()  # by which other machines call this one
     token: str | None = None
     certificate: Path | None = None
@@ -33,11 +34,14 @@ class Options:
     config: Path | None = None
     server_key: str | None = None
     secret_key: Path | None = None
+    origins: tuple[str, ...] = ()  # of pages elsewhere that may ask
+    webhooks: tuple[str, ...] = ()  # URLs that episodes are posted to
+    webhook_secret: bytes | None = None
 
     @property
     def is_local(self) -> bool:
         """Only programs of this machine can connect."""
-        return is_loopback(self.host)
+        return web_address.is_loopback(self.host)
 
     @property
     def scheme(self) -> str:
@@ -78,28 +82,35 @@ def check(options: Options) -> Options:
         raise ConfigError(f"--host {options.host}: expected --name too: what browsers call this machine")
     if options.certificate is not None and options.private_key is not None:
         _check_pair(options.certificate, options.private_key)
+    _check_each("--origin", options.origins, web_address.check_origin)
+    _check_each("--webhook", options.webhooks, web_address.check_webhook)
+    if options.webhooks and options.webhook_secret is None:
+        raise ConfigError(
+            "--webhook: expected --webhook-secret-file too: receivers know by it that a message is ours "
+            "(umask 077; openssl rand -hex 32 > webhook.secret)"
+        )
     return options
 
 
-def is_loopback(host: str) -> bool:
-    """Of this machine alone."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def read_token(path: Path) -> str:
+def read_token(path: Path, what: str = "token") -> str:
     """The token in a file; ConfigError if others can read it or it could be guessed (it is never repeated)."""
-    text = _private(path, "token").strip()
+    text = _private(path, what).strip()
     if len(text) < LEAST_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
-        raise ConfigError(f"{path}: expected a token of at least {LEAST_TOKEN} letters on one line")
+        raise ConfigError(f"{path}: expected a {what} of at least {LEAST_TOKEN} letters on one line")
     return text
 
 
 def same(one: str, other: str) -> bool:
     """Equal, in a time that tells nothing of where they differ."""
     return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _check_each(option: str, texts: tuple[str, ...], check_one: Callable[[str], str]) -> None:
+    for text in texts:
+        try:
+            check_one(text)
+        except ValueError as error:
+            raise UsageError(f"{option} {text}: {error}") from None
 
 
 def _private(path: Path, what: str) -> str:
