@@ -71,7 +71,11 @@ class LatestEvents:
         if not self.streams and now_s - self._began_s > STALE_S:
             return [Stale(stream=None, silent_s=now_s - self._began_s, last_state=None)]
         return [
-            Stale(stream=name, silent_s=latest.silent_s(now_s), last_state=latest.status and latest.status.state)
+            Stale(
+                stream=name,
+                silent_s=latest.silent_s(now_s),
+                last_state=None if latest.status is None else latest.status.state,
+            )
             for name, latest in self.streams.items()
             if latest.is_stale(now_s)
         ]

@@ -146,7 +146,7 @@ def _of(name: str) -> dict[str, str]:
 def _schemas() -> dict[str, Any]:
     """The events' own, and what is made of them."""
     events = event_schema()
-    moved = json.loads(json.dumps(events["$defs"]).replace('"#/$defs/', '"#/components/schemas/'))
+    moved: dict[str, Any] = json.loads(json.dumps(events["$defs"]).replace('"#/$defs/', '"#/components/schemas/'))
     named = [_of(name) for name in ("Score", "Status", "Episode")]
     own = {
         "Event": {"oneOf": named},
