@@ -44,6 +44,9 @@ def requests(port: int) -> list[bytes]:
             f"GET /api/heat?kind=week&day=2030-01-31&zone=Europe/Paris HTTP/1.1\r\n{own}\r\n",
             f"GET /api/heat?kind=day&day=2030-01-31 HTTP/1.1\r\n{own}\r\n",
             f"GET /events HTTP/1.1\r\n{own}Last-Event-ID: 5\r\nAccept: text/event-stream\r\n\r\n",
+            f"GET /v1/events?replay=5&types=score,gap HTTP/1.1\r\n{own}Last-Event-ID: mic.a.score.3~1\r\n\r\n",
+            f"GET /v1/history?from=1h&to=2030-01-31T12:00:00Z&limit=5 HTTP/1.1\r\n{own}\r\n",
+            f"OPTIONS /v1/state HTTP/1.1\r\n{own}Origin: https://app.example\r\n\r\n",
             f"POST /api/pause HTTP/1.1\r\n{own}Origin: http://127.0.0.1:{port}\r\n"
             "X-Sadstream-CSRF: x\r\nContent-Length: 0\r\n\r\n",
             f"POST /login HTTP/1.1\r\n{host}Content-Type: application/x-www-form-urlencoded\r\n"
@@ -138,6 +141,8 @@ def pages(folder: Path) -> Iterator[Trial]:
         ("/api/history", {"since": f"{now - 3600}", "until": f"{now}", "points": "500", "stream": "mic"}),
         ("/api/heat", {"kind": "week", "day": day, "zone": "Europe/Paris"}),
         ("/api/heat", {"kind": "day", "day": day, "zone": "Asia/Tokyo", "stream": "mic"}),
+        ("/v1/history", {"from": "1h", "to": "2030-01-31T12:00:00Z", "limit": "5", "stream": "mic"}),
+        ("/v1/events", {"replay": "5", "types": "score,gap", "stream": "mic"}), ("/v1/state", {}), ("/healthz", {}),
         ("/api/state", {}), ("/events", {"x": "1"}), ("/", {}), ("/pages/app.js", {}), ("/api/pause", {}),
     ]  # fmt: skip
     headers = [
@@ -190,7 +195,7 @@ async def _asked(app: Any, scope: dict[str, Any]) -> int:
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
-        elif scope["path"] == "/events":
+        elif scope["path"].endswith("/events"):
             enough.set()
 
     await app(scope, receive, send)

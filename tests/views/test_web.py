@@ -39,6 +39,7 @@ from sadstream.views.web.latest import LatestEvents
 from sadstream.views.web.memory import FeedFilter, FeedItem, FeedMemory
 from sadstream.views.web.options import Options, check
 from sadstream.views.web.state import WebState
+from sadstream.views.web.webhooks import Delivery, Webhook
 
 TOKEN = "a-token-that-nobody-guesses"
 SECRET = "a-secret-that-nobody-guesses"
@@ -542,3 +543,14 @@ def test_what_no_receiver_takes_is_bounded_counted_and_said(caplog: pytest.LogCa
     assert (report.waiting, report.lost, report.delivered) == (100, 6, 0)
     assert "more than 100 wait (6 in all)" in caplog.text
     assert "100 lost: we end (106 in all)" in caplog.text
+
+
+def test_the_receiver_in_the_docs_knows_ours_from_a_forged_one() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", Path("docs/web.md").read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    webhook = Webhook("https://home.example/hook", SECRET.encode())
+    headers = webhook._headers(Delivery("id", b"body", 0.0))
+
+    assert found["is_ours"](SECRET, b"body", headers["X-Sadstream-Signature"])
+    assert not found["is_ours"](SECRET, b"another", headers["X-Sadstream-Signature"])
