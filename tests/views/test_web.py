@@ -152,6 +152,15 @@ def test_a_reader_chooses_stream_and_types() -> None:
     assert said(feed, "unknown", wanted=FeedFilter("mic", frozenset({"gap", "behind"}))) == ["behind", "gap"]
 
 
+def test_a_moment_of_which_two_scores_come_is_told_once_unless_both_are_asked_for() -> None:
+    feed = heard(a_score(0), a_score(1, provisional=True))
+
+    assert said(feed) == ["score 0"]
+    assert said(feed, id_of(0)) == []
+    assert said(feed, id_of(0), wanted=FeedFilter(provisional=True)) == ["score 1"]
+    assert feed.latest.streams["mic"].score == a_score(0)
+
+
 def test_a_session_named_to_break_the_stream_does_not() -> None:
     feed = heard(a_score(0, session="a\n\nevent: score\ndata: {}"))
 
@@ -170,7 +179,7 @@ def test_memory_is_bounded_by_topic_and_as_a_whole() -> None:
     for number in range(20, 30):
         memory.keep(FeedItem(str(number), "score", "score", "mic", ""))
     assert [item.id for item in memory.everything()] == ["6", "8", "27", "28", "29"]
-    assert [item.id for item in memory.last(1)] == ["6", "8", "29"]
+    assert [item.id for item in memory.last(1, FeedFilter())] == ["6", "8", "29"]
     assert memory.after("26") is None
 
 

@@ -61,7 +61,13 @@ def routes() -> list[Route]:
 
 def subscription(options: Options) -> Subscription:
     """All that a server's daemon says; UsageError, MissingFileError or ConfigError for keys that are none."""
-    return subscribe(options.endpoint, replay=REPLAY, server_key=options.server_key, secret_key=options.secret_key)
+    return subscribe(
+        options.endpoint,
+        replay=REPLAY,
+        provisional=True,
+        server_key=options.server_key,
+        secret_key=options.secret_key,
+    )
 
 
 @asynccontextmanager
@@ -91,7 +97,8 @@ def _web(request: Request) -> WebState:
 
 
 async def _events(request: Request) -> Response:
-    wanted = FeedFilter(_stream(request), _names(request))
+    provisional = _count(request, "provisional", 0, range(2)) == 1
+    wanted = FeedFilter(_stream(request), _names(request), provisional)
     last_id = request.headers.get("last-event-id")
     count = _count(request, "replay", 1, range(SIZE + 1))
     if request.method == "HEAD":

@@ -21,7 +21,7 @@ PIECE = 500  # items of the past in one piece
 PING_S = 10.0  # a line at least this often, so that a dead connection is noticed
 PING = ": still here\n\n"
 RETRY_MS = 1000
-ALL = FeedFilter()
+ALL = FeedFilter(provisional=True)
 
 
 class Feed:
@@ -72,7 +72,7 @@ class Feed:
                 await asyncio.wait_for(self._begun.wait(), ping_s)
             except TimeoutError:
                 yield PING
-        past = [item for item in self._past(last_id, count) if wanted.wants(item)]
+        past = [item for item in self._past(last_id, count, wanted) if wanted.wants(item)]
         with self._reader(wanted) as reader:
             for at in range(0, len(past), PIECE):
                 yield _joined(past[at : at + PIECE])
@@ -89,10 +89,10 @@ class Feed:
         finally:
             self._readers.discard(queue)
 
-    def _past(self, last_id: str | None, count: int) -> list[FeedItem]:
+    def _past(self, last_id: str | None, count: int, wanted: FeedFilter) -> list[FeedItem]:
         if not last_id:
             silent = [self._found(finding, "") for finding in self.latest.stale(self._clock())]
-            return [*self._memory.last(count), *silent]
+            return [*self._memory.last(count, wanted), *silent]
         newer = self._memory.after(last_id)
         if newer is None:
             return [FeedItem("", "finding", "behind", None, _behind(None)), *self._memory.everything()]
@@ -103,7 +103,8 @@ class Feed:
             self._last_id = f"{item.stream}.{quote(item.session, safe='')}.{item.type}.{item.seq}"
             self._findings = 0
             line = f"event: {item.type}\ndata: {to_json(item)}\nid: {self._last_id}\n\n"
-            return FeedItem(self._last_id, item.type, item.type, item.stream, line)
+            provisional = isinstance(item, Score) and bool(item.provisional)
+            return FeedItem(self._last_id, item.type, item.type, item.stream, line, provisional)
         self._findings += 1
         return self._found(item, f"{self._last_id}~{self._findings}")
 

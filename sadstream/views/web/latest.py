@@ -95,7 +95,7 @@ def _take_event(latest: LatestOfStream, event: Event, now_s: float) -> None:
     latest.heard_s = now_s
     match event:
         case Score():
-            latest.score = event
+            latest.score = latest.score if event.provisional else event
         case Status():
             latest.status = event
         case Episode():

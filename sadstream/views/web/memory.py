@@ -3,6 +3,7 @@
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 SIZE = 500  # of each topic, as a daemon remembers
 MOST = 20_000  # of all topics together, 14 MB: a thousand rooms at 300 events a second come back within a minute
@@ -17,6 +18,7 @@ class FeedItem:
     name: str  # of the server-sent event
     stream: str | None
     line: str
+    provisional: bool = False  # a score of the sound alone, after which the whole one comes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,14 @@ class FeedFilter:
 
     stream: str | None = None
     names: frozenset[str] | None = None
+    provisional: bool = False
 
     def wants(self, item: FeedItem) -> bool:
         """This item too; what is of no stream in particular is of every one."""
-        return (self.stream is None or item.stream in (None, self.stream)) and (
-            self.names is None or item.name in self.names
+        return (
+            (self.stream is None or item.stream in (None, self.stream))
+            and (self.names is None or item.name in self.names)
+            and (self.provisional or not item.provisional)
         )
 
 
@@ -74,14 +79,12 @@ class FeedMemory:
         """All that is remembered, oldest first."""
         return list(self._items.values())
 
-    def last(self, count: int) -> list[FeedItem]:
-        """The last so many events of each topic, oldest first, without what was found."""
-        chosen = {
-            item_id
-            for (kind, _), topic in self._topics.items()
-            if kind != "finding" and count
-            for item_id in list(topic)[-count:]
-        }
+    def last(self, count: int, wanted: FeedFilter) -> list[FeedItem]:
+        """The last so many events of each topic that are wanted, oldest first, without what was found."""
+        chosen: set[str] = set()
+        for (kind, _), topic in self._topics.items():
+            if kind != "finding":
+                chosen.update(islice((one for one in reversed(topic) if wanted.wants(self._items[one])), count))
         return [item for item in self._items.values() if item.id in chosen]
 
     def last_of(self, counts: Mapping[str, int]) -> list[FeedItem]:

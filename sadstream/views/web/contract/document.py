@@ -71,6 +71,7 @@ def style() -> bytes:
 def _events() -> dict[str, Any]:
     types = {"name": "types", "in": "query", "description": f"some of {','.join(ALL_TYPES)}; default all"}
     replay = {"name": "replay", "in": "query", "description": "first the last so many events of each topic"}
+    sound = {"name": "provisional", "in": "query", "description": "1: scores of the sound alone too, before the whole"}
     last = {"name": "Last-Event-ID", "in": "header", "description": "an id as it came; then `replay` does not count"}
     return {
         "summary": "Everything as it comes",
@@ -79,6 +80,7 @@ def _events() -> dict[str, Any]:
             STREAM,
             types | {"schema": {"type": "string"}},
             replay | {"schema": {"type": "integer", "minimum": 0, "maximum": SIZE, "default": 1}},
+            sound | {"schema": {"type": "integer", "enum": [0, 1], "default": 0}},
             last | {"schema": {"type": "string"}},
         ],
         "responses": {"200": {"description": "it goes on", "content": {"text/event-stream": {"schema": _of("Event")}}}}
