@@ -203,7 +203,7 @@ def test_there_are_bounds() -> None:
 
 @pytest.mark.parametrize(
     "topic",
-    ["service", "wire", "training", "model-card", "performance", "architecture", "views", "fleet", "archives"],
+    ["service", "wire", "training", "model-card", "performance", "architecture", "views", "web", "fleet", "archives"],
 )
 def test_each_topic_has_a_page_that_the_readme_links(topic: str) -> None:
     assert Path(f"docs/{topic}.md").exists()

@@ -144,6 +144,7 @@ def test_sighup_in_a_terminal_that_is_there_reads_the_configuration_again(
         ["listen", "{endpoint}"],
         ["watch", "{endpoint}"],
         ["dashboard", "--endpoint", "{endpoint}", "--port", "18750"],
+        ["web", "--endpoint", "{endpoint}", "--port", "18751"],
         ["fake", "--publish", "{endpoint}"],
         ["calibrate", "--out", "{endpoint}.json"],
     ],

@@ -8,6 +8,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,7 +36,7 @@ from sadstream.events.journal import Journal
 from sadstream.views.web.access.guard import Guard
 from sadstream.views.web.app import application
 from sadstream.views.web.contract.document import document
-from sadstream.views.web.feed import Feed
+from sadstream.views.web.feed import WAITING, Feed
 from sadstream.views.web.latest import LatestEvents
 from sadstream.views.web.memory import FeedFilter, FeedItem, FeedMemory
 from sadstream.views.web.options import Options, check
@@ -189,6 +191,22 @@ def test_no_word_goes_out_unless_that_is_switched_on(shown: bool) -> None:
         assert ("a secret" in client.get("/v1/state").text) is shown
 
 
+def test_a_reader_that_does_not_read_is_told_how_much_it_lost() -> None:
+    async def play() -> str:
+        feed = heard(a_status(0))
+        stream = feed.events(FeedFilter("mic"), None, 1)
+        await anext(stream), await anext(stream)
+        for number in range(1, WAITING + 11):
+            feed.take(a_status(number))
+            feed.take(a_status(number, stream="room1"))
+        return await anext(stream)
+
+    late = asyncio.run(play())
+
+    assert late.startswith('event: behind\ndata: {"type": "behind", "lost": 10}\n\n')
+    assert late.count("event: status") == WAITING
+
+
 # What is true now.
 
 
@@ -287,6 +305,7 @@ def test_the_document_names_every_route_and_no_other() -> None:
                 assert client.get(path).status_code in map(int, whole["paths"][path]["get"]["responses"]), path
             assert f"GET {path}" in page.text
         assert client.get("/").status_code == 404
+        assert client.head("/v1/events").headers["content-type"].startswith("text/event-stream")
     assert sorted(whole["paths"]) == ["/healthz", "/v1/events", "/v1/history", "/v1/state"]
     for name in whole["components"]["schemas"]:
         jsonschema.Draft202012Validator.check_schema(schema(name))
@@ -454,6 +473,16 @@ def test_what_others_could_reach_or_forge_is_refused(arguments: tuple[str, ...])
 
     assert done.returncode == 78, done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("library", ["starlette", "httpx"])
+def test_a_missing_extra_is_one_line_and_69(library: str, tmp_path: Path) -> None:
+    hook = ["--webhook", "http://127.0.0.1:9/", "--webhook-secret-file", secret_file(tmp_path)]
+    code = f"import sys; sys.modules[{library!r}] = None; from sadstream.cli.main import main; main({['web', *hook]})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 69, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"sadstream: web: {library} is missing")
 
 
 # Webhooks.

@@ -1,4 +1,4 @@
-"""The client under examples/ in a real browser: a page of another origin, with a token, that misses nothing."""
+"""The clients under examples/ in a real browser: pages of another origin that miss nothing."""
 
 import functools
 import http.server
@@ -11,6 +11,7 @@ import pytest
 
 chromium = pytest.importorskip("chromium", reason="playwright is missing")
 
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 from playwright.sync_api import Browser, Page  # noqa: E402
 
 pytestmark = pytest.mark.skipif(chromium.path() is None, reason="no chromium here (Debian: chromium)")
@@ -49,22 +50,25 @@ def wait_for(page: Page, more: int) -> None:
     page.wait_for_function(f"() => document.querySelectorAll('#heard li').length >= {len(heard(page)) + more}")
 
 
-def test_the_example_hears_all_from_another_origin_over_a_restart_of_the_server(
-    browser: Browser, endpoint: str, origin: str, tmp_path: Path
+@pytest.mark.parametrize("example", ["index.html", "token.html"])
+def test_an_example_hears_all_from_another_origin_over_a_restart_of_the_server(
+    browser: Browser, endpoint: str, origin: str, tmp_path: Path, example: str
 ) -> None:
     token = tmp_path / "token"
     token.write_text(TOKEN)
     token.chmod(0o600)
     port = chromium.free_port()
-    words = ("web", "--endpoint", endpoint, "--port", str(port), "--token", str(token), "--origin", origin)
+    guarded = ("--token", str(token)) if example == "token.html" else ()
+    words = ("web", "--endpoint", endpoint, "--port", str(port), *guarded, "--origin", origin)
     page = browser.new_page()
     with chromium.running("fake", "--publish", endpoint, "--speed", "20"):
         with chromium.running(*words, ready=True):
-            page.goto(f"{origin}/?events=http://127.0.0.1:{port}/v1/events")
-            page.wait_for_selector("#now >> text=send the token")
-            page.fill("#token", TOKEN)
+            page.goto(f"{origin}/{example}?events=http://127.0.0.1:{port}/v1/events")
+            if guarded:
+                page.wait_for_selector("#now >> text=send the token")
+                page.fill("#token", TOKEN)
             wait_for(page, 10)
-        page.wait_for_selector("#now >> text=network error")
+        page.wait_for_selector("#now >> text=/network error|no server/")
         with chromium.running(*words, ready=True):
             wait_for(page, 15)
             assert re.match(r"mic: [01]\.\d\d", page.inner_text("#now"))
@@ -76,14 +80,28 @@ def test_the_example_hears_all_from_another_origin_over_a_restart_of_the_server(
     assert scores == list(range(scores[0], scores[0] + len(scores)))
 
 
+def test_the_page_of_the_contract_can_be_used_by_everybody_and_asks_nothing_of_others(
+    browser: Browser, endpoint: str
+) -> None:
+    asked: list[str] = []
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.on("request", lambda request: asked.append(request.url))
+    with chromium.running("web", "--endpoint", endpoint, "--port", str(port := chromium.free_port()), ready=True):
+        page.goto(f"http://127.0.0.1:{port}/v1/")
+        found = Axe().run(page)
+        too_wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    page.close()
+
+    assert found.violations_count == 0, found.generate_report()
+    assert not too_wide
+    assert {url.split("/")[2] for url in asked} == {f"127.0.0.1:{port}"}
+
+
 def test_a_page_whose_origin_is_not_named_reads_nothing(browser: Browser, endpoint: str, origin: str) -> None:
     port = chromium.free_port()
     page = browser.new_page()
-    with (
-        chromium.running("fake", "--publish", endpoint, "--speed", "20"),
-        chromium.running("web", "--endpoint", endpoint, "--port", str(port), "--origin", "https://x", ready=True),
-    ):
-        page.goto(f"{origin}/?events=http://127.0.0.1:{port}/v1/events")
+    with chromium.running("web", "--endpoint", endpoint, "--port", str(port), "--origin", "https://x", ready=True):
+        page.goto(f"{origin}/token.html?events=http://127.0.0.1:{port}/v1/events")
         page.wait_for_selector("#now >> text=Failed to fetch")
         assert heard(page) == []
     page.close()
