@@ -297,6 +297,7 @@ app.command()(cli_service.resume)
 app.command()(cli_service.status)
 app.command()(cli_views.dashboard)
 app.command()(cli_views.web)
+app.command()(cli_views.mqtt)
 app.command()(cli_fleet.gather)
 
 

@@ -1,4 +1,4 @@
-"""The views of a daemon's events: `sadstream watch`, `sadstream dashboard`, `sadstream web`."""
+"""The views of a daemon's events: `sadstream watch`, `sadstream dashboard`, `sadstream web`, `sadstream mqtt`."""
 
 import sys
 from pathlib import Path
@@ -179,3 +179,65 @@ def _served_endpoint(command: str, endpoint: str | None, config: Path | None) ->
     if config is not None:  # a unit's command line says where it publishes, not its file
         endpoint = endpoint or running.service_endpoint(config) or load(config).publish.endpoint
     return (endpoint, "") if endpoint else _endpoint_and_note(command)
+
+
+def mqtt(
+    broker: Annotated[str | None, typer.Option(metavar="HOST[:PORT]", help="Where the MQTT broker is.")] = None,
+    username: Annotated[str | None, typer.Option(help="As whom; default nobody in particular.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option("--password-file", help="File with the password, mode 600.", readable=False)
+    ] = None,
+    tls_ca: Annotated[
+        Path | None, typer.Option("--tls-ca", help="File with the authority of the broker's TLS, PEM.", readable=False)
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Without TLS to another machine; others there can read all of it.")
+    ] = False,
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]ENDPOINT", help="Of a daemon, again for each; default the one that runs here."),
+    ] = None,
+    topic: Annotated[str | None, typer.Option(help="The first part of what is published; default sadstream.")] = None,
+    discovery: Annotated[
+        str | None, typer.Option(help="Where Home Assistant looks for devices; default homeassistant.")
+    ] = None,
+    words: WordsOption = False,
+    no_pause: Annotated[bool, typer.Option("--no-pause", help="No switch that pauses and resumes.")] = False,
+    server_key: ServerKeyOption = None,
+    key: SecretKeyOption = None,
+    config: DaemonConfigOption = None,
+) -> None:
+    """Be a device of Home Assistant: scores, mood, state, episodes and a switch, through an MQTT broker."""
+    import socket
+
+    from sadstream.base import logs
+    from sadstream.config.loading import configured
+    from sadstream.daemon.supervision.systemd import Notifier
+    from sadstream.views.mqtt.bridge import carry
+    from sadstream.views.mqtt.options import bridge_options
+
+    given = {
+        "broker": broker,
+        "username": username,
+        "password_file": _text(password_file),
+        "tls_ca": _text(tls_ca),
+        "insecure": insecure or None,
+        "endpoints": tuple(endpoint) if endpoint else None,
+        "server_key": server_key,
+        "secret_key": _text(key),
+        "topic": topic,
+        "discovery": discovery,
+        "words": words or None,
+        "pause": False if no_pause else None,
+    }
+    wanted = configured(config, {"mqtt": given}).mqtt
+    found, note = ("", "") if wanted.endpoints else _served_endpoint("mqtt", None, config)
+    options = bridge_options(wanted, wanted.endpoints or (found,), socket.gethostname())
+    if note:
+        print(note, file=sys.stderr, flush=True)
+    logs.set_up()
+    carry(options, Notifier())
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -22,6 +22,7 @@ from sadstream.events.keys import (
 Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
 Name = Annotated[str, Field(pattern=f"^{STREAM_NAME.pattern}$")]
 Dbfs = Annotated[float, Field(ge=-80.0, le=0.0)]
+MqttTopic = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=64)]
 
 
 class TomlTable(BaseModel):
@@ -302,6 +303,34 @@ class WebConfig(TomlTable):
         return tuple(web_address.check_webhook(url) for url in webhooks)
 
 
+class MqttConfig(TomlTable):
+    """What `sadstream mqtt` tells which broker; the daemon itself never reads it."""
+
+    broker: str | None = Field(default=None, min_length=1, description="HOST or HOST:PORT")
+    username: str | None = Field(default=None, min_length=1)
+    password_file: str | None = Field(
+        default=None, min_length=1, description="mode 600; none: the service's credential mqtt.password"
+    )
+    tls_ca: str | None = Field(
+        default=None,
+        min_length=1,
+        description="file with the authority that signed the broker's certificate; none: no TLS",
+    )
+    insecure: bool = Field(default=False, description="password and scores may cross the network in plain")
+    endpoints: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=64,
+        description="[NAME=]ENDPOINT of each daemon; none: the one of [publish]",
+    )
+    server_key: str | None = Field(default=None, description="public key of daemons on other machines")
+    secret_key: str | None = Field(default=None, min_length=1, description="file with our key, for these")
+    topic: MqttTopic = "sadstream"
+    discovery: MqttTopic = Field(default="homeassistant", description="topic where Home Assistant looks for devices")
+    words: bool = Field(default=False, description="the words go to the broker, where the daemon publishes them")
+    pause: bool = Field(default=True, description="a switch that pauses daemons of this machine")
+
+
 class Config(TomlTable):
     """Everything the daemon can be told."""
 
@@ -322,6 +351,7 @@ class Config(TomlTable):
     journal: JournalConfig = JournalConfig()
     metrics: MetricsConfig = MetricsConfig()
     web: WebConfig = WebConfig()
+    mqtt: MqttConfig = MqttConfig()
 
     @model_validator(mode="after")
     def _asks_somebody(self) -> "Config":

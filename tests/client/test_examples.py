@@ -1,11 +1,9 @@
 """The subscribers under examples/ against a live daemon: true events, exact gaps, restarts."""
 
-import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +16,7 @@ import pytest
 from daemon import SADSTREAM, start
 from wire import assert_true_to_contract, free_tcp
 
-from sadstream.cli.demo.fake import LOST, ROUND_SEGMENTS
+from sadstream.testing.story import LOST, ROUND_SEGMENTS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPEED = "60"
@@ -154,67 +152,3 @@ def test_the_shell_line_prints_sad_moments(tmp_path: Path) -> None:
 
     assert all(event["type"] == "score" and event["sad"] for event in events)
     assert f"{LOST} score events lost" in err.read_text()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[int]:
-    """A real MQTT broker of the test's own; its port."""
-    mosquitto = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
-    if mosquitto is None:
-        pytest.skip("no mosquitto on this machine")
-    port = int(free_tcp().rpartition(":")[2])
-    config = tmp_path / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-    process = subprocess.Popen([mosquitto, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert time.monotonic() < until, "the broker does not start"
-                time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def test_the_bridge_brings_everything_to_a_real_broker(broker: int, tmp_path: Path) -> None:
-    """Events as they are, what was lost, who is there; and its last will when it is killed."""
-    mqtt = pytest.importorskip("paho.mqtt.client")
-    heard: list[tuple[str, str]] = []
-    listener = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
-    listener.on_message = lambda _client, _data, message: heard.append((message.topic, message.payload.decode()))
-    listener.connect("127.0.0.1", broker)
-    listener.subscribe("sadstream/#", qos=1)
-    endpoint = free_tcp()
-
-    def until_heard(wanted: tuple[str, str] | str, times: int = 1) -> None:
-        until = time.monotonic() + 60
-        while sum(wanted in (message, message[0]) for message in heard) < times:
-            assert time.monotonic() < until, wanted
-            listener.loop(0.1)
-
-    bridge = [sys.executable, str(EXAMPLES / "mqtt" / "bridge.py"), "--port", str(broker), endpoint]
-    with running(bridge, tmp_path) as (_, err):
-        until_heard(("sadstream/bridge", "online"))
-        fake = start("fake", "--publish", endpoint, "--speed", SPEED, "--rounds", "1")
-        try:
-            until_heard(("sadstream/mic/availability", "offline"))
-        finally:
-            fake.kill()
-            fake.communicate()
-        assert err.read_text() == ""
-    until_heard(("sadstream/bridge", "offline"))
-    listener.disconnect()
-    events = [
-        assert_true_to_contract(payload)
-        for topic, payload in heard
-        if topic.rpartition("/")[2] in ("score", "status", "episode")
-    ]
-    lost = [json.loads(payload) for topic, payload in heard if topic == "sadstream/mic/lost"]
-
-    assert {event["type"] for event in events} == {"score", "status", "episode"}
-    assert LOST in [one["missed"] for one in lost if one["type"] == "score"]

@@ -50,7 +50,7 @@ print(tried(lambda: os.setpriority(0, 0, 5)), tried(lambda: os.sched_setaffinity
     assert done.stdout.split() == ["None", "1", "1", "97"], done.stderr
 
 
-@pytest.mark.parametrize("name", SYSTEM_UNITS)
+@pytest.mark.parametrize("name", [*SYSTEM_UNITS, "sadstream-mqtt.service"])
 def test_a_socket_is_bound_and_served_under_the_filter(name: str, tmp_path: Path) -> None:
     code = (
         "import sys, zmq; c = zmq.Context(); s = c.socket(zmq.XPUB); s.bind(sys.argv[1]); t = c.socket(zmq.SUB); "

@@ -50,6 +50,7 @@ def service_install(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     serve: Annotated[bool, typer.Option("--serve", help="Score for rooms instead of hear.")] = False,
     join: Annotated[str | None, typer.Option(metavar="HOST", help="Score in the cluster of that machine.")] = None,
+    mqtt: Annotated[bool, typer.Option("--mqtt", help="With a bridge to an MQTT broker beside it.")] = False,
 ) -> None:
     """Install the daemon as a service that starts by itself."""
     from sadstream.base.errors import UsageError
@@ -57,6 +58,8 @@ def service_install(
 
     if serve + (join is not None) + user > 1:
         raise UsageError("--user, --serve, --join: expected one of them at most")
+    if mqtt and (serve or join is not None or user):
+        raise UsageError("--mqtt: expected none of --user, --serve, --join; it stands beside the system's daemon")
     if join is not None and not re.fullmatch(r"[\w.:\[\]-]+", join):
         raise UsageError(f"--join {join!r}: expected the name or address of a machine that serves")
     where = install.layout(user)
@@ -66,7 +69,7 @@ def service_install(
     elif join is not None:
         cluster_units.install_join(where, install.system, join, yes)
     else:
-        install.install(where, install.system, yes)
+        install.install(where, install.system, yes, mqtt=mqtt)
 
 
 @app.command("uninstall")

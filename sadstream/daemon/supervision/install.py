@@ -26,9 +26,17 @@ HOMES = ("/root", "/home", "/run/user")  # ProtectHome=yes hides them from the s
 SYSTEM_PYTHON = "/usr/bin/python3"
 CONFIG_NAME = "sadstream.toml"
 MICROPHONE, SERVE, JOIN = "sadstream.service", "sadstream-serve.service", "sadstream-serve-join.service"
+MQTT = "sadstream-mqtt.service"
 # The services and their instances, as patterns: of what systemd does not know, nothing is said.
-ALL = ("sadstream[.]service", "sadstream@*.service", "sadstream-serve[.]service", "sadstream-serve-join[.]service")
+ALL = (
+    "sadstream[.]service",
+    "sadstream@*.service",
+    "sadstream-serve[.]service",
+    "sadstream-serve-join[.]service",
+    "sadstream-mqtt[.]service",
+)
 TOKEN = "cluster.token"  # noqa: S105  beside the configuration
+PASSWORD = "mqtt.password"  # noqa: S105  the same
 # Who says little beside what was refused: of these the refusal is shown as one line.
 TERSE = ("groupadd", "groupdel", "systemctl", "useradd", "userdel", "usermod")
 
@@ -41,6 +49,9 @@ It must not be used
   - at work or in education, to infer emotions of people (prohibited in the EU, AI Act, Article 5(1)(f)),
   - to decide about a person, or as a medical device: it errs, and more for some voices than for others,
   - without telling those who are heard."""
+
+SAYS_MQTT = """\
+  tells   all that to the MQTT broker named in [mqtt] too, which may be another machine"""
 
 CONFIG = """\
 # What is not here has its default; `sadstream config show` lists every key.
@@ -100,17 +111,22 @@ def layout(user: bool, root: Path = Path("/")) -> InstallLayout:
     )  # fmt: skip
 
 
-def install(where: InstallLayout, run: Run, yes: bool, ask: Ask = input) -> None:
+def install(where: InstallLayout, run: Run, yes: bool, ask: Ask = input, mqtt: bool = False) -> None:
     """Environment, models, checkpoint, configuration, units; then the service starts.
 
-    One that broke off is repeated by the same command, and undone by `uninstall`.
+    mqtt: `sadstream mqtt` beside it. One that broke off is repeated by the same command, and undone by `uninstall`.
     """
     print(SAYS.format(whom="you" if where.user else "this machine", endpoint=where.endpoint))
+    if mqtt:
+        print(SAYS_MQTT)
     confirm(yes, ask)
     sources = {name: unit(name) for name in where.unit_files}
-    make_ground(where, run)
+    bridge = unit(MQTT) if mqtt else None
+    make_ground(where, run, mqtt=mqtt)
     _write_configuration(where)
     start_units(where, run, {where.unit_files[name]: source for name, source in sources.items()}, MICROPHONE)
+    if bridge is not None:
+        _start_bridge(where, run, bridge)
     print(f"installed; `sadstream service status{' --user' if where.user else ''}` says how it is")
     if where.user:
         print("it runs while you are logged in; from the machine's start on with `loginctl enable-linger`")
@@ -121,7 +137,16 @@ def confirm(yes: bool, ask: Ask) -> None:
         raise UsageError("service install: not confirmed, so nothing was done")
 
 
-def make_ground(where: InstallLayout, run: Run, cluster: bool = False) -> None:
+def _start_bridge(where: InstallLayout, run: Run, bridge: Path) -> None:
+    """The bridge to MQTT in its place; it starts once its password lies there."""
+    password = where.configuration / PASSWORD
+    start_units(where, run, {MQTT: bridge}, MQTT, start=password.exists())
+    if not password.exists():
+        print(f"name broker and username in [mqtt] of {where.configuration / CONFIG_NAME}, and type the password into")
+        print(f"{password}, mode 600; then: sudo systemctl start {MQTT.removesuffix('.service')}")
+
+
+def make_ground(where: InstallLayout, run: Run, cluster: bool = False, mqtt: bool = False) -> None:
     """Folders, accounts, environment and models, as every service has them."""
     python = interpreter(where.user)
     # The system's service reads all this as a user of its own; its owner must be able to, whatever the umask.
@@ -135,7 +160,9 @@ def make_ground(where: InstallLayout, run: Run, cluster: bool = False) -> None:
     if not where.user:
         where.configuration.chmod(0o755)
     serves = any((where.units / name).exists() for name in (SERVE, JOIN))  # from an installation of before
-    _make_environment(where, python, run, "[cluster]" if cluster or serves else "")
+    wanted = {"cluster": cluster or serves, "mqtt": mqtt or (where.units / MQTT).exists()}
+    extras = ",".join(name for name, is_wanted in wanted.items() if is_wanted)
+    _make_environment(where, python, run, f"[{extras}]" if extras else "")
     for folder in (where.models, where.checkpoints):
         _make_readable(folder)
 
