@@ -219,11 +219,16 @@ def doctor(
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of the events."""
+def schema(
+    asyncapi: Annotated[
+        bool, typer.Option("--asyncapi", help="Topics and messages too, of the wire and of the web.")
+    ] = False,
+) -> None:
+    """Print the JSON Schema of the events, or the whole as AsyncAPI."""
     from sadstream.events.schema import event_schema
+    from sadstream.views.web.contract.asyncapi import asyncapi_document
 
-    print(json.dumps(event_schema(), indent=2))
+    print(json.dumps(asyncapi_document() if asyncapi else event_schema(), indent=2))
 
 
 @app.command()

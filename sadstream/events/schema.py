@@ -18,6 +18,7 @@ def event_schema() -> dict[str, Any]:
     """
     return {
         "$schema": DRAFT,
+        "$id": f"urn:sadstream:events:{VERSION}",
         "title": f"sadstream event, version {VERSION}",
         "oneOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in EVENT_KINDS.values()],
         "$defs": {kind.__name__: _definition(kind) for kind in (*EVENT_KINDS.values(), Latency)},

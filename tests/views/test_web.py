@@ -32,9 +32,11 @@ from sadstream.client.follower import Gap, Restart, Stale
 from sadstream.client.reader import Item
 from sadstream.config import load
 from sadstream.config.web_address import check_origin, check_webhook
+from sadstream.events import EVENT_TYPES, topic
 from sadstream.events.journal import Journal
 from sadstream.views.web.access.guard import Guard
 from sadstream.views.web.app import application
+from sadstream.views.web.contract.asyncapi import asyncapi_document
 from sadstream.views.web.contract.document import document
 from sadstream.views.web.feed import WAITING, Feed
 from sadstream.views.web.latest import LatestEvents
@@ -309,10 +311,60 @@ def test_the_document_names_every_route_and_no_other() -> None:
     assert sorted(whole["paths"]) == ["/healthz", "/v1/events", "/v1/history", "/v1/state"]
     for name in whole["components"]["schemas"]:
         jsonschema.Draft202012Validator.check_schema(schema(name))
-    for event in (a_score(), a_status(), an_episode()):
-        jsonschema.validate(json.loads(heard(event)._memory.everything()[0].line.splitlines()[1][6:]), schema("Event"))
     assert "http" not in page.text.replace("HTTP", "")
     assert "<script" not in page.text
+
+
+def refs(node: Any) -> Iterator[str]:
+    """Every reference in a document."""
+    if isinstance(node, dict):
+        yield from (value for key, value in node.items() if key == "$ref")
+        node = list(node.values())
+    if isinstance(node, list):
+        for one in node:
+            yield from refs(one)
+
+
+def resolved(whole: dict[str, Any], ref: str) -> Any:
+    """What a reference leads to; KeyError where it leads nowhere."""
+    found: Any = whole
+    for name in ref.removeprefix("#/").split("/"):
+        found = found[name]
+    return found
+
+
+SAID: list[Item] = [
+    a_score(text="a", mood=0.1),
+    a_status(last_score_seq=3),
+    an_episode(),
+    GAP,
+    Restart(stream="mic", session="b", previous="a"),
+    Stale(stream=None, silent_s=12.0, last_state=None),
+    Stale(stream="mic", silent_s=12.0, last_state="listening"),
+]
+
+
+@pytest.mark.parametrize("item", SAID, ids=lambda item: item.type)
+def test_all_that_is_said_is_as_both_documents_have_it(item: Item) -> None:
+    (line,) = heard(item)._memory.everything()
+    body = json.loads(line.line.splitlines()[1].removeprefix("data: "))
+    whole = json.loads(run("schema", "--asyncapi").stdout)
+    message = resolved(whole, resolved(whole, "#/channels/events")["messages"][item.type]["$ref"])
+
+    jsonschema.validate(body, schema("Event"))
+    jsonschema.validate(body, {"components": whole["components"], **message["payload"]})
+    for name in body.keys() - {"text", "mood"}:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({k: v for k, v in body.items() if k != name}, schema(type(item).__name__))
+
+
+def test_the_documents_lead_nowhere_else_and_the_channels_are_the_topics() -> None:
+    for whole in (asyncapi_document(), document()):
+        assert [resolved(whole, ref) for ref in refs(whole)]
+    channels = asyncapi_document()["channels"]
+    assert [channels[kind]["address"].format(stream="mic") + " " for kind in EVENT_TYPES] == [
+        topic(kind, "mic") for kind in EVENT_TYPES
+    ]
 
 
 # Who may ask.

@@ -1,6 +1,5 @@
 """The contract as an OpenAPI document, made of the records themselves, and a page of it that needs no script."""
 
-import json
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from sadstream import __version__
 from sadstream.client import ALL_TYPES
-from sadstream.events.schema import event_schema
+from sadstream.views.web.contract.records import COUNT, EVENTS, FINDINGS, at_place, record_schemas
 from sadstream.views.web.contract.scores import MOST_SCORES, SCORES
 from sadstream.views.web.memory import SIZE
 
@@ -17,7 +16,7 @@ ABOUT = (
     "What a sadstream daemon says, for programs and pages. Fields and events may be added to version 1; nothing is "
     "renamed, retyped or removed. A score is no diagnosis, and whoever is heard must be told."
 )
-EVENTS = (
+HEARD = (
     "Server-sent events: `score`, `status`, `episode` as on the wire; `gap` (events that were lost: `missed`), "
     "`restart` (the daemon is a new one), `stale` (nothing came for 11 s); `behind` (this reader lost events: `lost`, "
     "null where nobody knows how many). A comment at least every 10 s. With `Last-Event-ID` all that came after it "
@@ -25,7 +24,6 @@ EVENTS = (
 )
 STREAM = {"name": "stream", "in": "query", "schema": {"type": "string", "pattern": "^[a-z0-9-]{1,32}$"}}
 TIME = "RFC 3339, or an age: 90s, 30m, 1h, 2d"
-COUNT = {"type": "integer", "minimum": 0}
 SECONDS = {"type": "number", "minimum": 0}
 
 
@@ -75,7 +73,7 @@ def _events() -> dict[str, Any]:
     last = {"name": "Last-Event-ID", "in": "header", "description": "an id as it came; then `replay` does not count"}
     return {
         "summary": "Everything as it comes",
-        "description": EVENTS,
+        "description": HEARD,
         "parameters": [
             STREAM,
             types | {"schema": {"type": "string"}},
@@ -83,7 +81,9 @@ def _events() -> dict[str, Any]:
             sound | {"schema": {"type": "integer", "enum": [0, 1], "default": 0}},
             last | {"schema": {"type": "string"}},
         ],
-        "responses": {"200": {"description": "it goes on", "content": {"text/event-stream": {"schema": _of("Event")}}}}
+        "responses": {
+            "200": {"description": "it goes on", "content": {"text/event-stream": {"schema": at_place("Event")}}}
+        }
         | _refusals(400),
     }
 
@@ -123,7 +123,7 @@ def _health() -> dict[str, Any]:
 
 
 def _answer(name: str) -> dict[str, Any]:
-    return {"200": {"description": name, "content": {"application/json": {"schema": _of(name)}}}}
+    return {"200": {"description": name, "content": {"application/json": {"schema": at_place(name)}}}}
 
 
 def _refusals(*more: int) -> dict[str, Any]:
@@ -141,28 +141,21 @@ def _refusals(*more: int) -> dict[str, Any]:
     }
 
 
-def _of(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
 def _schemas() -> dict[str, Any]:
-    """The events' own, and what is made of them."""
-    events = event_schema()
-    moved: dict[str, Any] = json.loads(json.dumps(events["$defs"]).replace('"#/$defs/', '"#/components/schemas/'))
-    named = [_of(name) for name in ("Score", "Status", "Episode")]
+    """What is said, and what is made of it."""
     own = {
-        "Event": {"oneOf": named},
+        "Event": {"oneOf": [at_place(name) for name in (*EVENTS, *FINDINGS, "Behind")]},
         "History": _object(
             v={"const": 1},
-            scores={"type": "array", "items": _of("Score")},
+            scores={"type": "array", "items": at_place("Score")},
             next={"type": ["string", "null"], "description": "RFC 3339; where to go on `from`"},
         ),
         "State": _object(
             v={"const": 1},
             version={"type": "string"},
             time={"type": "string", "format": "date-time"},
-            streams={"type": "array", "items": _of("Stream")},
-            webhooks={"type": "array", "items": _of("Webhook")},
+            streams={"type": "array", "items": at_place("Stream")},
+            webhooks={"type": "array", "items": at_place("Webhook")},
         ),
         "Stream": _object(
             stream={"type": "string"},
@@ -171,7 +164,7 @@ def _schemas() -> dict[str, Any]:
             silent_s=SECONDS,
             lost=COUNT | {"description": "events on the wire since this server began"},
             restarts=COUNT,
-            **{name.lower(): {"oneOf": [_of(name), {"type": "null"}]} for name in ("Score", "Status", "Episode")},
+            **{name.lower(): {"oneOf": [at_place(name), {"type": "null"}]} for name in EVENTS},
         ),
         "Webhook": _object(
             to={"type": "string"},
@@ -181,7 +174,7 @@ def _schemas() -> dict[str, Any]:
             trouble={"type": ["string", "null"]},
         ),
     }
-    return moved | own
+    return record_schemas() | own
 
 
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:
