@@ -225,10 +225,12 @@ def schema(
     ] = False,
 ) -> None:
     """Print the JSON Schema of the events, or the whole as AsyncAPI."""
-    from sadstream.events.schema import event_schema
-    from sadstream.views.web.contract.asyncapi import asyncapi_document
+    if asyncapi:
+        from sadstream.views.web.contract.asyncapi import asyncapi_document as made
+    else:
+        from sadstream.events.schema import event_schema as made
 
-    print(json.dumps(asyncapi_document() if asyncapi else event_schema(), indent=2))
+    print(json.dumps(made(), indent=2))
 
 
 @app.command()
