@@ -2,16 +2,16 @@
 # make test   the tests, from a bare clone
 # make test-systemd   the service under a real systemd in Debian trees of its own, as root: 7 minutes, 8 GB
 # make test-systemd-serve   the same for the services of a cluster: 10 minutes
-# All make .venv, install the packages and fetch the models first; a second run starts at once.
+# All make .venv, install what they need and fetch the models first; a second run starts at once.
 
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-systemd test-systemd-serve test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard ear eval bench-train screenshots check setup system models clean
+.PHONY: demo test test-systemd test-systemd-serve test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard ear eval bench-train screenshots check installed setup system models clean
 
-demo: setup models
+demo: installed models
 	$(BIN)/sadstream demo
 
 # Many tests wait, so three at a time keep two cores busy. A file's tests run in order in one process.
@@ -121,11 +121,24 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-setup: .venv/.installed
+installed: .venv/.installed
+setup: .venv/.developed
 
+# What a user needs. openai-whisper asks for numba and triton, 1.2 GB, for the times of single words, which nobody here
+# asks it for: so its other needs are named, and it comes without any. Modules that are used compile themselves at their
+# first import; the rest, 200 MB of it, need not.
+NEEDS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -c '$(NEEDS)' | grep -v openai-whisper > .venv/needs.txt
+	$(BIN)/python -m pip install --quiet --no-compile --requirement .venv/needs.txt more-itertools tiktoken tqdm
+	$(BIN)/python -m pip install --quiet --no-deps "$$($(BIN)/python -c '$(NEEDS)' | grep openai-whisper)" --editable .
+	$(BIN)/sadstream doctor --fix --only torchaudio
+	touch $@
+
+# What a developer needs besides: extras, linters, what drives a browser; and numba and triton after all.
+.venv/.developed: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[cluster,dashboard,plot,train]' --group dev
 	$(BIN)/sadstream doctor --fix --only torchaudio
 	touch $@
@@ -142,7 +155,7 @@ system:
 	  else echo "the microphone and some tests need: sudo apt-get install$$missing"; fi; \
 	fi
 
-models: setup
+models: installed
 	$(BIN)/sadstream models fetch
 
 clean:

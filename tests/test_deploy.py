@@ -1,9 +1,11 @@
 """What ships for other machines than this one: each file says what is true of the program."""
 
 import json
+import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,17 @@ def test_a_room_needs_what_the_package_needs_less_the_models() -> None:
 
     assert lines(ROOM) == [line for line in needed if line not in of_models]
     assert {MODELS.get(names[line], names[line]) for line in of_models} == OF_MODELS
+
+
+def test_a_small_installation_has_all_that_whisper_needs_but_what_nobody_uses() -> None:
+    """As `make demo` names it, and as uv is told; a new need of openai-whisper's is noticed here."""
+    asked = {re.split(r"[^\w-]", line)[0] for line in requires("openai-whisper") or () if "extra ==" not in line}
+    left_out = {line.split(";")[0] for line in lines(Path("deploy/small.txt"))}
+    ours = {re.split(r"[^\w-]", line)[0] for line in PROJECT["project"]["dependencies"]}
+    (made,) = re.findall(r"--requirement \.venv/needs\.txt (.+)", Path("Makefile").read_text())
+
+    assert left_out == {"numba", "triton"}
+    assert asked - ours == left_out | set(made.split())
 
 
 def test_it_ships_with_every_unit() -> None:

@@ -390,6 +390,19 @@ def from_a_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
+@pytest.mark.parametrize("said", [None, '{"url": "file:///nowhere/sadstream"}', '{"url": "https://example.org/s.whl"}'])
+def test_a_name_is_never_fetched_that_somebody_else_may_have_taken(
+    said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Installed:
+        def read_text(self, name: str) -> str | None:
+            return said
+
+    monkeypatch.setattr(install, "distribution", lambda _: Installed())
+    with pytest.raises(UnavailableError, match=r"came from (/nowhere|no checkout).*: expected to find it there"):
+        install.origin()
+
+
 @pytest.mark.slow
 class TestWheel:
     def test_the_program_of_a_wheel_is_the_wheels(self, from_a_wheel: Path, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_cutting_the_silence_costs_no_words(whisper: Whisper, utterances: torch.
 def test_the_library_comes_without_what_only_word_times_need() -> None:
     """121 MB; a later import of numba is the real one."""
     code = (
-        "import sys; from sadstream.scoring.whisper.recognizer import library; whisper = library();"
+        "import sys; from sadstream.scoring.weights.openai_whisper import library; whisper = library();"
         "assert 'numba' not in sys.modules and 'scipy' not in sys.modules;"
         "assert whisper.timing.dtw_cpu is not None;"
         "import numba; assert numba.__version__"
@@ -119,6 +119,31 @@ def test_the_library_comes_without_what_only_word_times_need() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+WITHOUT = """
+import sys
+from sadstream.cli.main import main
+from sadstream.scoring.weights.origins.origin import official_whisper_urls
+
+class Missing:
+    def find_spec(name, path=None, target=None):
+        if name in ("numba", "triton"):
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Missing)
+assert official_whisper_urls()["tiny.en"].endswith("tiny.en.pt")
+main(["score", "sadstream/cli/demo/scene/scene.flac"])
+"""
+
+
+@pytest.mark.models
+def test_speech_is_scored_and_models_are_fetched_where_numba_and_triton_are_missing() -> None:
+    """An installation as `make demo` makes it, 1.2 GB smaller."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("p_sad") > 5
 
 
 @pytest.mark.parametrize(

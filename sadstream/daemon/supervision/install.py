@@ -14,7 +14,6 @@ from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from sadstream import __version__
 from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.daemon.supervision.accounts import MADE, NAME, Accounts, Run
 from sadstream.daemon.supervision.pause_file import PauseFile
@@ -249,12 +248,19 @@ def require_root(where: InstallLayout) -> None:
 
 
 def origin(extra: str = "") -> str:
-    """What pip can install this very sadstream from: the checkout, the wheel, or name and version; with an extra."""
+    """What pip can install this very sadstream from, the checkout or the wheel, with an extra.
+
+    UnavailableError where that is gone: whoever publishes under our name somewhere would be installed as root.
+    """
     said = distribution("sadstream").read_text("direct_url.json")
     url = urlparse(json.loads(said)["url"]) if said else None
-    if url is not None and url.scheme == "file" and Path(unquote(url.path)).exists():
-        return f"{unquote(url.path)}{extra}"
-    return f"sadstream{extra}=={__version__}"
+    where = Path(unquote(url.path)) if url is not None and url.scheme == "file" else None
+    if where is None or not where.exists():
+        raise UnavailableError(
+            f"service install: this sadstream came from {where or 'no checkout or wheel on this machine'}: expected to "
+            "find it there, since the service is installed from it; install sadstream from a checkout or wheel again"
+        )
+    return f"{where}{extra}"
 
 
 def system(command: Sequence[str]) -> None:

@@ -3,19 +3,17 @@
 openai-whisper registers hooks on shared modules while it decodes, so two threads would corrupt each other.
 """
 
-import importlib
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SEGMENT_S
 from sadstream.events import TextReason
 from sadstream.scoring.fusion.header import WhisperStatesConfig
+from sadstream.scoring.weights.openai_whisper import library
 from sadstream.scoring.weights.store import load_tensors
 from sadstream.scoring.whisper.decoder import CutEncoder, GreedyDecoder, convolved, log_mels
 from sadstream.scoring.whisper.trust import Evidence, Languages, judge
@@ -160,16 +158,3 @@ class Whisper:
         batch, n_layers, positions, width = picked.shape
         pooled: Tensor = picked.reshape(batch, n_layers, positions // config.pool, config.pool, width).mean(3)
         return pooled
-
-
-def library() -> Any:
-    """openai-whisper without numba: it is there for the times of words alone, and costs 121 MB and 0.4 s."""
-    if "whisper" not in sys.modules and "numba" not in sys.modules:
-        stub: Any = ModuleType("numba")
-        stub.jit = lambda **_: lambda function: function  # whoever asks for times of words gets them, slowly
-        sys.modules["numba"] = stub
-        try:
-            return importlib.import_module("whisper")
-        finally:
-            del sys.modules["numba"]
-    return importlib.import_module("whisper")

