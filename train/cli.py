@@ -17,7 +17,8 @@ app = typer.Typer(
     help="Train, measure and export what sadstream hears with; the thesis in one command.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 PresetOption = Annotated[str, typer.Option("--preset", help="thesis, thesis-small, ... or a TOML file.")]

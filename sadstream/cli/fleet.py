@@ -70,7 +70,9 @@ def gather(
         Path | None, typer.Option("--config", help="TOML file: [gather] and [publish].", readable=False)
     ] = None,
     listen: Annotated[str | None, typer.Option(help="ZeroMQ endpoint that rooms dial.")] = None,
-    publish: Annotated[str | None, typer.Option(help="ZeroMQ endpoint where all of it leaves.")] = None,
+    publish: Annotated[
+        str | None, typer.Option("--publish", "--endpoint", help="ZeroMQ endpoint where all of it leaves.")
+    ] = None,
     secret_key: Annotated[
         str | None, typer.Option("--secret-key", help="File with our key, where others can connect.")
     ] = None,

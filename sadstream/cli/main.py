@@ -18,11 +18,14 @@ from sadstream.cli.options import (
     ChannelOption,
     ComputeOption,
     ConfigOption,
+    EndpointArgument,
+    EndpointOption,
     ForceOption,
     Format,
     Pace,
     RunCompute,
     one_channel,
+    one_endpoint,
 )
 from sadstream.cli.setup import config as cli_config
 from sadstream.cli.setup import keys as cli_keys
@@ -31,6 +34,11 @@ from sadstream.cli.setup import service as cli_service
 from sadstream.cli.views import SecretKeyOption, ServerKeyOption
 from sadstream.events import DEFAULT_ENDPOINT
 
+NO_DEVICES = (
+    "sadstream devices: no capture device: connect a microphone; if one is, `arecord -l` says whether the system knows "
+    "it, and you must be in the group audio (sudo usermod -aG audio NAME, then log in again); a recording needs none: "
+    "sadstream run talk.flac"
+)
 FAKE = "sadstream fake: made-up events at {}; Ctrl-C ends it"
 
 app = typer.Typer(
@@ -38,7 +46,8 @@ app = typer.Typer(
     help="A daemon that hears sadness: live speech in, calibrated sad scores out over ZeroMQ.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_service.app, name="service")
@@ -48,6 +57,7 @@ app.add_typer(cli_config.app, name="config")
 
 @app.command()
 def run(
+    recording: Annotated[str | None, typer.Argument(metavar="SOURCE", help="The same as --source.")] = None,
     config: ConfigOption = None,
     source: Annotated[
         str | None, typer.Option(help="mic, a recording's path, or - for raw signed 16-bit PCM on standard input.")
@@ -59,7 +69,7 @@ def run(
     pace: Annotated[Pace, typer.Option(help="fast: a recording waits for the analyser and nothing is lost.")] = (
         Pace.realtime
     ),
-    publish: Annotated[str | None, typer.Option(help="ZeroMQ endpoint to bind.")] = None,
+    publish: Annotated[str | None, typer.Option("--publish", "--endpoint", help="ZeroMQ endpoint to bind.")] = None,
     wait_subscriber: Annotated[
         float, typer.Option(min=0.0, max=3600.0, help="Seconds to wait for a first subscriber before listening.")
     ] = 0.0,
@@ -75,9 +85,11 @@ def run(
     from sadstream.daemon.run import run_daemon
 
     logs.set_up()
+    if recording and source:
+        raise UsageError(f"--source {source}: expected one source; {recording} is another")
     changes: dict[str, dict[str, Any]] = {
         "stream": {
-            "source": source,
+            "source": recording or source,
             "device": device,
             "rate": rate,
             "channels": channels,
@@ -92,7 +104,8 @@ def run(
 
 @app.command()
 def listen(
-    endpoint: cli_views.EndpointArgument = None,
+    bare: EndpointArgument = None,
+    endpoint: EndpointOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Events as they are, one a line.")] = False,
     count: Annotated[
         int | None, typer.Option(min=1, help="End after this many score events; a provisional one is none.")
@@ -107,10 +120,10 @@ def listen(
     """Print what a daemon says; what was lost, restarted or silent goes to standard error."""
     from sadstream.client import subscribe
     from sadstream.client.lines import finding_line, line
-    from sadstream.events import Event, Score, to_json
+    from sadstream.events import Event, Score, Status, to_json
 
-    scores = 0
-    endpoint = endpoint or cli_views.found_endpoint("listen")
+    scores, heard, ended = 0, False, False
+    endpoint = cli_views.answering_endpoint("listen", one_endpoint(bare, endpoint))
     said = subscribe(
         endpoint,
         stream=stream,
@@ -126,11 +139,13 @@ def listen(
             print(f"sadstream listen: {finding_line(event)}", file=sys.stderr, flush=True)
             continue
         print(to_json(event) if as_json else line(event), flush=True)
+        heard, ended = True, isinstance(event, Status) and event.state == "stopping"
         scores += isinstance(event, Score) and not event.provisional
         if count is not None and scores >= count:
             return
     wanted = "" if count is None else f" of {count} expected"
-    logs.fatal(f"sadstream listen: {endpoint}: {scores} scores{wanted} in {timeout:g} s; is a daemon publishing there?")
+    why = "; the daemon had ended" if ended else "" if heard else "; is a daemon publishing there?"
+    logs.fatal(f"sadstream listen: {endpoint}: {scores} scores{wanted} in {timeout:g} s{why}")
     raise typer.Exit(1)
 
 
@@ -200,9 +215,12 @@ def devices() -> None:
     """List the capture devices and their channels; a sound server offers 32 or more, whatever it has."""
     from sadstream.audio.sources.capture import devices as capture_devices
 
-    for found in capture_devices():
+    known = capture_devices()
+    for found in known:
         mark = "*" if found.default else " "
         print(f"{mark} {found.name}  ({found.api}, {found.channels} channel(s), {found.rate:g} Hz)")
+    if not known:
+        print(NO_DEVICES, file=sys.stderr)
 
 
 @app.command()
@@ -247,7 +265,7 @@ def history(
 ) -> None:
     """Scores of the past, out of the journal."""
     from sadstream.config import load
-    from sadstream.views.history import print_history, scores
+    from sadstream.views.history import newest, print_history, scores
 
     path = journal or load(config).journal.path
     if path is None:
@@ -266,12 +284,14 @@ def history(
     else:
         found = print_history(Path(path), since, until, stream, "json" if as_json else "csv" if as_csv else "text")
     if not found:
-        print(f"sadstream history: {path}: no scores in that time", file=sys.stderr)
+        print(f"sadstream history: {path}: no scores in that time{newest(Path(path), stream)}", file=sys.stderr)
 
 
 @app.command()
 def fake(
-    publish: Annotated[str, typer.Option(help="ZeroMQ endpoint to bind.")] = DEFAULT_ENDPOINT,
+    publish: Annotated[str, typer.Option("--publish", "--endpoint", help="ZeroMQ endpoint to bind.")] = (
+        DEFAULT_ENDPOINT
+    ),
     seed: Annotated[int, typer.Option(help="The same seed, the same numbers.")] = 0,
     stream: Annotated[str, typer.Option(help="The stream's name.")] = "mic",
     speed: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Times as fast as people talk.")] = 1.0,

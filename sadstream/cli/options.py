@@ -48,6 +48,20 @@ ChannelOption = Annotated[str | None, typer.Option("--channel", help="The one th
 ComputeOption = Annotated[Compute | None, typer.Option("--compute", help="Where the models run.")]
 
 
+# One spelling for one thing: `--endpoint`. The bare word was the only one once, and works as before.
+EndpointArgument = Annotated[str | None, typer.Argument(metavar="ENDPOINT", hidden=True)]
+EndpointOption = Annotated[
+    str | None, typer.Option("--endpoint", help="ZeroMQ endpoint of the daemon; default the one that runs here.")
+]
+
+
+def one_endpoint(bare: str | None, named: str | None) -> str | None:
+    """The endpoint that a command was given, by whichever spelling; UsageError for two."""
+    if bare and named:
+        raise UsageError(f"--endpoint {named}: expected one endpoint; {bare} is another")
+    return bare or named
+
+
 def one_channel(text: str | None) -> int | Literal["mix"] | None:
     """The channel that an option names; UsageError for anything but a number or `mix`."""
     if text is None:

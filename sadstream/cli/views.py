@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
+from sadstream.cli.options import EndpointArgument, EndpointOption, one_endpoint
 from sadstream.events import DEFAULT_ENDPOINT
 
-EndpointArgument = Annotated[
-    str | None, typer.Argument(help="ZeroMQ endpoint of the daemon; default the one that runs here.")
-]
 ServerKeyOption = Annotated[str | None, typer.Option("--server-key", help="The daemon's public key, on a network.")]
 SecretKeyOption = Annotated[
     Path | None, typer.Option("--key", help="File with our secret key, on a network.", readable=False)
@@ -43,6 +41,17 @@ def found_endpoint(command: str) -> str:
     return endpoint
 
 
+def answering_endpoint(command: str, named: str | None) -> str:
+    """The endpoint that was named, or the daemon's that runs here; where nobody answers, said on standard error."""
+    if named is None:
+        return found_endpoint(command)
+    from sadstream.client import running
+
+    if not running.answers(named):
+        print(f"sadstream {command}: {named}: nobody publishes there yet; waiting", file=sys.stderr, flush=True)
+    return named
+
+
 def _endpoint_and_note(command: str) -> tuple[str, str]:
     from sadstream.base.errors import UnavailableError
     from sadstream.client import running
@@ -56,7 +65,8 @@ def _endpoint_and_note(command: str) -> tuple[str, str]:
 
 
 def watch(
-    endpoint: EndpointArgument = None,
+    bare: EndpointArgument = None,
+    endpoint: EndpointOption = None,
     stream: Annotated[str | None, typer.Option(help="Only this stream.")] = None,
     marks: Annotated[
         Path | None, typer.Option(help="File for the moments that you mark with m; times, never words.", readable=False)
@@ -70,7 +80,7 @@ def watch(
     from sadstream.views.watch.marks import MarksFile
 
     noted = None if marks is None else MarksFile(marks)
-    endpoint = endpoint or found_endpoint("watch")
+    endpoint = one_endpoint(bare, endpoint) or found_endpoint("watch")
     said = subscribe(endpoint, stream=stream, replay=200, provisional=True, server_key=server_key, secret_key=key)
     view(said, endpoint, noted)
 

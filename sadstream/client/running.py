@@ -59,6 +59,16 @@ def by_hand(control: bool) -> list[RunningDaemon]:
     return found
 
 
+def answers(endpoint: str) -> bool:
+    """Whether somebody accepts connections there within PROBE_S; true of what is no endpoint, which others refuse."""
+    if endpoint.startswith("ipc://"):
+        return _probed(endpoint, control=False) is not None
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    if not (endpoint.startswith("tcp://") and host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        return True
+    return _accepts(host.strip("[]"), int(port))
+
+
 def service_endpoint(configuration: Path) -> str | None:
     """Where the unit that reads this configuration publishes: its command line says so, not the file."""
     path = configuration.expanduser().absolute()
@@ -87,8 +97,12 @@ def _probed(endpoint: str, control: bool) -> RunningDaemon | None:
 
 def _answers_at_the_usual_port() -> bool:
     host, _, port = DEFAULT_ENDPOINT.removeprefix("tcp://").rpartition(":")
+    return _accepts(host, int(port))
+
+
+def _accepts(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, int(port)), PROBE_S).close()
+        socket.create_connection((host, port), PROBE_S).close()
     except OSError:
         return False
     return True

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from sadstream.base.errors import ConfigError, MissingFileError
 from sadstream.base.files import contents
-from sadstream.config.tables import Config, StreamConfig, TomlTable
+from sadstream.config.tables import EXPECTED, Config, StreamConfig, TomlTable
 from sadstream.events.types import stream_name
 
 LONGEST_BYTES = 1_000_000  # of a file of settings; every key with a comment is a hundredth of it
@@ -57,7 +57,7 @@ def parse(table: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(table)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {'; '.join(_line(detail) for detail in error.errors()[:3])}") from None
+        raise ConfigError(f"{where}: {'; '.join(_line(detail) for detail in _causes(error)[:3])}") from None
 
 
 def with_changes(
@@ -75,6 +75,18 @@ def with_changes(
     return parse(table, where)
 
 
+def _causes(error: ValidationError) -> list[Any]:
+    """What is wrong; not that a list is too short because of what is wrong in it."""
+    found = error.errors()
+    inner = [detail["loc"] for detail in found]
+    return [
+        detail
+        for detail in found
+        if detail["type"] != "too_short"
+        or not any(loc[:-1] and loc[: len(detail["loc"])] == detail["loc"] for loc in inner)
+    ]
+
+
 def _line(detail: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     message = detail["msg"].removeprefix("Value error, ")
@@ -87,6 +99,8 @@ def _line(detail: Any) -> str:
         return f"{key}: expected a table [{key}]; found {brackets}"
     if detail["type"] == "value_error" and not isinstance(detail["input"], str | int | float):
         return f"{key}.{message}" if key else str(message)
+    if detail["type"] == "string_pattern_mismatch":
+        message = EXPECTED.get(detail["ctx"]["pattern"], message)
     return f"{key} = {_shown(detail['input'])}: {message[0].lower()}{message[1:]}"
 
 

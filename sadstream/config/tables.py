@@ -1,5 +1,6 @@
 """The configuration: one frozen record a stage, every key checked before anything starts."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -18,9 +19,18 @@ from sadstream.events.keys import (
     is_key,
     room_key,
 )
+from sadstream.events.types import NAME_EXPECTED
 
 Probability = Annotated[float, Field(ge=1e-6, le=1.0 - 1e-6)]  # its logit is 14 at most
 Name = Annotated[str, Field(pattern=f"^{STREAM_NAME.pattern}$")]
+LANGUAGE = "^[a-z]{2,3}$"
+LOCAL_ADDRESS = r"^(127\.0\.0\.1|localhost):[1-9][0-9]{0,4}$"
+# What a pattern asks for, in words.
+EXPECTED: Mapping[str, str] = {
+    f"^{STREAM_NAME.pattern}$": NAME_EXPECTED,
+    LANGUAGE: "expected a language's code of two or three small letters, such as en",
+    LOCAL_ADDRESS: "expected an address of this machine, such as 127.0.0.1:9464",
+}
 Dbfs = Annotated[float, Field(ge=-80.0, le=0.0)]
 MqttTopic = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=64)]
 
@@ -145,7 +155,7 @@ class WhisperConfig(TomlTable):
     linguist: str = Field(
         default="auto", min_length=1, description="who is asked which language it is: auto: base where it is here; off"
     )
-    language: str = Field(default="en", pattern=r"^[a-z]{2,3}$")
+    language: str = Field(default="en", pattern=LANGUAGE)
 
 
 class TextConfig(TomlTable):
@@ -274,9 +284,7 @@ class ServiceConfig(TomlTable):
 class MetricsConfig(TomlTable):
     """Prometheus metrics; off unless they have an address."""
 
-    listen: str | None = Field(
-        default=None, pattern=r"^(127\.0\.0\.1|localhost):[1-9][0-9]{0,4}$", description="host:port"
-    )
+    listen: str | None = Field(default=None, pattern=LOCAL_ADDRESS, description="host:port")
 
 
 class WebConfig(TomlTable):

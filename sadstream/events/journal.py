@@ -142,6 +142,14 @@ def read(path: Path, since_s: float, until_s: float, stream: str | None = None) 
                 yield score
 
 
+def newest_s(path: Path, stream: str | None = None) -> float | None:
+    """When the last score of a journal was made, as Unix time; None where there is none. Raises as `read` does."""
+    with _reading(path) as connection:
+        chosen = "SELECT max(time_s) FROM score WHERE (? IS NULL OR stream = ?)"
+        (found,) = connection.execute(chosen, (stream, stream)).fetchone()
+    return None if found is None else float(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Scores as columns, in no order: Unix times, streams, and a column a field, where null is None, truth 1 or 0."""

@@ -13,7 +13,7 @@ from typing import Literal
 from sadstream.base.errors import UsageError
 from sadstream.client.lines import score_line
 from sadstream.events import Score, to_json
-from sadstream.events.journal import read, unix_s
+from sadstream.events.journal import newest_s, read, unix_s
 
 Output = Literal["text", "json", "csv"]
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -27,6 +27,15 @@ def print_history(path: Path, since: str, until: str | None, stream: str | None,
         print(line)
         count += 1
     return count - (output == "csv")
+
+
+def newest(path: Path, stream: str | None) -> str:
+    """What to add where a time holds no scores: when the last one was, and how to see it."""
+    found_s = newest_s(path, stream)
+    if found_s is None:
+        return ", and none at all" if stream is None else f", and none of stream {stream} at all"
+    local = datetime.fromtimestamp(found_s, UTC).astimezone()
+    return f"; the last one is of {local:%Y-%m-%d %H:%M} (--since {local:%Y-%m-%dT%H:%M})"
 
 
 def scores(path: Path, since: str, until: str | None, stream: str | None) -> Iterator[Score]:

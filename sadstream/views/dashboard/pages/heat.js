@@ -49,7 +49,9 @@ export class Heat {
     const week = heat.kind === "week";
     const first = new Date(`${heat.first}T12:00`).getTime() / 1000;
     say("heat-title", week ? "Week" : "Day");
-    say("heat-when", week ? `${day(first)} to ${day(first + 6 * 86400)}` : day(first));
+    const empty = heat.rows.every((cells) => cells.every((cell) => !cell.n));
+    const when = week ? `${day(first)} to ${day(first + 6 * 86400)}` : day(first);
+    say("heat-when", empty ? `${when}: no scores; ← goes back` : when);
     at("heat-week").hidden = week;
     const head = make("tr");
     head.append(make("th", week ? "day" : "minute", { scope: "col" }));
