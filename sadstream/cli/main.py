@@ -30,6 +30,7 @@ from sadstream.cli.options import (
 from sadstream.cli.setup import config as cli_config
 from sadstream.cli.setup import keys as cli_keys
 from sadstream.cli.setup import models as cli_models
+from sadstream.cli.setup import notice as cli_notice
 from sadstream.cli.setup import service as cli_service
 from sadstream.cli.views import SecretKeyOption, ServerKeyOption
 from sadstream.events import DEFAULT_ENDPOINT
@@ -326,6 +327,7 @@ app.command()(cli_views.dashboard)
 app.command()(cli_views.web)
 app.command()(cli_views.mqtt)
 app.command()(cli_fleet.gather)
+app.command()(cli_notice.notice)
 
 
 def _version(wanted: bool) -> None:
