@@ -46,7 +46,16 @@ def about(*what: str) -> Mapping[str, object]:
 
 def fatal(message: str) -> None:
     """Print what ends the program, a line or a traceback; in the journal an error, line by line."""
-    mark = "<3>" if under_journald() else ""
+    _say(message, "<3>")
+
+
+def note(message: str) -> None:
+    """Print what whoever started a command should know, while it goes on; in the journal for information."""
+    _say(message, "<6>")
+
+
+def _say(message: str, priority: str) -> None:
+    mark = priority if under_journald() else ""
     with suppress(OSError, ValueError):  # a full disk or a closed standard error must not change the exit code
         if sys.stderr is not None:
             print("\n".join(f"{mark}{line}" for line in message.splitlines()), file=sys.stderr, flush=True)

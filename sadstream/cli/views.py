@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sadstream.base import logs
 from sadstream.cli.options import EndpointArgument, EndpointOption, one_endpoint
 from sadstream.events import DEFAULT_ENDPOINT
 
@@ -37,7 +38,7 @@ def found_endpoint(command: str) -> str:
     """Where the daemon that runs here publishes; where none runs yet, said on standard error, the usual one."""
     endpoint, note = _endpoint_and_note(command)
     if note:
-        print(note, file=sys.stderr, flush=True)
+        logs.note(note)
     return endpoint
 
 
@@ -48,7 +49,7 @@ def answering_endpoint(command: str, named: str | None) -> str:
     from sadstream.client import running
 
     if not running.answers(named):
-        print(f"sadstream {command}: {named}: nobody publishes there yet; waiting", file=sys.stderr, flush=True)
+        logs.note(f"sadstream {command}: {named}: nobody publishes there yet; waiting")
     return named
 
 
@@ -149,7 +150,6 @@ def web(
     ] = None,
 ) -> None:
     """Events, state and history for programs and pages: server-sent events, JSON, webhooks."""
-    from sadstream.base import logs
     from sadstream.config import load
     from sadstream.views.web.options import Options, read_token
     from sadstream.views.web.serve import serve
@@ -220,7 +220,6 @@ def mqtt(
     """Be a device of Home Assistant: scores, mood, state, episodes and a switch, through an MQTT broker."""
     import socket
 
-    from sadstream.base import logs
     from sadstream.config.loading import configured
     from sadstream.daemon.supervision.systemd import Notifier
     from sadstream.views.mqtt.bridge import carry

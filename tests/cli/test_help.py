@@ -68,7 +68,9 @@ def test_a_shell_can_complete(shell: str) -> None:
     assert "_SADSTREAM_COMPLETE" in shown.output
 
 
-@pytest.mark.parametrize("name", ["run", "listen", "watch", "pause", "resume", "status", "dashboard", "gather", "fake"])
+@pytest.mark.parametrize(
+    "name", ["run", "listen", "watch", "pause", "resume", "status", "dashboard", "gather", "fake", "web"]
+)
 def test_an_endpoint_is_called_endpoint(name: str) -> None:
     command = typer.main.get_command(cli.app).commands[name]  # type: ignore[attr-defined]
 
