@@ -407,7 +407,7 @@ def test_a_name_is_never_fetched_that_somebody_else_may_have_taken(
 class TestWheel:
     def test_the_program_of_a_wheel_is_the_wheels(self, from_a_wheel: Path, tmp_path: Path) -> None:
         code = "from sadstream.daemon.supervision import install as i; "
-        code += "print(i.__file__, i._unit('sadstream.service'), i.origin())"
+        code += "print(i.__file__, i.unit('sadstream.service'), i.origin())"
         where, unit, origin = run(from_a_wheel / "python", "-c", code, cwd=tmp_path).stdout.split()
         version = run(from_a_wheel / "sadstream", "--version", cwd=tmp_path)
 
