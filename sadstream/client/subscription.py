@@ -191,6 +191,8 @@ def _plain(request: SubscriptionRequest, timeout_s: float | None, closing: Closi
 
 
 async def _async(request: SubscriptionRequest, timeout_s: float | None, closing: ClosingSignal) -> AsyncGenerator[Item]:
+    import asyncio
+
     import zmq
     import zmq.asyncio
 
@@ -217,6 +219,11 @@ async def _async(request: SubscriptionRequest, timeout_s: float | None, closing:
             if not (ready or closing.is_set):
                 for item in reader.quiet():
                     yield item
+    except asyncio.CancelledError:
+        await asyncio.sleep(
+            0
+        )  # the poll lets go of `wake` in the loop's next round, and complains of one that is closed
+        raise
     finally:
         _free(context, sockets, wake, closing)
 

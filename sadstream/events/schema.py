@@ -19,7 +19,8 @@ def event_schema() -> dict[str, Any]:
     return {
         "$schema": DRAFT,
         "$id": f"urn:sadstream:events:{VERSION}",
-        "title": f"sadstream event, version {VERSION}",
+        "title": "SadstreamEvent",
+        "description": f"What a sadstream daemon says, version {VERSION}.",
         "oneOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in EVENT_KINDS.values()],
         "$defs": {kind.__name__: _definition(kind) for kind in (*EVENT_KINDS.values(), Latency)},
     }
@@ -29,7 +30,8 @@ def _definition(kind: Any) -> dict[str, Any]:
     whole = TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
     definition = {key: value for key, value in whole.items() if key != "$defs"}
     for name, (field, hint) in hints(kind).items():
-        definition["properties"][name] = _property(definition["properties"][name], hint, field.default is None)
+        made = {key: value for key, value in definition["properties"][name].items() if key != "title"}
+        definition["properties"][name] = _property(made, hint, field.default is None)
     if kind is not Latency:
         definition["properties"] |= {"v": {"const": VERSION}, "type": {"const": kind.type}}
         definition["required"] = ["v", "type", *definition["required"]]

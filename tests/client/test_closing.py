@@ -174,3 +174,23 @@ def test_another_thread_ends_an_async_loop(endpoint: str) -> None:
     assert asyncio.run(read()) == []
     assert time.monotonic() - began_s < 0.2 + PROMPT_S
     closer.join()
+
+
+def test_a_task_that_is_cancelled_frees_its_sockets_and_the_loop_has_nothing_to_complain_of(endpoint: str) -> None:
+    complaints: list[str] = []
+
+    async def follow() -> None:
+        async for _ in subscribe(endpoint):
+            pass
+
+    async def play() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what["message"]))
+        task = asyncio.create_task(follow())
+        await asyncio.sleep(0.2)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0)
+
+    asyncio.run(play())
+
+    assert complaints == []

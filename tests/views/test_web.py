@@ -615,19 +615,30 @@ def test_an_episode_is_posted_signed_until_it_is_taken(endpoint: str, tmp_path: 
     assert "not taken: status 500; trying again" in errors
     assert "taken again" in errors
     assert "private" not in errors
+    assert "Traceback" not in errors
     assert process.returncode == 0
 
 
+def ago(seconds: float) -> str:
+    """That moment as an event says it."""
+    return datetime.fromtimestamp(time.time() - seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def test_starts_and_ends_are_posted_and_a_restart_loses_none() -> None:
+    """What was said in the minute before is posted too; updates, and what is older, are not."""
+    webhook = Webhook("http://127.0.0.1:9/hook", SECRET.encode())
+    for number, (phase, age_s) in enumerate([("start", 300), ("start", 30), ("update", 20), ("end", 10), ("start", 0)]):
+        webhook.put(replace(an_episode(number, phase=phase), time=ago(age_s)))
+
+    assert [delivery.id for delivery in webhook._waiting] == [id_of(number, "episode") for number in (1, 3, 4)]
+
+
 def test_what_no_receiver_takes_is_bounded_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     options = replace(HERE, webhooks=("http://127.0.0.1:9/hook",), webhook_secret=SECRET.encode())
     with asked(options) as client:
         (webhook,) = web(client.app).webhooks  # type: ignore[arg-type]
-        webhook.put(an_episode(0, phase="update"))
-        webhook.put(an_episode(0))  # years away from now, but not old
-        webhook.put(replace(an_episode(1), time="2020-01-31T12:00:00.000Z"))
-        for number in range(105):
-            webhook.put(replace(an_episode(number, phase="end"), time=now))
+        for number in range(106):
+            webhook.put(replace(an_episode(number), time=ago(0)))
         report = webhook.report
 
     assert (report.waiting, report.lost, report.delivered) == (100, 6, 0)

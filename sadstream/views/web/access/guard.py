@@ -87,7 +87,7 @@ class Guard:
         elif not self._knows(scope, headers) and scope["path"] not in OPEN_PATHS:
             await self._turn_away(scope, guarded)
         elif scope["method"] not in ("GET", "HEAD") and not self._means_it(headers):
-            await _say(guarded, 403, "Not asked by this dashboard's own page.")
+            await _say(guarded, 403, "Not asked by this server's own page.")
         else:
             await self._inner(scope, receive, guarded)
 
