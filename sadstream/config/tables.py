@@ -157,6 +157,13 @@ class WhisperConfig(TomlTable):
     )
     language: str = Field(default="en", pattern=LANGUAGE)
 
+    @field_validator("model")
+    @classmethod
+    def _is_a_model(cls, model: str) -> str:
+        if model == "off":
+            raise ValueError('expected a model; words are left out with [text] encoder = "off"')
+        return model
+
 
 class TextConfig(TomlTable):
     """Whether words count, and who embeds them."""

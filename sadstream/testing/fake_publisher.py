@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 from types import TracebackType
 
+from sadstream.base import logs
+from sadstream.base.errors import BusyError
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.supervision.control import ControlSocket
 from sadstream.events import HEARTBEAT_S, Event, State, Status
@@ -25,6 +27,7 @@ class FakePublisher:
         self._control = ControlSocket(control_path(self._publisher.endpoint), self._answer)
         self._statuses = {stream: status(state, stream=stream)}  # what a heartbeat says again
         self._scored = dict.fromkeys(self._statuses, 0)
+        self._control_fds: tuple[int, ...] = ()  # none where it could not be bound
         self._said_s = -math.inf
         self.paused = False
 
@@ -48,14 +51,17 @@ class FakePublisher:
         self._publisher.__enter__()
         try:
             self._control.__enter__()
-        except BaseException:
-            self._publisher.__exit__(None, None, None)
-            raise
+        except BusyError as error:
+            logs.note(f"fake: no pause, resume and status: {error}")
+            self._control_fds = ()
+        else:
+            self._control_fds = (self._control.fileno(),)
         self._said_s = time.monotonic()
         return self
 
     def __exit__(self, *what: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._control.__exit__(None, None, None)
+        if self._control_fds:
+            self._control.__exit__(None, None, None)
         self._publisher.__exit__(None, None, None)
 
     def send(self, event: Event, lost: bool = False) -> Event:
@@ -79,8 +85,9 @@ class FakePublisher:
         until_s = time.monotonic() + seconds
         while True:
             left_s = max(0.0, min(until_s - time.monotonic(), self._said_s + HEARTBEAT_S - EARLY_S - time.monotonic()))
-            self._publisher.wait(math.ceil(1000 * left_s), self._control.fileno(), *fds)
-            self._control.serve()
+            self._publisher.wait(math.ceil(1000 * left_s), *self._control_fds, *fds)
+            if self._control_fds:
+                self._control.serve()
             now_s = time.monotonic()
             if now_s >= self._said_s + HEARTBEAT_S - EARLY_S:
                 self._said_s = now_s

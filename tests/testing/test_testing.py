@@ -153,6 +153,19 @@ def test_status_beside_it_says_what_it_is_and_pause_reaches_it() -> None:
         assert "paused (user)" in run("pause", daemon.endpoint).stdout
 
 
+def test_without_a_place_for_its_control_it_publishes_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sadstream").write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with fake_daemon("tcp://127.0.0.1:0") as daemon:
+        daemon.send(score(0.9))
+        with subscribe(daemon.endpoint, types=("score",), timeout_s=20.0) as events:
+            assert next(events).type == "score"
+
+    assert "no pause, resume and status" in capfd.readouterr().err
+
+
 def test_it_is_a_fixture_of_pytest(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["sadstream.testing.fixtures"]\n')
     (tmp_path / "test_app.py").write_text(

@@ -150,7 +150,12 @@ def test_the_heat_map_is_walked_with_keys_and_opens_hours_and_days(page: Page, s
     chromium.opened(page, served)
     page.wait_for_selector("#heat td[tabindex='0']")
     assert page.locator("#heat td[tabindex='0']").count() == 1
+    assert "no scores" not in page.inner_text("#heat-when")
     drawn = page.get_attribute("#heat", "data-first")
+    page.click("#heat-later")
+    page.wait_for_selector("#heat-when >> text=no scores")
+    page.click("#heat-earlier")
+    page.wait_for_selector(f"#heat[data-first='{drawn}']")
     page.click("#heat-earlier")
     page.wait_for_selector(f"#heat:not([data-first='{drawn}'])")
     page.focus("#heat td[tabindex='0']")
