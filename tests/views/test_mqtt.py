@@ -174,8 +174,7 @@ def test_everything_reaches_a_broker_with_password_and_tls(tls_broker: Broker, t
     assert {event["type"] for event in events} == passed
     assert LOST in [one["missed"] for one in lost if one["type"] == "score"]
     assert f"{LOST} score events lost" in log
-    assert {"score", "mood", "state", "sad", "episode", "connected"} <= set(config["components"])
-    assert config["components"]["pause"] == {"platform": "switch"}  # a fake cannot be paused
+    assert {"score", "mood", "state", "sad", "episode", "connected", "pause"} == set(config["components"])
     assert PASSWORD not in log
     assert "ERROR" not in log
 
@@ -245,7 +244,7 @@ def test_the_switch_pauses_a_real_daemon_and_what_is_no_command_is_left_out(brok
         with bridging(tmp_path, *broker.options, "--endpoint", f"hall={endpoint}") as (_, said):
             listener.until_state(state, state="listening")
             config = "homeassistant/device/sadstream_hall_mic/config"
-            listener.until(lambda: listener.last(config)["components"]["pause"].get("command_topic") == command)
+            listener.until(lambda: "pause" in listener.last(config)["components"])
             listener.client.publish(command, "boom\n", qos=1)
             listener.client.publish(command, "ON", qos=1)
             listener.until_state(state, state="paused", paused=True)
@@ -270,8 +269,10 @@ def test_a_command_that_the_broker_kept_is_not_obeyed_and_without_pause_none_is(
             listener.until(lambda: "command ON left out: kept by the broker from before" in said(), daemon)
         with bridging(tmp_path, *broker.options, "--no-pause", "--endpoint", f"hall={endpoint}") as (_, said):
             listener.until(lambda: "connected" in said(), daemon)
-            time.sleep(0.3)
+            listener.until(lambda: listener.last("homeassistant/device/sadstream_hall_mic/config"), daemon)
             assert "left out" not in said()
+    config = listener.last("homeassistant/device/sadstream_hall_mic/config")
+    assert config["components"]["pause"] == {"platform": "switch"}
 
 
 def test_a_wrong_password_at_the_start_is_the_end_in_one_line(broker: Broker, tmp_path: Path) -> None:

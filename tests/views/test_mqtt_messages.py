@@ -32,8 +32,8 @@ ROOT = {"device", "origin", "components", "qos"}
 class Kitchen:
     """A daemon called kitchen, and what the broker was told of it."""
 
-    def __init__(self, words: bool = False) -> None:
-        self.translation = Translation(TOPICS, words)
+    def __init__(self, words: bool = False, pausable: tuple[str, ...] = ("kitchen",)) -> None:
+        self.translation = Translation(TOPICS, words, pausable)
         self.sent: list[MqttMessage] = []
         self.kept: dict[str, str] = {}
 
@@ -90,7 +90,7 @@ def test_a_stream_is_one_device_of_home_assistant(kitchen: Kitchen) -> None:
 
 
 def test_the_page_names_the_entities_that_there_are(kitchen: Kitchen) -> None:
-    kitchen.says(a_status(), a_score(mood=0.4)).take(kitchen.translation.control("kitchen", reachable=True))
+    kitchen.says(a_status(), a_score(mood=0.4)).take(kitchen.translation.controlled("kitchen"))
     page = Path("docs/home-assistant.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| ([a-z ]+) \|", page, re.M)
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
@@ -102,7 +102,7 @@ def test_the_page_names_the_entities_that_there_are(kitchen: Kitchen) -> None:
 
 
 def test_what_the_heartbeat_refreshes_expires_and_hangs_on_both_ends(kitchen: Kitchen) -> None:
-    kitchen.says(a_status()).take(kitchen.translation.control("kitchen", reachable=True))
+    kitchen.says(a_status()).take(kitchen.translation.controlled("kitchen"))
     both = [{"topic": "sadstream/kitchen/bridge"}, {"topic": AVAILABILITY}]
 
     for name, entity in kitchen.entities.items():
@@ -206,14 +206,20 @@ def test_a_new_daemon_is_not_told_of_the_old_ones_sadness(kitchen: Kitchen) -> N
     assert [kitchen.shown(name) for name in ("score", "sad", "episode")] == ["None", "OFF", "OFF"]
 
 
-def test_the_switch_is_there_while_the_daemon_can_be_reached(kitchen: Kitchen) -> None:
-    gone = {"platform": "switch"}  # by which Home Assistant removes the one it had
-    assert kitchen.says(a_status()).entities["pause"] == gone
-    kitchen.take(kitchen.translation.control("kitchen", reachable=True))
+def test_the_switch_is_there_once_the_daemon_answered_and_stays(kitchen: Kitchen) -> None:
+    """Taken away while the daemon restarts it would lose the name and the room that its user gave it."""
+    assert "pause" not in kitchen.says(a_status()).entities
+    kitchen.take(kitchen.translation.controlled("kitchen"))
     assert kitchen.entities["pause"]["command_topic"] == "sadstream/kitchen/pause/set"
     assert [kitchen.shown("pause"), kitchen.says(a_status(1, state="paused")).shown("pause")] == ["OFF", "ON"]
-    kitchen.take(kitchen.translation.control("kitchen", reachable=False))
-    assert kitchen.entities["pause"] == gone
+    kitchen.says(stale(), Restart(stream="mic", session="b" * 16, previous="a" * 16), a_status(0, session="b" * 16))
+    assert kitchen.shown("pause") == "OFF"
+
+
+def test_a_daemon_that_is_never_to_be_paused_loses_the_switch_of_before() -> None:
+    kitchen = Kitchen(pausable=()).says(a_status())
+
+    assert kitchen.entities["pause"] == {"platform": "switch"}  # by which Home Assistant removes it
 
 
 def test_discovery_is_said_again_only_when_it_changes(kitchen: Kitchen) -> None:

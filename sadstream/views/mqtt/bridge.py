@@ -14,7 +14,7 @@ from sadstream.base.errors import UnavailableError
 from sadstream.client import Subscription, subscribe
 from sadstream.client.lines import finding_line
 from sadstream.events import Event, Status
-from sadstream.events.control import Word, ask
+from sadstream.events.control import ask
 from sadstream.views.mqtt.broker import BrokerConnection, RefusedError, require
 from sadstream.views.mqtt.options import BridgeOptions, HeardDaemon
 from sadstream.views.mqtt.topics import MqttMessage, Topics
@@ -24,6 +24,7 @@ log = logging.getLogger("sadstream")
 
 BACKOFF_S = (1.0, 60.0)  # first wait for a broker, and longest
 SAY_AGAIN_S = 600.0  # that it is still away, for the same reason
+CHANGING = frozenset({"starting", "stopping"})  # states in which a control socket may be not yet there, or no longer
 TICK_S = 1.0  # between two signs of life to the supervisor
 
 
@@ -43,16 +44,16 @@ class Bridge:
         self._options = options
         self._supervisor = supervisor
         self._topics = Topics(options.topic, options.discovery, options.daemons[0].name)
-        self._translation = Translation(self._topics, options.words)
-        controlled = [daemon for daemon in options.daemons if options.pause and daemon.is_local]
-        self._commanded = {self._topics.pause(daemon.name): daemon for daemon in controlled}
+        pausable = {daemon.name: daemon for daemon in options.daemons if options.pause and daemon.is_local}
+        self._translation = Translation(self._topics, options.words, pausable)
+        self._commanded = {self._topics.pause(name): daemon for name, daemon in pausable.items()}
+        self._unanswered = dict.fromkeys(pausable, "")  # why a daemon that could be paused cannot, as said last
         remembered = [self._topics.availability(daemon.name, "+") for daemon in options.daemons]
         self._broker = BrokerConnection(
             options.login, self._translation.will, [*remembered, *self._commanded], self._receive
         )
         self._unsent = 0
         self._said = ("", 0.0)  # why there is no broker, and when that was said
-        self._no_switch: dict[str, str] = {}
         self._begun: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
@@ -125,21 +126,20 @@ class Bridge:
             if not isinstance(item, Event):
                 log.info("%s: %s", daemon.name, finding_line(item))
             self._send(self._translation.feed(daemon.name, item))
-            if isinstance(item, Status) and daemon in self._commanded.values():
-                self._begin(self._ask(daemon, "status"))  # can it be paused from here, as often as it says that it is
+            if isinstance(item, Status) and item.state not in CHANGING and daemon.name in self._unanswered:
+                self._begin(self._try_control(daemon))
 
-    async def _ask(self, daemon: HeardDaemon, word: Word) -> bool:
+    async def _try_control(self, daemon: HeardDaemon) -> None:
+        """Whether a daemon can be paused from here, at each sign of it until it can."""
         try:
-            await asyncio.to_thread(ask, daemon.endpoint, word)
+            await asyncio.to_thread(ask, daemon.endpoint, "status")
         except UnavailableError as error:
-            if self._no_switch.get(daemon.name) != str(error):
-                self._no_switch[daemon.name] = str(error)
+            if self._unanswered.get(daemon.name) != str(error):
+                self._unanswered[daemon.name] = str(error)
                 log.info("%s: no switch to pause it: %s", daemon.name, error, extra=logs.CHANGE)
-            self._send(self._translation.control(daemon.name, reachable=False))
-            return False
-        self._no_switch.pop(daemon.name, None)
-        self._send(self._translation.control(daemon.name, reachable=True))
-        return True
+        else:
+            self._unanswered.pop(daemon.name, None)
+            self._send(self._translation.controlled(daemon.name))
 
     def _receive(self, topic: str, payload: str, kept: bool) -> None:
         """What the broker passes on to us: a command, or what it was told before our time."""
@@ -155,10 +155,13 @@ class Bridge:
         if kept or word is None:
             why = "kept by the broker from before" if kept else "expected ON or OFF"
             log.warning("%s: command %s left out: %s", daemon.name, one_line(payload[:20]), why)
-        elif await self._ask(daemon, word):
-            log.info("%s: %s, as the broker said", daemon.name, word, extra=logs.CHANGE)
+            return
+        try:
+            await asyncio.to_thread(ask, daemon.endpoint, word)
+        except UnavailableError as error:
+            log.warning("%s: cannot %s, as the broker said: %s", daemon.name, word, error)
         else:
-            log.warning("%s: %s, as the broker said, was not possible", daemon.name, word)
+            log.info("%s: %s, as the broker said", daemon.name, word, extra=logs.CHANGE)
 
     def _begin(self, work: Coroutine[Any, Any, object]) -> None:
         """Do something beside the rest; a task that nobody holds may vanish."""

@@ -21,7 +21,8 @@ class DeviceTraits:
     """What a stream's device has beside what all have."""
 
     mood: bool = False  # its scores carry one
-    pause: bool = False  # its daemon can be told to
+    pause: bool = False  # its daemon has answered on its control socket
+    never_pause: bool = False  # it is not to be asked, or is elsewhere
 
 
 def device_config(topics: Topics, daemon: str, stream: str, traits: DeviceTraits) -> str:
@@ -34,8 +35,10 @@ def device_config(topics: Topics, daemon: str, stream: str, traits: DeviceTraits
     if traits.pause:  # a switch has no expiry; the availability says as much
         entities["pause"] = _pause(topics.pause(daemon)) | {"state_topic": state} | there
     components = {name: {"unique_id": f"{own}_{name}"} | entity for name, entity in entities.items()}
-    if not traits.pause:
-        components["pause"] = {"platform": "switch"}  # and nothing else: removes the one of before
+    if traits.never_pause:
+        components["pause"] = {
+            "platform": "switch"
+        }  # and nothing else: removes the one of before, with what a user set
     device = {"identifiers": [own], "name": f"sadstream {daemon} {stream}", "manufacturer": "sadstream"}
     body = {
         "device": device | {"sw_version": __version__},

@@ -1,7 +1,7 @@
 """From events and findings to MQTT messages (no clock, no socket, no paho)."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from sadstream.client.follower import Gap
@@ -16,11 +16,12 @@ COMMANDS: Mapping[str, Word] = {"ON": "pause", "OFF": "resume"}
 
 
 class Translation:
-    """Several daemons, each with several streams; words leave only with `words`."""
+    """Several daemons, each with several streams; words leave only with `words`; `pausable` may get a switch."""
 
-    def __init__(self, topics: Topics, words: bool) -> None:
+    def __init__(self, topics: Topics, words: bool, pausable: Collection[str]) -> None:
         self._topics = topics
         self._words = words
+        self._pausable = frozenset(pausable)
         self._streams: dict[tuple[str, str], KnownStream] = {}
         self._controlled: set[str] = set()
         self._said: dict[str, str] = {}  # what the broker keeps, by topic
@@ -46,12 +47,9 @@ class Translation:
             lost = {"type": item.event_type, "missed": item.missed, "first": item.first_seq, "last": item.last_seq}
             yield MqttMessage(self._topics.event(daemon, item.stream, "lost"), json.dumps(lost), retain=False)
 
-    def control(self, daemon: str, reachable: bool) -> Iterator[MqttMessage]:
-        """What it comes to that a daemon can be paused from here, or no longer."""
-        if reachable:
-            self._controlled.add(daemon)
-        else:
-            self._controlled.discard(daemon)
+    def controlled(self, daemon: str) -> Iterator[MqttMessage]:
+        """What it comes to that a daemon can be paused from here; it stays so, as its availability says the rest."""
+        self._controlled.add(daemon)
         for name, stream in list(self._streams):
             if name == daemon:
                 yield from self._changed(daemon, stream)
@@ -76,7 +74,7 @@ class Translation:
     def _changed(self, daemon: str, stream: str) -> Iterator[MqttMessage]:
         """Discovery and availability, where they are not what was said last."""
         heard = self._streams[daemon, stream]
-        traits = DeviceTraits(mood=heard.has_mood, pause=daemon in self._controlled)
+        traits = DeviceTraits(heard.has_mood, daemon in self._controlled, daemon not in self._pausable)
         config = device_config(self._topics, daemon, stream, traits)
         wanted = {self._topics.config(daemon, stream): config} if heard.is_known else {}
         wanted[self._topics.availability(daemon, stream)] = ONLINE if heard.there else OFFLINE
