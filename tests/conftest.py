@@ -38,6 +38,7 @@ LONGEST = (
     "test_fuzz",  # 41
     "test_client",  # 39
     "test_service",  # 37
+    "test_mqtt",  # 35
     "test_gates",  # 35
     "test_examples",  # 35
     "test_recognizer",  # 32

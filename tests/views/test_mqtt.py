@@ -2,10 +2,12 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import ssl
+import statistics
 import subprocess
 import sys
 import time
@@ -28,6 +30,7 @@ from sadstream.testing.story import LOST
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
 USER, PASSWORD, OTHER = "sad", "not a word", "another"
 PATIENCE_S = 30.0
+KILLS = int(os.environ.get("KILLS", "30"))  # of the long form (`make test-slow`)
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="no mosquitto on this machine")
 
@@ -389,3 +392,44 @@ def test_a_dead_daemon_is_offline_within_twelve_seconds(broker: Broker, tmp_path
         listener.until_said("sadstream/hall/mic/availability", "offline")
 
     assert 10.0 < time.monotonic() - died_s < 13.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_broker_and_daemon_are_killed_many_times_and_all_is_right_again(tls_broker: Broker, tmp_path: Path) -> None:
+    """With -9, one of them or both, at random moments; the broker has forgotten everything each time."""
+    rng, endpoint, took = random.Random(7), f"ipc://{tmp_path}/pub", []
+    fake = start("fake", "--publish", endpoint, "--speed", "30")
+    with bridging(tmp_path, *tls_broker.options, "--endpoint", f"hall={endpoint}") as (bridge, said):
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.0, 1.5))
+            killed = rng.choice([("broker",), ("daemon",), ("broker", "daemon")])
+            if "broker" in killed:
+                tls_broker.process.kill()
+                tls_broker.process.wait()
+            if "daemon" in killed:
+                fake.kill()
+                fake.communicate()
+            time.sleep(rng.random())
+            since_s = time.monotonic()
+            if "daemon" in killed:
+                fake = start("fake", "--publish", endpoint, "--speed", "30")
+            if "broker" in killed:
+                tls_broker.start()
+            all_right(Listener(tls_broker))
+            took.append(time.monotonic() - since_s)
+        fake.kill()
+        fake.communicate()
+        assert bridge.poll() is None
+    print(f"{KILLS} kills; all right again after {statistics.median(took):.1f} s, at most {max(took):.1f} s")
+
+    assert "ERROR" not in said()
+
+
+def all_right(listener: Listener) -> None:
+    """Wait until the broker holds what it should, and scores come."""
+    topics = ("sadstream/hall/bridge", "sadstream/hall/mic/availability")
+    listener.until(lambda: [listener.last(topic) for topic in topics] == ["online", "online"])
+    listener.until(lambda: listener.last("homeassistant/device/sadstream_hall_mic/config"))
+    listener.until(lambda: listener.last("sadstream/hall/mic/score"))
+    listener.client.disconnect()
