@@ -20,9 +20,10 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 from wire import a_score
 
-from sadstream.cli.demo.fake import BIAS, THRESHOLD, ScoreStep, script
 from sadstream.events import Score
 from sadstream.events.journal import Journal
+from sadstream.testing.made_up import BIAS_LOGIT
+from sadstream.testing.story import THRESHOLD, ScoreStep, script
 
 LIVE_S = 300.0
 TALK = {7: 0.3, 8: 0.6, 9: 0.4, 12: 0.6, 13: 0.5, 16: 0.2, 17: 0.5, 18: 0.8, 19: 0.9, 20: 0.8, 21: 0.6, 22: 0.3}
@@ -59,11 +60,11 @@ def week(seed: int) -> Iterator[Score]:
 
 def scored(segment: ScoreStep, seq: int, moment: datetime) -> Score:
     """A segment of the script as the journal keeps it."""
-    p_sad = 1.0 / (1.0 + math.exp(-(BIAS + segment.audio_logit + segment.text_logit)))
+    p_sad = 1.0 / (1.0 + math.exp(-(BIAS_LOGIT + segment.audio_logit + segment.text_logit)))
     return replace(
         a_score(seq),
         time=moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        bias_logit=BIAS,
+        bias_logit=BIAS_LOGIT,
         audio_logit=segment.audio_logit,
         text_logit=segment.text_logit,
         text_used=segment.text_used,
