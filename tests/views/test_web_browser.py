@@ -80,28 +80,34 @@ def test_an_example_hears_all_from_another_origin_over_a_restart_of_the_server(
     assert scores == list(range(scores[0], scores[0] + len(scores)))
 
 
+@pytest.fixture(scope="module")
+def silent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that lets in nobody else's pages, and hears nothing."""
+    port = str(chromium.free_port())
+    endpoint = f"ipc://{tmp_path_factory.mktemp('silent')}/pub"
+    with chromium.running("web", "--endpoint", endpoint, "--port", port, "--origin", "https://x", ready=True):
+        yield f"127.0.0.1:{port}"
+
+
 def test_the_page_of_the_contract_can_be_used_by_everybody_and_asks_nothing_of_others(
-    browser: Browser, endpoint: str
+    browser: Browser, silent: str
 ) -> None:
     asked: list[str] = []
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.on("request", lambda request: asked.append(request.url))
-    with chromium.running("web", "--endpoint", endpoint, "--port", str(port := chromium.free_port()), ready=True):
-        page.goto(f"http://127.0.0.1:{port}/v1/")
-        found = Axe().run(page)
-        too_wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    page.goto(f"http://{silent}/v1/")
+    found = Axe().run(page)
+    too_wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
     page.close()
 
     assert found.violations_count == 0, found.generate_report()
     assert not too_wide
-    assert {url.split("/")[2] for url in asked} == {f"127.0.0.1:{port}"}
+    assert {url.split("/")[2] for url in asked} == {silent}
 
 
-def test_a_page_whose_origin_is_not_named_reads_nothing(browser: Browser, endpoint: str, origin: str) -> None:
-    port = chromium.free_port()
+def test_a_page_whose_origin_is_not_named_reads_nothing(browser: Browser, silent: str, origin: str) -> None:
     page = browser.new_page()
-    with chromium.running("web", "--endpoint", endpoint, "--port", str(port), "--origin", "https://x", ready=True):
-        page.goto(f"{origin}/token.html?events=http://127.0.0.1:{port}/v1/events")
-        page.wait_for_selector("#now >> text=Failed to fetch")
-        assert heard(page) == []
+    page.goto(f"{origin}/token.html?events=http://{silent}/v1/events")
+    page.wait_for_selector("#now >> text=Failed to fetch")
+    assert heard(page) == []
     page.close()

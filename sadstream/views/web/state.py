@@ -1,5 +1,6 @@
 """What the routes of the contract share: the feed, the journal's place, the webhooks."""
 
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from typing import Any
 
 from sadstream import __version__
 from sadstream.base.json_text import parsed
+from sadstream.client.follower import Gap
 from sadstream.client.reader import Item
 from sadstream.config import load
 from sadstream.events import Episode, Event, to_json
@@ -15,6 +17,8 @@ from sadstream.views.web.feed import Feed
 from sadstream.views.web.latest import LatestOfStream
 from sadstream.views.web.options import Options
 from sadstream.views.web.webhooks import Webhook
+
+log = logging.getLogger("sadstream")
 
 
 class WebState:
@@ -30,10 +34,16 @@ class WebState:
     async def follow(self, items: AsyncIterator[Item]) -> None:
         """Pass on what comes, for ever."""
         async for item in items:
-            self.feed.take(item)
-            if isinstance(item, Episode):
-                for webhook in self.webhooks:
-                    webhook.put(item)
+            self.take(item)
+
+    def take(self, item: Item) -> None:
+        """Pass on one item: to who listens, and an episode to who is to be told."""
+        self.feed.take(item)
+        if isinstance(item, Episode):
+            for webhook in self.webhooks:
+                webhook.put(item)
+        elif isinstance(item, Gap) and item.event_type == Episode.type and self.webhooks:
+            log.warning("%s: %d episode events lost on the wire, of which no webhook tells", item.stream, item.missed)
 
     def latest(self, now_s: float) -> dict[str, Any]:
         """The last events of each stream and what is wrong, as JSON has it."""
