@@ -9,7 +9,10 @@ from chromium import path as chromium_path
 from daemon import config_file, run
 from playwright.sync_api import sync_playwright
 
+from sadstream.cli.setup.notice import page as notice_page
+from sadstream.cli.setup.notice import sentences
 from sadstream.cli.setup.wordings import WORDINGS, Language
+from sadstream.config import load
 
 EVERYTHING = """
 [publish]
@@ -55,15 +58,15 @@ def test_work_and_school_are_named_to_whoever_puts_it_up() -> None:
 
 @pytest.mark.skipif(chromium_path() is None, reason="no Chromium here")
 def test_each_sign_prints_on_one_page(tmp_path: Path) -> None:
-    config = config_file(tmp_path, EVERYTHING)
+    everything = load(config_file(tmp_path, EVERYTHING))
     with sync_playwright() as playwright:
         browser = launched(playwright)
         page = browser.new_page()
         for language in Language:
             sign = tmp_path / f"{language}.html"
             contact = "Anna <b>Nowak</b>, Tel. 0123 456789"
-            asked = ["--language", language.value, "--config", str(config), "--sign", str(sign), "--contact", contact]
-            assert run("notice", *asked).returncode == 0
+            wording = WORDINGS[language]
+            sign.write_text(notice_page(language, wording, sentences(wording, everything, contact)))
             page.goto(sign.as_uri())
             assert page.inner_text("h1") == WORDINGS[language].title
             assert contact in page.inner_text("body")
