@@ -97,14 +97,17 @@ class Bridge:
             wait_s, welcome = BACKOFF_S[0], True
             self._greet()
             self._supervisor.ready()
-            self._say_away(f"{self._options.login.shown}: the connection ended: {await self._broker.ended()}")
+            why, unconfirmed = await self._broker.ended()
+            self._unsent += unconfirmed
+            self._say_away(f"{self._options.login.shown}: the connection ended: {why}")
             await asyncio.sleep(wait_s)
 
     def _greet(self) -> None:
         """Tell the broker all that it is to keep."""
+        was_away, self._said = bool(self._said[0]), ("", 0.0)
         unsent, self._unsent = self._unsent, 0
-        self._said = ("", 0.0)
-        missed = f"; {unsent} messages were not sent before, the newest states are" if unsent else ""
+        missed = f"; {unsent} messages before it are lost or in doubt, the newest states are sent" if unsent else ""
+        missed = missed if was_away else ""  # at the start only the newest states were ever owed
         log.info("%s: connected%s", self._options.login.shown, missed, extra=logs.CHANGE)
         self._supervisor.status(f"{self._options.login.shown}: connected")
         self._send(self._translation.standing())

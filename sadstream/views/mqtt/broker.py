@@ -44,6 +44,7 @@ class BrokerConnection:
         self._received = received
         self._client: paho.Client | None = None
         self._ended: asyncio.Future[str] | None = None
+        self._unconfirmed: set[int] = set()  # messages of this connection that the broker has not said it has
 
     @property
     def is_open(self) -> bool:
@@ -58,6 +59,8 @@ class BrokerConnection:
         client.on_connect = lambda _c, _u, _f, reason, _p: _tell(loop, answered, reason)
         client.on_disconnect = lambda _c, _u, _f, reason, _p: _tell(loop, ended, str(reason))
         client.on_message = lambda _c, _u, message: _call(loop, self._take, message)
+        unconfirmed: set[int] = set()
+        client.on_publish = lambda _c, _u, number, _r, _p: _call(loop, unconfirmed.discard, number)
         try:
             await asyncio.to_thread(client.connect, self._login.host, self._login.port, KEEPALIVE_S)
         except OSError as error:
@@ -68,7 +71,7 @@ class BrokerConnection:
         except BaseException:
             await asyncio.to_thread(client.loop_stop)
             raise
-        self._client, self._ended = client, ended
+        self._client, self._ended, self._unconfirmed = client, ended, unconfirmed
         if self._subscribed:
             client.subscribe(self._subscribed)
 
@@ -76,14 +79,17 @@ class BrokerConnection:
         """Hand a message over; False where it is lost: nobody is there, or does not take what waits."""
         if not self.is_open or self._client is None:
             return False
-        return self._client.publish(message.topic, message.payload, AT_LEAST_ONCE, message.retain).rc == 0
+        said = self._client.publish(message.topic, message.payload, AT_LEAST_ONCE, message.retain)
+        if said.rc == 0:
+            self._unconfirmed.add(said.mid)
+        return said.rc == 0
 
-    async def ended(self) -> str:
-        """Wait for the end of the connection, and say why it ended."""
+    async def ended(self) -> tuple[str, int]:
+        """Wait for the end of the connection; why it ended, and how many messages the broker had not confirmed."""
         assert self._ended is not None
         why = await asyncio.shield(self._ended)
         await self._drop()
-        return why
+        return why, len(self._unconfirmed)
 
     async def close(self) -> None:
         """Say what the last will would have said, and go."""
