@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.sources.source import SourceChange
 from sadstream.base.errors import SadstreamError
-from sadstream.events import Reason
+from sadstream.events import Event, Reason
 from sadstream.events.types import Compute
 from sadstream.scoring.analysis import Analysis, SegmentAnalyzer, Timing
 
@@ -121,6 +121,10 @@ class ThreadFailed:
     error: Exception
     private: bool
 
+
+# What whoever counts or keeps is told of: all that is published, and all that is not.
+Observed = Event | AudioGap | RejectedSegment | DroppedSegment
+Observer = Callable[[Observed], None]
 
 Report = (
     ModelsReady

@@ -21,7 +21,7 @@ from sadstream.config import Config
 from sadstream.config.loading import configured
 from sadstream.config.tables import JournalConfig, MetricsConfig, PublishConfig
 from sadstream.daemon.loading import load_analyzer
-from sadstream.daemon.messages import AudioGap, Load
+from sadstream.daemon.messages import Load, Observed, Observer
 from sadstream.daemon.pipeline.background_worker import BackgroundWorker
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.publishing.uplink import Uplink
@@ -29,7 +29,7 @@ from sadstream.daemon.service import BugError, RunOptions, Service
 from sadstream.daemon.supervision import metrics
 from sadstream.daemon.supervision.controlling_terminal import ControllingTerminal
 from sadstream.daemon.supervision.pause_file import PauseFile
-from sadstream.events import Score, Status
+from sadstream.events import Score
 from sadstream.events.keys import dialling_keys, has_credentials, server_keys
 from sadstream.scoring.mood.plan import read_plan, without_episodes
 
@@ -118,7 +118,7 @@ def publisher_of(config: PublishConfig) -> Publisher:
     return Publisher(config.endpoint, keys, config.replay, config.replay_events, uplink)
 
 
-def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Score | Status | AudioGap], None], ...]:
+def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Observer, ...]:
     """Who writes the scores to the disk, if anybody does; ConfigError for a place that cannot be written."""
     if config.path is None:
         return ()
@@ -127,14 +127,14 @@ def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Callable[[Scor
     journal = Journal(check_path(Path(config.path)), config.keep_days)
     worker = beside.enter_context(BackgroundWorker("journal", journal.write, journal.close))
 
-    def keep(event: Score | Status | AudioGap) -> None:
-        if isinstance(event, Score):
-            worker.put(event)
+    def keep(what: Observed) -> None:
+        if isinstance(what, Score):
+            worker.put(what)
 
     return (keep,)
 
 
-def measuring(config: MetricsConfig) -> tuple[Callable[[Score | Status | AudioGap], None], ...]:
+def measuring(config: MetricsConfig) -> tuple[Observer, ...]:
     """Who counts for Prometheus, if anybody does."""
     return () if config.listen is None else (metrics.serve(config.listen),)
 

@@ -17,9 +17,13 @@ from sadstream.config.reload import read_again
 from sadstream.daemon.messages import (
     AnalyzedSegment,
     AudioGap,
+    DroppedSegment,
     Load,
     ModelsDegraded,
     ModelsReady,
+    Observed,
+    Observer,
+    RejectedSegment,
     Report,
     SourceChanged,
     SourceEnded,
@@ -33,7 +37,7 @@ from sadstream.daemon.supervision.pause_file import PauseFile
 from sadstream.daemon.supervision.signals import Signals
 from sadstream.daemon.supervision.systemd import Notifier
 from sadstream.daemon.supervision.watchdog import Watchdog
-from sadstream.events import Episode, Event, Reason, Score, Status
+from sadstream.events import Event, Reason
 from sadstream.events.control import DaemonReport, Word, control_path
 from sadstream.scoring.mood.mood import NO_PLAN, MoodPlan
 
@@ -55,7 +59,7 @@ class RunOptions:
     plan: MoodPlan = NO_PLAN
     notes: tuple[str, ...] = ()  # for whoever asks for the status
     pause_file: PauseFile | None = None  # where a pause outlives the run, if it may
-    observers: tuple[Callable[[Score | Status | AudioGap], None], ...] = ()  # of all that is said
+    observers: tuple[Observer, ...] = ()
 
 
 class BugError(Exception):
@@ -161,7 +165,7 @@ class Service:
                 self._streams[name].facts.ended = True
                 self._failure = failure or self._failure
             case _:
-                if isinstance(report, AudioGap):
+                if isinstance(report, AudioGap | RejectedSegment | DroppedSegment):
                     self._observe(report)
                 if isinstance(report, SourceChanged) and self._options.require_device:
                     self._failure = absent(report) or self._failure
@@ -170,12 +174,11 @@ class Service:
     def _send(self, events: Sequence[Event]) -> None:
         for event in events:
             self._publisher.send(event)
-            if not isinstance(event, Episode):
-                self._observe(event)
+            self._observe(event)
 
-    def _observe(self, event: Score | Status | AudioGap) -> None:
+    def _observe(self, what: Observed) -> None:
         for observer in self._options.observers:
-            observer(event)
+            observer(what)
 
     def _say_all(self) -> None:
         for stream in self._streams.values():

@@ -21,7 +21,7 @@ from sadstream.daemon.messages import (
 from sadstream.daemon.pipeline.pipeline import MAX_AGE_S
 from sadstream.events import Episode, Event, Reason, Score, State, Status
 from sadstream.events.control import StreamReport
-from sadstream.events.types import Compute, EventName
+from sadstream.events.types import DEAF, HEARING, Compute, EventName
 from sadstream.scoring.analysis import latency, make_score
 from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import Mood, MoodPlan
@@ -30,7 +30,6 @@ log = logging.getLogger("sadstream")
 
 RTF_WEIGHT = 0.2  # of the newest segment in the running real-time factor
 STARTING = SourceChange("starting", "none")
-DEAF: tuple[Reason, ...] = ("muted", "constant")  # audio flows, but nobody can be heard in it
 OVERLOADED: tuple[State, Reason] = ("overloaded", "slow")
 
 
@@ -73,7 +72,7 @@ class StreamState:
     @property
     def frames_due(self) -> bool:
         """Its source has to give audio."""
-        return self.state[0] in ("listening", "overloaded", "degraded")
+        return self.state[0] in HEARING
 
     @property
     def flows(self) -> bool:

@@ -35,6 +35,8 @@ Reason = Literal[
 TextReason = Literal["none", "silence", "language", "loop", "low-confidence", "off"]
 Phase = Literal["start", "update", "end"]
 Compute = Literal["local", "remote"]
+HEARING: tuple[State, ...] = ("listening", "overloaded", "degraded")  # the states in which a source gives audio
+DEAF: tuple[Reason, ...] = ("muted", "constant")  # audio flows, but nobody can be heard in it
 EventName = Literal["score", "status", "episode"]
 
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from sadstream.client.follower import Gap, Restart, Stale
 from sadstream.client.reader import Item
-from sadstream.events import STALE_S, Episode, Event, Reason, Score, State, Status
+from sadstream.events import STALE_S, Episode, Event, Score, Status
+from sadstream.events.types import DEAF, HEARING
 
-HEARING: tuple[State, ...] = ("listening", "overloaded", "degraded")
-DEAF: tuple[Reason, ...] = ("muted", "constant")  # audio flows, but nobody can be heard in it
 NAMED = 5  # streams in the one line about health
 
 
