@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import runpy
 import shlex
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,12 @@ def test_the_event_in_the_readme_is_one() -> None:
     assert isinstance(event, Score)
     parts = (event.bias_logit or 0) + (event.audio_logit or 0) + (event.text_logit or 0) + (event.offset_logit or 0)
     assert parts == pytest.approx(math.log(event.p_sad / (1 - event.p_sad)), abs=1e-4)
+
+
+def test_the_table_of_small_machines_is_that_of_its_last_run() -> None:
+    table = runpy.run_path("bench/small.py")["table"]
+
+    assert table(json.loads(Path("docs/bench-small.json").read_text())) in Path("docs/small-machines.md").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
