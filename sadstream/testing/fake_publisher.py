@@ -29,7 +29,7 @@ class FakePublisher:
         self._scored = dict.fromkeys(self._statuses, 0)
         self._control_fds: tuple[int, ...] = ()  # none where it could not be bound
         self._said_s = -math.inf
-        self.paused = False
+        self.paused = state == "paused"
 
     @property
     def endpoint(self) -> str:
@@ -57,6 +57,9 @@ class FakePublisher:
         else:
             self._control_fds = (self._control.fileno(),)
         self._said_s = time.monotonic()
+        if self.paused:
+            for stream in list(self._statuses):
+                self.say(stream, "paused")
         return self
 
     def __exit__(self, *what: type[BaseException] | BaseException | TracebackType | None) -> None:

@@ -186,8 +186,9 @@ def tell(
     if STREAM_NAME.fullmatch(stream) is None:
         raise UsageError(f"stream {stream!r}: {NAME_EXPECTED}")
     steps = script(seed)
+    paused = False  # holds over a restart, as a real one does
     for number in count() if rounds is None else range(rounds):
-        with FakePublisher(endpoint, stream, "starting") as publisher:
+        with FakePublisher(endpoint, stream, "paused" if paused else "starting") as publisher:
             if number == 0:
                 began(publisher.endpoint)
             teller = Storyteller(publisher, stream, speed)
@@ -195,3 +196,4 @@ def tell(
                 if isinstance(step, RestartStep):
                     break
                 teller.take(step)
+            paused = publisher.paused

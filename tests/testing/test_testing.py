@@ -197,6 +197,23 @@ def test_the_story_begins_where_it_says(endpoint: str) -> None:
         fake.communicate()
 
 
+def test_its_pause_holds_over_a_restart(endpoint: str) -> None:
+    fake = start("fake", "--publish", endpoint, "--speed", "300")
+    try:
+        with subscribe(endpoint, timeout_s=30.0) as events:
+            assert next(event for event in events if isinstance(event, Score))
+            run("pause", endpoint)
+            assert next(event for event in events if isinstance(event, Status) and event.state == "paused")
+            assert next(event for event in events if isinstance(event, Restart))
+            first = next(events)
+    finally:
+        fake.kill()
+        fake.communicate()
+
+    assert isinstance(first, Status)
+    assert first.state == "paused"
+
+
 def test_the_command_says_where_it_publishes(endpoint: str) -> None:
     fake = start("fake", "--publish", endpoint)
     try:

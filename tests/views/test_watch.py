@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from daemon import SADSTREAM, run, start
 from screens import Terminal
-from wire import free_tcp, say_score, say_status, score_fields
+from wire import free_tcp, program, ready, say_score, say_status, score_fields
 
 from sadstream.daemon.publishing.publisher import Publisher
 from sadstream.daemon.supervision.control import ControlSocket
@@ -241,8 +241,9 @@ def test_words_are_not_shown_even_where_the_daemon_sends_them(endpoint: str, ter
         assert b"secret" not in terminal.said
 
 
-def test_what_cannot_be_paused_or_marked_is_said_and_harms_nobody(daemon: str) -> None:
-    with watching(daemon) as terminal:
+def test_what_cannot_be_paused_or_marked_is_said_and_harms_nobody(endpoint: str) -> None:
+    with program("publish", endpoint, "--every-ms", "200") as process, watching(endpoint) as terminal:
+        ready(process)
         terminal.until("LISTENING")
         terminal.type("p")
         terminal.until("cannot pause: its control socket does not answer")
