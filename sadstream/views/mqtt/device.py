@@ -34,7 +34,7 @@ def device_config(topics: Topics, daemon: str, stream: str, traits: DeviceTraits
     entities["connected"] = _connected(topics, daemon, stream)
     if traits.pause:  # a switch has no expiry; the availability says as much
         entities["pause"] = _pause(topics.pause(daemon)) | {"state_topic": state} | there
-    components = {name: {"unique_id": f"{own}_{name}"} | entity for name, entity in entities.items()}
+    components = {name: {"unique_id": f"{own}_{name}", "qos": 1} | entity for name, entity in entities.items()}
     if traits.never_pause:
         components["pause"] = {
             "platform": "switch"
@@ -44,7 +44,6 @@ def device_config(topics: Topics, daemon: str, stream: str, traits: DeviceTraits
         "device": device | {"sw_version": __version__},
         "origin": {"name": "sadstream mqtt", "sw_version": __version__},
         "components": components,
-        "qos": 1,
     }
     return json.dumps(body, separators=(",", ":"))
 
