@@ -9,7 +9,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-systemd test-systemd-serve test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard ear eval bench-train screenshots check installed setup system models clean
+.PHONY: demo test test-systemd test-systemd-serve test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard ear eval bench-train screenshots site check installed setup system models clean
 
 demo: installed models
 	$(BIN)/sadstream demo
@@ -114,6 +114,10 @@ screenshots: setup models
 	$(BIN)/python pictures/watch.py docs/watch.svg
 	$(BIN)/python pictures/report.py sadstream/cli/demo/scene/scene.flac docs/report.png
 	PYTHONPATH=tests $(BIN)/python -P pictures/dashboard.py
+
+# The documentation as a site, in build/site; strict, as the tests build it.
+site: setup
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 check: setup
 	$(BIN)/ruff check .
