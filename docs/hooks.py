@@ -1,4 +1,4 @@
-"""What the site adds to the pages: links that leave docs/ become names, and llms.txt lists every page with its first words."""
+"""What the site adds: links that leave docs/ become names, and llms.txt lists every page with its first words."""
 
 import posixpath
 import re

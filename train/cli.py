@@ -391,7 +391,7 @@ def _run(arguments: list[str], **options: Any) -> Any:
     except ImportError as error:
         if not error.name or error.name.split(".")[0] in ("sadstream", "train"):
             raise
-        raise UnavailableError(f"{error.name}: not installed; pip install 'sadstream[train]'") from None
+        raise UnavailableError(f"{error.name}: not installed; in the checkout: pip install '.[train]'") from None
 
 
 if __name__ == "__main__":

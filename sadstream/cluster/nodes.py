@@ -106,7 +106,7 @@ class Node:
 def require() -> None:
     """UnavailableError where Ray is missing."""
     if importlib.util.find_spec("ray") is None:
-        raise UnavailableError("cluster: Ray is missing; pip install 'sadstream[cluster]'")
+        raise UnavailableError("cluster: Ray is missing; in the checkout: pip install '.[cluster]'")
 
 
 def start_head(settings: NodeSettings) -> Node:

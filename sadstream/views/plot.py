@@ -28,7 +28,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib
     except ImportError:
-        raise UnavailableError("--plot: needs matplotlib; pip install 'sadstream[plot]'") from None
+        raise UnavailableError("--plot: needs matplotlib; in the checkout: pip install '.[plot]'") from None
     matplotlib.use("Agg")
 
 

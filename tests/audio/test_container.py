@@ -314,7 +314,7 @@ def test_a_header_may_say_anything(tmp_path: Path) -> None:
 def test_what_phones_and_browsers_record_is_read_without_a_word_and_a_cut_is_said(
     tmp_path: Path, form: str, codec: str, rate: int
 ) -> None:
-    av = pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")
+    av = pytest.importorskip("av", reason="PyAV is not here: pip install '.[av]'")
     path = tmp_path / "made"
     try:
         with av.open(str(path), "w", format=form) as out:

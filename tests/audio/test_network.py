@@ -24,7 +24,7 @@ from sadstream.cli.demo.play import scene_path
 from sadstream.config import Config
 from sadstream.config.tables import ServiceConfig, StreamConfig
 
-av = pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")
+av = pytest.importorskip("av", reason="PyAV is not here: pip install '.[av]'")
 SERVICE = ServiceConfig(retry_s=0.1, stall_s=0.5)
 TONE_HZ = 440.0
 

@@ -91,7 +91,7 @@ def test_floats_of_another_scale_and_what_is_no_number_are_refused(value: float)
 
 @pytest.mark.parametrize(("form", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "OPUS")])
 def test_what_ffmpeg_streams_is_heard(form: str, subtype: str) -> None:
-    pytest.importorskip("av", reason="PyAV is not here: pip install 'sadstream[av]'")
+    pytest.importorskip("av", reason="PyAV is not here: pip install '.[av]'")
 
     assert heard(encoded(form, subtype)).size == pytest.approx(VOICE.size, abs=3000)
 

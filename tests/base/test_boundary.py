@@ -197,5 +197,5 @@ def test_what_a_room_is_installed_without_is_one_line_and_any_other_missing_modu
     said = from_system(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
 
     assert isinstance(said, UnavailableError)
-    assert "pip install sadstream" in str(said)
+    assert "pip install ." in str(said)
     assert from_system(ModuleNotFoundError("No module named 'sadstream.x'", name="sadstream.x")) is None

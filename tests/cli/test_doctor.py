@@ -37,7 +37,7 @@ def test_a_room_without_models_is_whole(monkeypatch: pytest.MonkeyPatch, capsys:
     assert [doctor.examine(fix=False, only=name) for name in ("torch", "CUDA", "voice activity detection")] == [0, 0, 0]
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said] == ["absent", "absent", "ok"]
-    assert "pip install sadstream" in said[0]
+    assert "pip install ." in said[0]
 
 
 def test_an_unknown_part_is_a_wrong_command_line() -> None:

@@ -20,7 +20,7 @@ from sadstream.cluster.tokens import make_token
 pytestmark = [
     pytest.mark.models,
     pytest.mark.usefixtures("real_models"),
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'sadstream[cluster]'"),
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install '.[cluster]'"),
 ]
 CLOCKED = {"file", "session", "time", "monotonic_s", "latency_ms"}  # what `--out` makes the same at any time
 KILL_S = 180

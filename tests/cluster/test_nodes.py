@@ -77,7 +77,7 @@ def test_the_folder_of_one_that_was_killed_is_taken_away(monkeypatch: pytest.Mon
 def test_without_ray_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
-    with pytest.raises(UnavailableError, match=r"pip install 'sadstream\[cluster\]'"):
+    with pytest.raises(UnavailableError, match=r"pip install '\.\[cluster\]'"):
         nodes.require()
 
 

@@ -109,7 +109,7 @@ def test_a_small_run_makes_a_checkpoint_and_a_second_one_the_same_bytes(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA, reason="SADSTREAM_DATA names no folder with the open corpora")
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'sadstream[cluster]'")
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install '.[cluster]'")
 @pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("real_models")
 def test_shares_and_a_cluster_make_the_bytes_of_the_command_alone(tmp_path: Path) -> None:

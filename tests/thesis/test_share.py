@@ -28,9 +28,7 @@ THREADS = 2  # of which Ray would make one, and that gives the CNN other weights
 # What a run's times and its machine come to; all else is the same each time.
 OWN_WAY = ("timing.json", "provenance.json")
 
-NEEDS_RAY = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'sadstream[cluster]'"
-)
+NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install '.[cluster]'")
 
 
 def files(folder: Path) -> dict[str, bytes]:

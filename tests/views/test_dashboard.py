@@ -646,7 +646,7 @@ def test_a_missing_extra_is_one_line_and_69(library: str, tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 69, done.stderr
-    assert done.stderr == f"sadstream: dashboard: {library} is missing; pip install 'sadstream[dashboard]'\n"
+    assert done.stderr == f"sadstream: dashboard: {library} is missing; in the checkout: pip install '.[dashboard]'\n"
 
 
 def free_port() -> int:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CURE = "needs PyAV, which is not here; pip install 'sadstream[av]', or convert it to WAV or FLAC"
+CURE = "needs PyAV, which is not here; in the checkout: pip install '.[av]', or convert it to WAV or FLAC"
 PROTOCOLS = "file,udp,rtp,rtcp,rtsp,srtp,tcp,tls,http,https,crypto,data"  # what a description or a playlist may open
 
 

@@ -45,7 +45,8 @@ class NetworkSource:
     def __init__(self, address: str, service: ServiceConfig, channel: Channel = "mix") -> None:
         if not ffmpeg.is_here():
             raise UnavailableError(
-                f"stream.source = {shown(address)!r}: expected PyAV, which is not here; pip install 'sadstream[av]'"
+                f"stream.source = {shown(address)!r}: expected PyAV, which is not here; "
+                "in the checkout: pip install '.[av]'"
             )
         self._address = address
         self._channel = channel

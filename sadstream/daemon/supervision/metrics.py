@@ -127,7 +127,7 @@ def _why(dropped: DroppedSegment) -> str:
 def require() -> None:
     """UnavailableError where the client library is missing."""
     if find_spec("prometheus_client") is None:
-        raise UnavailableError("metrics.listen: the client library is missing; pip install 'sadstream[metrics]'")
+        raise UnavailableError("metrics.listen: its library is missing; in the checkout: pip install '.[metrics]'")
 
 
 def serve(listen: str) -> Observer:

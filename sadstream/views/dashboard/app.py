@@ -83,7 +83,7 @@ def chart_library() -> Path:
     for folder in (found.submodule_search_locations or ()) if found else ():
         if (Path(folder) / "static" / LIBRARY["/lib/uplot.js"]).exists():
             return Path(folder) / "static"
-    raise UnavailableError("dashboard: uplot is missing; pip install 'sadstream[dashboard]'")
+    raise UnavailableError("dashboard: uplot is missing; in the checkout: pip install '.[dashboard]'")
 
 
 async def _warm(dashboard: DashboardState) -> None:

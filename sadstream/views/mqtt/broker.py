@@ -31,7 +31,7 @@ def require() -> None:
     try:
         import paho.mqtt.client  # noqa: F401
     except ImportError:
-        raise UnavailableError("mqtt: paho is missing; pip install 'sadstream[mqtt]'") from None
+        raise UnavailableError("mqtt: paho is missing; in the checkout: pip install '.[mqtt]'") from None
 
 
 class BrokerConnection:

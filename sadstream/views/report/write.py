@@ -23,7 +23,7 @@ def require_pictures(recording: Recording, path: Path) -> None:
     try:
         import PIL.Image  # noqa: F401
     except ImportError:
-        raise UnavailableError("--report: needs Pillow; pip install 'sadstream[plot]'") from None
+        raise UnavailableError("--report: needs Pillow; in the checkout: pip install '.[plot]'") from None
     check_length(recording, path)
 
 

@@ -29,7 +29,7 @@ def serve(options: Options, what: Service, note: str = "") -> None:
             import_module("httpx")
     except ImportError as error:
         library = (error.name or "").partition(".")[0]
-        raise UnavailableError(f"{what}: {library} is missing; pip install 'sadstream[{what}]'") from None
+        raise UnavailableError(f"{what}: {library} is missing; in the checkout: pip install '.[{what}]'") from None
     bound = _bound(options)
     app: Any = module.application(options)
     server = uvicorn.Server(
