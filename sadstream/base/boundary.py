@@ -79,8 +79,8 @@ def from_system(error: Exception, path: object = None) -> SadstreamError | None:
             return UnavailableError(f"{path or 'memory'}: not enough memory; end other programs, or give it less")
         case ModuleNotFoundError() if (error.name or "").partition(".")[0] in OF_MODELS:
             return UnavailableError(
-                f"{error.name}: not installed, as in a room whose models are elsewhere; `pip install .` in the checkout "
-                'brings it, compute.device = "remote" does without'
+                f"{error.name}: not installed, as in a room whose models are elsewhere; `pip install .` in the "
+                'checkout brings it, compute.device = "remote" does without'
             )
         case ModuleNotFoundError() if (error.name or "").partition(".")[0] in OF_COMMANDS:
             return UnavailableError(
