@@ -144,6 +144,7 @@ NEEDS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["proj
 # What a developer needs besides: extras, linters, what drives a browser; and numba and triton after all.
 .venv/.developed: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[cluster,dashboard,plot,train]' --group dev
+	$(BIN)/python -m compileall -q -j 0 .venv/lib || true  # what thousands of processes import, where nobody may write it later
 	$(BIN)/sadstream doctor --fix --only torchaudio
 	touch $@
 

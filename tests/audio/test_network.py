@@ -149,7 +149,7 @@ def test_no_password_is_shown() -> None:
 
 def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sadstream.audio.decoding.ffmpeg.find_spec", lambda _: None)
-    with pytest.raises(UnavailableError, match=r"sadstream\[av\]"):
+    with pytest.raises(UnavailableError, match=r"pip install '\.\[av\]'"):
         NetworkSource("rtsp://me:secret@host/one", SERVICE)
 
 

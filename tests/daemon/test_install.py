@@ -398,7 +398,7 @@ def test_a_name_is_never_fetched_that_somebody_else_may_have_taken(
         def read_text(self, name: str) -> str | None:
             return said
 
-    monkeypatch.setattr(install, "distribution", lambda _: Installed())
+    monkeypatch.setattr(install, "distributions", lambda name: [Installed()])
     with pytest.raises(UnavailableError, match=r"came from (/nowhere|no checkout).*: expected to find it there"):
         install.origin()
 

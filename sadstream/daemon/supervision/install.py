@@ -10,7 +10,7 @@ import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import distribution
+from importlib.metadata import distributions
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -252,7 +252,9 @@ def origin(extra: str = "") -> str:
 
     UnavailableError where that is gone: whoever publishes under our name somewhere would be installed as root.
     """
-    said = distribution("sadstream").read_text("direct_url.json")
+    # Started in a checkout, Python finds the traces of its build beside the installation.
+    texts = (found.read_text("direct_url.json") for found in distributions(name="sadstream"))
+    said = next(filter(None, texts), None)
     url = urlparse(json.loads(said)["url"]) if said else None
     where = Path(unquote(url.path)) if url is not None and url.scheme == "file" else None
     if where is None or not where.exists():
