@@ -111,6 +111,14 @@ def test_after_a_restart_of_its_own_server_too(page: Page, endpoint: str) -> Non
         page.wait_for_selector("#state-name >> text=listening", timeout=10_000)
 
 
+@pytest.mark.usefixtures("fake")
+def test_a_server_that_goes_while_the_page_begins_is_no_error_of_the_page(page: Page, endpoint: str) -> None:
+    page.route("**/api/history?points=2", lambda route: route.abort())
+    with chromium.dashboard(endpoint) as address:
+        page.goto(address)
+        page.wait_for_selector("#state-name >> text=listening")
+
+
 def test_a_week_of_200_000_scores_is_usable_within_two_seconds(page: Page, endpoint: str, week: Path) -> None:
     with chromium.dashboard(endpoint, "--journal", str(week)) as address:
         first = chromium.opened(page, address)

@@ -92,7 +92,7 @@ at("stream").addEventListener("change", () => choose(at("stream").value));
 setInterval(() => !document.hidden && privacy.ask(), 15000);
 setInterval(() => !document.hidden && heat.load(), 60000);
 // Without a daemon the journal can be looked at all the same.
-fetch("/api/history?points=2").then((answer) => (answer.ok ? answer.json() : null)).then((span) => {
+fetch("/api/history?points=2").then((answer) => (answer.ok ? answer.json() : null)).catch(() => null).then((span) => {
   kept = span?.streams ?? [];
   draw();
 });
