@@ -220,9 +220,8 @@ async def _async(request: SubscriptionRequest, timeout_s: float | None, closing:
                 for item in reader.quiet():
                     yield item
     except asyncio.CancelledError:
-        await asyncio.sleep(
-            0
-        )  # the poll lets go of `wake` in the loop's next round, and complains of one that is closed
+        # The poll lets go of `wake` in the loop's next round, and complains of one that is closed.
+        await asyncio.sleep(0)
         raise
     finally:
         _free(context, sockets, wake, closing)

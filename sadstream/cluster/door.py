@@ -215,12 +215,11 @@ class Door:
 
     async def _work(self, batch: Sequence[WaitingSegment]) -> None:
         start_s = time.monotonic()
-        answers = _as_sent([LATE] * len(batch))
         try:
             async with asyncio.timeout(max(segment.remaining_s(start_s) for segment in batch)):
                 answers = await self._scored(batch)
         except TimeoutError:
-            pass
+            answers = _as_sent([LATE] * len(batch))
         finally:
             self._queue.done(batch, time.monotonic() - start_s)
         now_s = time.monotonic()

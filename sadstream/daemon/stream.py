@@ -21,7 +21,7 @@ from sadstream.daemon.messages import (
 from sadstream.daemon.pipeline.pipeline import MAX_AGE_S
 from sadstream.events import Episode, Event, Reason, Score, State, Status
 from sadstream.events.control import StreamReport
-from sadstream.events.types import DEAF, HEARING, Compute, EventName
+from sadstream.events.types import HEARING, Compute, EventName, is_heard
 from sadstream.scoring.analysis import latency, make_score
 from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import Mood, MoodPlan
@@ -77,7 +77,7 @@ class StreamState:
     @property
     def flows(self) -> bool:
         """Audio with somebody in it can be heard and is scored."""
-        return self.frames_due and self.state[1] not in DEAF
+        return is_heard(*self.state)
 
     def analyzed(self, busy_s: float, audio_s: float, waiting: int) -> None:
         """A segment is scored."""

@@ -136,6 +136,12 @@ def _ends_within_a_line(path: Path) -> bool:
     return bool(content) and not content.endswith(b"\n")
 
 
+def lets_others_read(path: Path, mode: int) -> bool:
+    """A file of this mode is not its owner's alone."""
+    # systemd gives a credential to a service's user by an access list, whose mask shows as the group's bit.
+    return bool(mode & (0o037 if credential(path.name) == path else 0o077))
+
+
 def read_secret(path: Path) -> bytes:
     """The secret key in a file; ConfigError if others can read it or it is no key (its content is never repeated)."""
     try:
@@ -145,9 +151,7 @@ def read_secret(path: Path) -> bytes:
     except OSError as error:
         raise ConfigError(f"{path}: secret key cannot be read: {error.strerror}") from None
     text = content.decode("utf-8-sig", errors="replace").strip()
-    # systemd gives a credential to a service's user by an access list, whose mask shows as the group's bit.
-    forbidden = 0o037 if credential(path.name) == path else 0o077
-    if mode & forbidden:
+    if lets_others_read(path, mode):
         raise ConfigError(f"{path}: mode {mode:04o} lets others read the secret key; chmod 600 {path}")
     if not is_key(text):
         raise ConfigError(f"{path}: expected a secret key of 40 letters; `sadstream keys new` makes one")

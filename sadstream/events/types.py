@@ -47,6 +47,11 @@ Name = Annotated[str, STREAM_NAME]
 Utc = Annotated[str, re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?Z")]  # RFC 3339
 
 
+def is_heard(state: State, reason: Reason) -> bool:
+    """Audio flows in this state, and somebody could be heard in it."""
+    return state in HEARING and reason not in DEAF
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
     """Milliseconds a segment spent in each stage; `total` counts from its last sample."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from sadstream.base.errors import BusyError, UnavailableError
 from sadstream.daemon.messages import AudioGap, DroppedSegment, Observed, Observer, RejectedSegment
 from sadstream.events import STALE_S, Episode, Score, State, Status
-from sadstream.events.types import DEAF, HEARING
+from sadstream.events.types import is_heard
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -106,11 +106,7 @@ class HealthCheck:
         """Whether all is well, and a line about each stream."""
         said = dict(self._said)
         stuck = {name for name, (_, at_s) in said.items() if time.monotonic() - at_s > STALE_S}
-        good = (
-            bool(said)
-            and not stuck
-            and all(status.state in HEARING and status.reason not in DEAF for status, _ in said.values())
-        )
+        good = bool(said) and not stuck and all(is_heard(status.state, status.reason) for status, _ in said.values())
         lines = [
             f"{name}: {status.state} ({status.reason}){', and silent since' if name in stuck else ''}"
             for name, (status, _) in sorted(said.items())

@@ -8,7 +8,7 @@ from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.base.files import contents
 from sadstream.config.tables import MqttConfig
 from sadstream.events import endpoint as address
-from sadstream.events.keys import credential
+from sadstream.events.keys import credential, lets_others_read
 from sadstream.views.mqtt.topics import named
 
 PORT, TLS_PORT = 1883, 8883
@@ -111,9 +111,7 @@ def read_password(path: Path) -> str:
         raise MissingFileError(f"{path}: no such password; expected a file of yours, mode 600, that holds it") from None
     except OSError as error:
         raise ConfigError(f"{path}: password cannot be read: {error.strerror}") from None
-    # systemd gives a credential to a service's user by an access list, whose mask shows as the group's bit.
-    forbidden = 0o037 if credential(path.name) == path else 0o077
-    if mode & forbidden:
+    if lets_others_read(path, mode):
         raise ConfigError(f"{path}: mode {mode:04o} lets others read the password; chmod 600 {path}")
     try:
         password = content.decode("utf-8-sig").rstrip("\r\n")

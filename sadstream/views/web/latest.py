@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sadstream.client.follower import Gap, Restart, Stale
 from sadstream.client.reader import Item
 from sadstream.events import STALE_S, Episode, Event, Score, Status
-from sadstream.events.types import DEAF, HEARING
+from sadstream.events.types import is_heard
 
 NAMED = 5  # streams in the one line about health
 
@@ -32,7 +32,7 @@ class LatestOfStream:
     def is_heard(self, now_s: float) -> bool:
         """It is there, and somebody could be heard in its audio."""
         said = self.status
-        return not self.is_stale(now_s) and said is not None and said.state in HEARING and said.reason not in DEAF
+        return not self.is_stale(now_s) and said is not None and is_heard(said.state, said.reason)
 
 
 @dataclass(frozen=True, slots=True)
