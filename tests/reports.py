@@ -9,6 +9,7 @@ import fakes
 import numpy as np
 
 from sadstream.audio.segmenter import Segment
+from sadstream.config.tables import PublishConfig
 from sadstream.events.types import envelope
 from sadstream.scoring.analysis import Timing, latency, make_score
 from sadstream.scoring.mood.episodes import EpisodeUpdate
@@ -30,7 +31,9 @@ def scored(number: int, text: str = "", **changes: Any) -> RecordedSegment:
     if text:
         analysis = replace(analysis, transcript=Transcript(text, 0.0, 0.0, "none"))
     opening, spent = envelope("talk", "a" * 16, number), latency(Timing(0.0, 0.0, 0.0, 0.0), analysis)
-    return RecordedSegment(segment, analysis, make_score(opening, segment, analysis, spent, 0, with_text=True))
+    return RecordedSegment(
+        segment, analysis, make_score(opening, segment, analysis, spent, 0, PublishConfig(text=True))
+    )
 
 
 def an_update(**changes: Any) -> EpisodeUpdate:

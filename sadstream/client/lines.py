@@ -39,6 +39,7 @@ def finding_line(finding: Finding) -> str:
 def score_line(score: Score) -> str:
     """When, how sad as a number and as a bar with its threshold, the two parts, and how long it took."""
     words = "" if score.text is None else f"  {score.text!r}"
+    who = "" if score.speaker is None else f"  {score.speaker}"
     parts = ""
     if score.audio_logit is not None and score.text_logit is not None:
         text = f"{score.text_logit:+.2f}" if score.text_used else f"  ({score.text_reason})"
@@ -47,7 +48,7 @@ def score_line(score: Score) -> str:
     parts += "  provisional" if score.provisional else ""
     return (
         f"{score.stream}  {score.t_start:7.2f} to {score.t_end:7.2f} s  {score.p_sad:.2f} "
-        f"{bar(score.p_sad, score.threshold)} {mark}{parts}  {score.latency_ms.total:.0f} ms{words}"
+        f"{bar(score.p_sad, score.threshold)} {mark}{parts}  {score.latency_ms.total:.0f} ms{who}{words}"
     )
 
 

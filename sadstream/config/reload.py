@@ -9,7 +9,9 @@ from sadstream.config.tables import Config
 
 log = logging.getLogger("sadstream")
 
-LIVE = frozenset({"model.threshold", "publish.text"} | {f"service.{key}" for key in ("heartbeat_s", "hang_s")})
+LIVE = frozenset(
+    {"model.threshold", "publish.text", "publish.speaker"} | {f"service.{key}" for key in ("heartbeat_s", "hang_s")}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,9 @@ class PublishConfig(TomlTable):
 
     endpoint: str = DEFAULT_ENDPOINT
     text: bool = Field(default=False, description="the words go to every subscriber; off unless you say so")
+    speaker: bool = Field(
+        default=False, description="the name of who is told apart by voice.only goes to every subscriber"
+    )
     provisional: bool = Field(default=False, description="a score of the sound alone at once, the whole one after it")
     replay: str = Field(default="auto", description="where the last events can be asked for: auto, off, or an endpoint")
     replay_events: int = Field(default=500, ge=0, le=100_000, description="kept in memory, of each topic")
@@ -389,6 +392,14 @@ class Config(TomlTable):
             )
         if self.publish.provisional:
             raise ValueError('publish.provisional: a door answers once; expected false with compute.device = "remote"')
+        return self
+
+    @model_validator(mode="after")
+    def _tells_people_apart(self) -> "Config":
+        if self.publish.speaker and not self.voice.only:
+            raise ValueError(
+                "publish.speaker: nobody is told apart; expected voice.only to name people who were enrolled"
+            )
         return self
 
     @model_validator(mode="after")

@@ -149,7 +149,8 @@ def described(bug: BugError) -> str:
 def promise(config: Config) -> str:
     """One line: what is heard, kept and sent."""
     heard = ", ".join(shown(stream.source) if stream.source != "-" else "standard input" for stream in config.stream)
-    words = "with the WORDS, to every subscriber" if config.publish.text else "numbers only, no words"
+    said = [what for what, on in (("the WORDS", config.publish.text), ("the NAMES", config.publish.speaker)) if on]
+    words = f"with {' and '.join(said)}, to every subscriber" if said else "numbers only, no words"
     kept = "nothing" if config.journal.path is None else f"scores, no words, in {config.journal.path}"
     to = config.publish.endpoint if config.publish.to is None else f"{config.publish.endpoint} and {config.publish.to}"
     return f"hears {heard}; keeps {kept}; sends {words}, to {to}"

@@ -220,7 +220,7 @@ class Stream:
         else:
             analysis, updates = self._mood.feed(analysis, segment.t_start, segment.t_end)
         opening, spent = self._opening(Score.type), latency(report.timing, analysis)
-        score = make_score(opening, segment, analysis, spent, self.facts.dropped, self.config.publish.text)
+        score = make_score(opening, segment, analysis, spent, self.facts.dropped, self.config.publish)
         if analysis.provisional:
             return [score]
         self._heard, self._model = (segment.t_end, segment.arrived_s), analysis.model

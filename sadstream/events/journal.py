@@ -53,7 +53,7 @@ class Journal:
 
     def write(self, scores: Sequence[Score]) -> None:
         """Put these scores on the disk, after those that wait; while it fails, keep the newest and say so once."""
-        self._pending.extend(replace(score, text=None) for score in scores if not score.provisional)
+        self._pending.extend(replace(score, text=None, speaker=None) for score in scores if not score.provisional)
         while len(self._pending) > PENDING:
             self._pending.popleft()
             self.lost += 1

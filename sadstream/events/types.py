@@ -104,6 +104,7 @@ class Score(Envelope):
     uncertain: bool | None = None  # too close to call at the coverage asked for
     provisional: bool | None = None  # audio alone; the final score follows under the same `segment`
     compute: Compute | None = None  # by whose models, where a room has others to ask
+    speaker: Name | None = None  # which of the enrolled people, where that may be said
     text: str | None = None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sadstream.audio.silero import UnscoredSegment
 from sadstream.base.odds import logit, sigmoid
 from sadstream.config import Config
+from sadstream.config.tables import PublishConfig
 from sadstream.events import Latency, Score
 from sadstream.events.types import Compute
 from sadstream.scoring.fusion.header import Calibration, Header
@@ -163,9 +164,14 @@ def latency(timing: Timing, analysis: Analysis) -> Latency:
 
 
 def make_score(
-    opening: dict[str, Any], segment: "Segment", analysis: Analysis, spent: Latency, dropped: int, with_text: bool
+    opening: dict[str, Any],
+    segment: "Segment",
+    analysis: Analysis,
+    spent: Latency,
+    dropped: int,
+    publish: PublishConfig,
 ) -> Score:
-    """The score event of an analysed segment; its words go along only if `with_text`."""
+    """The score event of an analysed segment; its words and whose they are go along only where `[publish]` says so."""
     return Score(
         **opening,
         segment=segment.number,
@@ -188,5 +194,6 @@ def make_score(
         uncertain=analysis.uncertain,
         provisional=True if analysis.provisional else None,
         compute=analysis.compute,
-        text=analysis.transcript.text if with_text else None,
+        speaker=analysis.person or None if publish.speaker else None,
+        text=analysis.transcript.text if publish.text else None,
     )

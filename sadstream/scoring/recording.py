@@ -66,7 +66,7 @@ def score_recording(
             queue_ms=0.0, vad_ms=vad_ms, arrived_s=min(segment.arrived_s, start), analyzed_s=time.monotonic()
         )
         opening, spent = envelope(name, session, segment.number), latency(timing, analysis)
-        score = make_score(opening, segment, analysis, spent, dropped=0, with_text=config.publish.text)
+        score = make_score(opening, segment, analysis, spent, dropped=0, publish=config.publish)
         yield RecordedSegment(segment, analysis, score)
         yield from updates
     yield from mood.flush()

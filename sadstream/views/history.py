@@ -17,7 +17,7 @@ from sadstream.events.journal import newest_s, read, unix_s
 
 Output = Literal["text", "json", "csv"]
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-COLUMNS = [field.name for field in fields(Score) if field.name not in ("latency_ms", "text")]
+COLUMNS = [field.name for field in fields(Score) if field.name not in ("latency_ms", "speaker", "text")]
 
 
 def print_history(path: Path, since: str, until: str | None, stream: str | None, output: Output) -> int:

@@ -17,6 +17,7 @@ from sadstream.config import load
 EVERYTHING = """
 [publish]
 text = true
+speaker = true
 [journal]
 path = "/var/lib/sadstream/scores.sqlite"
 keep_days = 14
@@ -43,11 +44,13 @@ def test_the_notice_is_true_of_the_configuration(tmp_path: Path) -> None:
     assert "nothing leaves but the numbers" in plain
     assert "does not store" in plain
     assert "voices of some people" not in plain
+    assert "the name" not in plain
 
     told = run("notice", "--config", str(config_file(tmp_path, EVERYTHING)), "--contact", "Anna, 0123").stdout
     assert "the words that were spoken are passed on" in told
     assert "kept for 14 days" in told
     assert "voices of some people" in told
+    assert "the name of the one who spoke" in told
     assert told.endswith("Anna, 0123\n")
     assert "nothing leaves" not in told
 

@@ -34,6 +34,7 @@ def parsed(tmp_path: Path, text: str) -> config.Config:
         ("[publish]\ntext = 'yes'", "publish.text = 'yes'"),
         ("[[stream]]\nname = 'Kitchen'", "stream.0.name = 'Kitchen'"),
         ("[[stream]]\nname = 'a'\n[[stream]]\nname = 'a'", "different names"),
+        ("[publish]\nspeaker = true", "publish.speaker: nobody is told apart"),
         ("[whisper]\nlanguage = 'english'", "whisper.language = 'english'"),
         ("[compute]\ndevice = 'tpu'", "compute.device = 'tpu'"),
         ("this is not TOML", "cannot be read as TOML"),

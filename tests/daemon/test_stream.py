@@ -107,6 +107,16 @@ def test_the_threshold_of_its_configuration_goes_before_that_of_the_models() -> 
     assert (after.threshold, after.sad, after.text) == (0.1, True, "words")
 
 
+def test_a_score_says_whose_it_is_only_where_that_was_switched_on() -> None:
+    report = analyzed()
+    annas = replace(report, analysis=replace(report.analysis, person="anna"))
+    named = stream(voice={"only": ["anna"]}, publish={"speaker": True})
+
+    assert [event.speaker for event in named.take(annas) if isinstance(event, Score)] == ["anna"]
+    assert [event.speaker for event in named.take(report) if isinstance(event, Score)] == [None]
+    assert [event.speaker for event in stream().take(annas) if isinstance(event, Score)] == [None]
+
+
 def test_a_pause_ends_where_the_device_has_to_be_opened_again() -> None:
     made = stream()
 

@@ -78,12 +78,12 @@ def test_columns_are_what_the_scores_say(path: Path) -> None:
         read_columns(path, ("p_sad') FROM score --",))
 
 
-def test_words_never_reach_the_disk(path: Path) -> None:
+def test_words_and_names_never_reach_the_disk(path: Path) -> None:
     journal = Journal(path, 30.0)
-    journal.write([scored(0, text="canary in the coal mine")])
+    journal.write([scored(0, text="canary in the coal mine", speaker="canary")])
     journal.close()
 
-    assert stored(path)[0].text is None
+    assert (stored(path)[0].text, stored(path)[0].speaker) == (None, None)
     for file in path.parent.iterdir():
         assert b"canary" not in file.read_bytes()
 

@@ -141,7 +141,8 @@ def _sorted_out(found: FoundArchive, tally: Tally, digest: str) -> list[Archived
 
 
 def _score(pool: ScorerPool, todo: Sequence[ArchivedRecording], hears: WorkerSettings, tally: Tally) -> None:
-    mode = 0o600 if hears.config.publish.text else 0o666  # words are for their owner alone
+    said = hears.config.publish
+    mode = 0o600 if said.text or said.speaker else 0o666  # words, and whose they are, are for their owner alone
     targets, done = {one.file: one.target for one in todo}, 0
     columns = (TextColumn("{task.completed:.0%}"), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
     with bars(*columns) as progress:

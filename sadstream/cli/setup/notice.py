@@ -55,6 +55,7 @@ def sentences(wording: Wording, config: "Config", contact: str | None) -> list[s
         *([wording.elsewhere] if config.compute.device == "remote" else []),
         wording.not_kept if config.journal.path is None else wording.kept.format(days=days),
         *([wording.voices] if config.voice.only else []),
+        *([wording.names_passed_on] if config.publish.speaker else []),
         wording.limits,
         wording.rights,
         f"{wording.contact} {contact or BLANK}",

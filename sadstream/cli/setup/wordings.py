@@ -26,6 +26,7 @@ class Wording:
     kept: str
     not_kept: str
     voices: str
+    names_passed_on: str
     limits: str
     rights: str
     contact: str
@@ -44,6 +45,7 @@ WORDINGS: Mapping[Language, Wording] = {
         kept="The numbers are kept for {days} days.",
         not_kept="The program does not store the numbers.",
         voices="It knows the voices of some people who agreed to that, and scores nobody else.",
+        names_passed_on="With each number goes the name of the one who spoke.",
         limits="It is often wrong. It knows nothing of anybody's health, and nobody is to be judged by it.",
         rights="You may ask for it to be paused, ask what is known about you and have it deleted, and object.",
         contact="Who is responsible, and whom to ask:",
@@ -61,6 +63,7 @@ WORDINGS: Mapping[Language, Wording] = {
         kept="Die Zahlen werden {days} Tage lang aufbewahrt.",
         not_kept="Das Programm speichert die Zahlen nicht.",
         voices="Es kennt die Stimmen einiger Menschen, die dem zugestimmt haben, und bewertet sonst niemanden.",
+        names_passed_on="Mit jeder Zahl wird der Name des Menschen weitergegeben, der gesprochen hat.",
         limits="Es irrt sich oft. Es weiß nichts über die Gesundheit eines Menschen, und niemand darf danach "
         "beurteilt werden.",
         rights="Sie können verlangen, dass es angehalten wird, erfragen, was über Sie bekannt ist, es löschen lassen "
@@ -81,6 +84,7 @@ WORDINGS: Mapping[Language, Wording] = {
         kept="De getallen worden {days} dagen bewaard.",
         not_kept="Het programma bewaart de getallen niet.",
         voices="Het kent de stemmen van enkele mensen die daarmee hebben ingestemd, en beoordeelt niemand anders.",
+        names_passed_on="Bij elk getal wordt de naam doorgegeven van wie er sprak.",
         limits="Het vergist zich vaak. Het weet niets over iemands gezondheid, en niemand mag erop worden beoordeeld.",
         rights="U kunt vragen om het te pauzeren, opvragen wat er over u bekend is, dat laten wissen en bezwaar maken.",
         contact="Verantwoordelijk, en bij wie u terechtkunt:",
@@ -97,6 +101,7 @@ WORDINGS: Mapping[Language, Wording] = {
         kept="Liczby są przechowywane przez okres (w dniach): {days}.",
         not_kept="Program nie przechowuje tych liczb.",
         voices="Program zna głosy kilku osób, które się na to zgodziły, i nie ocenia nikogo innego.",
+        names_passed_on="Z każdą liczbą przekazywane jest imię osoby, która mówiła.",
         limits="Program często się myli. Nic nie wie o niczyim zdrowiu i nikogo nie wolno na jego podstawie oceniać.",
         rights="Można poprosić o wstrzymanie programu, zapytać, co o nas wiadomo, zażądać usunięcia tych danych i "
         "wnieść sprzeciw.",

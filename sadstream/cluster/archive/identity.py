@@ -66,7 +66,7 @@ def heard_config(config: Config, device: str) -> Config:
     table["compute"]["device"] = device
     for name, keys in PLACES.items():
         table[name] |= {key: _absolute(table[name][key], key) for key in keys if key in table[name]}
-    table["publish"] = {"text": config.publish.text}
+    table["publish"] = _said(config)
     return parse(table, "archive")
 
 
@@ -100,9 +100,14 @@ def _settings(config: Config) -> object:
     for name, keys in PLACES.items():
         tables[name] = {key: value for key, value in tables[name].items() if key not in keys}
     tables["text"]["off"] = config.text.encoder == "off"
-    tables["publish"] = {"text": config.publish.text}
+    tables["publish"] = _said(config)
     tables["compute"] = {}  # the device that came of it stands for itself
     return tables
+
+
+def _said(config: Config) -> dict[str, bool]:
+    """What a score says beside numbers; a key that is off by default stays out, so that older archives are known."""
+    return {"text": config.publish.text} | ({"speaker": True} if config.publish.speaker else {})
 
 
 def _models(config: Config, device: str) -> list[tuple[str, Kind]]:

@@ -179,6 +179,7 @@ def _score(score: Score | None) -> Text:
     row = Text(f"at {score.t_start:.1f} s  p_sad {score.p_sad:.2f} ", end="")
     row.append("SAD" if score.sad else "not sad", SAD if score.sad else "")
     row.append(", close" if score.uncertain else "")
+    row.append("" if score.speaker is None else f"  {score.speaker}")
     if score.audio_logit is not None and score.text_logit is not None:
         row.append(f"  voice {score.audio_logit:+.2f}  words ")
         row.append(f"{score.text_logit:+.2f}" if score.text_used else f"({score.text_reason})")
