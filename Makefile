@@ -9,7 +9,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-systemd test-systemd-serve test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard ear eval bench-train screenshots site check installed setup system models clean
+.PHONY: demo test test-systemd test-systemd-serve test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard ear eval bench-train screenshots site release check installed setup system models clean
 
 demo: installed models
 	$(BIN)/sadstream demo
@@ -119,6 +119,10 @@ screenshots: setup models
 site: setup
 	$(BIN)/python -m mkdocs build --strict --quiet
 
+# dist/: sdist, wheel, what they are made of, checksums (docs/releasing.md). REHEARSE=1 needs no tag.
+release:
+	$(PYTHON) deploy/release.py $(if $(REHEARSE),--rehearse)
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -132,7 +136,8 @@ setup: .venv/.developed
 # asks it for: so its other needs are named, and it comes without any. Modules that are used compile themselves at their
 # first import; the rest, 200 MB of it, need not.
 NEEDS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")
-.venv/.installed: pyproject.toml
+.venv/.installed: pyproject.toml $(wildcard .git/refs/tags/*)
+	rm -rf *.egg-info  # of builds of before, whose version would be said
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -c '$(NEEDS)' | grep -v openai-whisper > .venv/needs.txt

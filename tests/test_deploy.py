@@ -54,10 +54,11 @@ def test_a_small_installation_has_all_that_whisper_needs_but_what_nobody_uses() 
 
 
 def test_it_ships_with_every_unit() -> None:
-    shipped = PROJECT["tool"]["setuptools"]["data-files"]
+    shipped = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
 
-    assert str(ROOM) in shipped["share/sadstream"]
-    assert shipped["share/sadstream/systemd"] == ["systemd/*"]
+    assert shipped[str(ROOM)] == "share/sadstream/room.txt"
+    assert shipped["systemd"] == "share/sadstream/systemd"
+    assert shipped["docs/service.md"] == "share/sadstream/service.md"  # the units' Documentation=
 
 
 def typed() -> Iterator[str]:
