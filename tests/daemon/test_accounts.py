@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sadstream.base.errors import UnavailableError
-from sadstream.daemon.supervision import install
-from sadstream.daemon.supervision.accounts import Accounts
+from sadstream.daemon.supervision.installation.accounts import Accounts
+from sadstream.daemon.supervision.installation.command import system
 
 
 class Machine:
@@ -100,7 +100,7 @@ def test_an_installation_that_is_refused_an_account_can_be_undone_and_repeated(t
 )
 def test_what_a_tool_of_the_system_refuses_is_one_line_with_its_reason(command: list[str], said: str) -> None:
     with pytest.raises(UnavailableError) as refusal:
-        install.system(command)
+        system(command)
 
     assert said in str(refusal.value).split("failed:")[1]
     assert "\n" not in str(refusal.value)

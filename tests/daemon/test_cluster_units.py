@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from daemon import run
 
-from sadstream.daemon.supervision import cluster_units, install
+from sadstream.daemon.supervision.installation import cluster_units, install
+from sadstream.daemon.supervision.installation.layout import layout
+from sadstream.daemon.supervision.installation.uninstall import uninstall
 from sadstream.events import keys
 
 
@@ -15,7 +17,7 @@ class Machine:
     """Commands that are kept instead of run, but for the key."""
 
     def __init__(self, root: Path) -> None:
-        self.where = install.layout(False, root)
+        self.where = layout(False, root)
         self.ran: list[Sequence[str]] = []
 
     def run(self, command: Sequence[str]) -> None:
@@ -29,7 +31,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(install, "_systemctl", lambda where, run, *commands: [run(["systemctl", *c]) for c in commands])
+    monkeypatch.setattr(install, "systemctl", lambda where, run, *commands: [run(["systemctl", *c]) for c in commands])
     return Machine(tmp_path)
 
 
@@ -44,7 +46,7 @@ def test_a_machine_that_serves_has_a_key_a_token_and_an_empty_list(machine: Mach
     assert modes(where.configuration) == {"serve.key": 0o600, "cluster.token": 0o600, "rooms.keys": 0o644}
     assert keys.read_secret(where.configuration / "serve.key")
     assert len((where.configuration / "cluster.token").read_text()) == 64
-    assert machine.said("pip")[0].endswith(install.origin("[cluster]"))
+    assert machine.said("pip")[0].endswith(install.origin("[dashboard,metrics,mqtt,web,cluster]"))
     assert (where.units / "sadstream-serve.service").is_file()
     assert "systemctl enable sadstream-serve.service" in machine.said("systemctl")
     assert "systemctl restart sadstream-serve.service" not in machine.said("systemctl")  # who would it score for?
@@ -76,7 +78,7 @@ def test_a_machine_that_joins_is_told_whom_and_waits_for_the_token(machine: Mach
 def test_an_uninstallation_takes_all_of_it(machine: Machine, tmp_path: Path) -> None:
     cluster_units.install_serve(machine.where, machine.run, yes=True)
     cluster_units.install_join(machine.where, machine.run, "192.0.2.7", yes=True)
-    install.uninstall(machine.where, machine.run)
+    uninstall(machine.where, machine.run)
 
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 

@@ -18,16 +18,20 @@ from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.cluster.nodes import START_S, STOP_S
 from sadstream.cluster.serve import READY_S, REPORT_S, SILENT_S
 from sadstream.config import loading
-from sadstream.daemon.supervision import install
+from sadstream.daemon.supervision.installation import install
+from sadstream.daemon.supervision.installation.layout import layout
+from sadstream.daemon.supervision.installation.uninstall import uninstall
 from sadstream.events.keys import ROOM_CREDENTIAL
 from sadstream.views.mqtt.options import PASSWORD_CREDENTIAL
+from sadstream.views.web.options import read_token
 
 UNITS = Path(__file__).parents[2] / "systemd"
 CLUSTER = ["sadstream-serve-join.service", "sadstream-serve.service"]
 DAEMONS = ["sadstream.service", "sadstream.user.service", "sadstream@.service"]
-BRIDGE = "sadstream-mqtt.service"
-ALL = [BRIDGE, *CLUSTER, *DAEMONS]
+BRIDGE, PAGE = "sadstream-mqtt.service", "sadstream-dashboard.service"
+ALL = [BRIDGE, PAGE, *CLUSTER, *DAEMONS]
 ANALYZE = shutil.which("systemd-analyze")
+EXTRAS = "[dashboard,metrics,mqtt,web]"
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 
 
@@ -71,7 +75,7 @@ class TestUnits:
         assert sorted(path.name for path in UNITS.iterdir()) == sorted([*ALL, "sadstream-room.conf"])
 
     @needs_systemd
-    @pytest.mark.parametrize("name", [BRIDGE, *CLUSTER, "sadstream.service", "sadstream@.service"])
+    @pytest.mark.parametrize("name", [BRIDGE, PAGE, *CLUSTER, "sadstream.service", "sadstream@.service"])
     def test_the_system_units_are_exposed_to_at_most_one_and_a_half(self, name: str, tmp_path: Path) -> None:
         command = [str(ANALYZE), "security", "--offline=true", "--no-pager", str(runnable(name, tmp_path))]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -123,7 +127,7 @@ class TestUnits:
 
         # What comes later: another machine, its own address, a broker that refuses everybody while it starts.
         mends_itself = {"69"} if name in (BRIDGE, *CLUSTER) else set()
-        names_files = {"66"} if name == BRIDGE else set()
+        names_files = {"66"} if name in (BRIDGE, PAGE) else set()
         assert {"78", "69", "65", "2"} - mends_itself | names_files == set(codes.split())
 
     @pytest.mark.parametrize("name", ALL)
@@ -144,7 +148,7 @@ class TestInstallation:
     def test_it_comes_whole_and_goes_without_a_trace(
         self, tmp_path: Path, user: bool, ran: list[Sequence[str]], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        where = install.layout(user, tmp_path)
+        where = layout(user, tmp_path)
 
         def run(command: Sequence[str]) -> None:
             ran.append(command)
@@ -163,81 +167,18 @@ class TestInstallation:
         assert {path.name for path in where.units.iterdir()} == set(where.unit_files.values())
         assert (where.models / "weights").stat().st_mode & 0o777 == 0o644
         assert (where.environment / "bin/sadstream").stat().st_mode & 0o111
-        assert next(" ".join(command) for command in ran if "pip" in command).endswith(install.origin())
+        assert next(" ".join(command) for command in ran if "pip" in command).endswith(install.origin(EXTRAS))
 
-        install.uninstall(where, run)
+        uninstall(where, run)
         assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
         assert not where.state.exists()
         assert not where.environment.exists()
         assert not where.configuration.exists()
 
-    def test_an_uninstallation_removes_what_was_laid_over_the_units_and_what_starts_instances(
-        self, tmp_path: Path, ran: list[Sequence[str]]
-    ) -> None:
-        where = install.layout(False, tmp_path)
-        made = [
-            where.units / "multi-user.target.wants/sadstream.service",
-            where.units / "multi-user.target.wants/sadstream@room1.service",
-            where.units / "sadstream@.service",
-            where.units / "sadstream.service.d/override.conf",
-            where.units / "sadstream@room1.service.d/override.conf",
-            where.runtime_units / "sadstream.service.d/quick.conf",
-            where.units.with_name("system.control") / "sadstream.service.d/50-MemoryMax.conf",
-        ]
-        others = [where.units / "sadstream-dashboard.service", where.units / "other.service"]
-        for path in (*made, *others):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to("/nowhere")  # as a link to a unit that is removed before it
-        install.uninstall(where, ran.append)
-
-        assert [path for path in made if path.is_symlink()] == []
-        assert all(path.is_symlink() for path in others)
-
-    def test_what_a_user_put_there_is_said_when_it_goes(
-        self, tmp_path: Path, ran: list[Sequence[str]], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        where = install.layout(False, tmp_path)
-        install.install(where, ran.append, yes=True)
-        (where.state / "journal").mkdir()  # systemd makes it; without scores it is nobody's
-        (where.state / "speakers").mkdir()
-        (where.state / "speakers/anna.json").touch()
-        (where.configuration / "room1.toml").touch()
-        capsys.readouterr()
-        install.uninstall(where, ran.append)
-        said = capsys.readouterr().out
-
-        assert f"{where.state / 'speakers'}: not made by the installation" in said
-        assert f"{where.configuration / 'room1.toml'}: not made by the installation" in said
-        assert "journal" not in said
-        assert "sadstream.toml" not in said
-
-    def test_what_is_refused_is_said_the_rest_is_done_and_it_can_be_repeated(
-        self,
-        tmp_path: Path,
-        ran: list[Sequence[str]],
-        capsys: pytest.CaptureFixture[str],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        where = install.layout(False, tmp_path)
-        install.install(where, ran.append, yes=True)
-        monkeypatch.setattr(install.Accounts, "remove", lambda self, run: run(["userdel", "sadstream"]))
-
-        def refuse(command: Sequence[str]) -> None:
-            if command[0] == "userdel":
-                raise UnavailableError("service: `userdel sadstream` failed: exit code 8")
-
-        with pytest.raises(UnavailableError, match=r"1 step\(s\) refused"):
-            install.uninstall(where, refuse)
-        assert "sadstream: service: `userdel sadstream` failed: exit code 8\n" in capsys.readouterr().err
-        assert [path.name for path in tmp_path.rglob("*") if not path.is_dir()] == [".accounts"]
-
-        install.uninstall(where, ran.append)
-        assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
-
     @pytest.mark.parametrize("user", [False, True])
     def test_one_that_broke_off_anywhere_is_repeated_or_undone(self, tmp_path: Path, user: bool) -> None:
         for broken in range(9):
-            where = install.layout(user, tmp_path / str(broken))
+            where = layout(user, tmp_path / str(broken))
             steps: list[Sequence[str]] = []
 
             def run(command: Sequence[str], steps: list[Sequence[str]] = steps, broken: int = broken) -> None:
@@ -251,17 +192,17 @@ class TestInstallation:
                 install.install(where, run, yes=True)
             assert (where.units / "sadstream.service").is_file()
             for _ in range(2):
-                install.uninstall(where, [].append)
+                uninstall(where, [].append)
                 assert [path for path in where.units.parent.rglob("*") if not path.is_dir()] == []
                 assert not where.state.exists()
 
-    def test_with_a_bridge_to_mqtt_it_has_the_extra_for_good_and_starts_once_there_is_a_password(
+    def test_a_bridge_to_mqtt_starts_once_there_is_a_password(
         self, tmp_path: Path, ran: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            install, "_systemctl", lambda where, run, *commands: [run(["systemctl", *c]) for c in commands]
+            install, "systemctl", lambda where, run, *commands: [run(["systemctl", *c]) for c in commands]
         )
-        where = install.layout(False, tmp_path)
+        where = layout(False, tmp_path)
         restart = ["systemctl", "restart", BRIDGE]
         install.install(where, ran.append, yes=True, mqtt=True)
         assert ["systemctl", "enable", BRIDGE] in ran
@@ -269,13 +210,55 @@ class TestInstallation:
         (where.configuration / "mqtt.password").touch()
         install.install(where, ran.append, yes=True, mqtt=True)
         assert restart in ran
-        ran.clear()
-        install.install(where, ran.append, yes=True)
-        assert [command[-1] for command in ran if "pip" in command] == [install.origin("[mqtt]")]
+
+    def test_a_dashboard_beside_it_has_a_token_that_nobody_else_reads_and_that_stays(
+        self, tmp_path: Path, ran: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            install, "systemctl", lambda where, run, *commands: [run(["systemctl", *c]) for c in commands]
+        )
+        where = layout(False, tmp_path)
+        token = where.configuration / "dashboard.token"
+        install.install(where, ran.append, yes=True, dashboard=True)
+        first = token.read_text()
+        install.install(where, ran.append, yes=True, dashboard=True)
+
+        assert ["systemctl", "restart", PAGE] in ran
+        assert read_token(token) == first
+        text = (UNITS / PAGE).read_text()
+        assert f" dashboard --config {where.configuration}/sadstream.toml --token %d/dashboard.token $OPTIONS\n" in (
+            text.replace("/etc/sadstream", str(where.configuration))
+        )
+        assert "LoadCredential=dashboard.token:/etc/sadstream/dashboard.token\n" in text
+        assert "IPAddressAllow=localhost\n" in text
+
+    def test_an_installation_over_another_that_breaks_off_gives_back_the_program_that_ran(self, tmp_path: Path) -> None:
+        where, breaks = layout(False, tmp_path), ""
+
+        def run(command: Sequence[str]) -> None:
+            if "venv" in command:
+                (where.environment / "bin").mkdir(parents=True)
+                (where.environment / "bin/sadstream").write_text(breaks)
+            if breaks and breaks in command:
+                raise UnavailableError("no network")
+
+        install.install(where, run, yes=True)
+        for step in ("venv", "pip", "doctor"):
+            breaks = step
+            with pytest.raises(UnavailableError):
+                install.install(where, run, yes=True)
+            assert (where.environment / "bin/sadstream").read_text() == ""
+            assert not where.before.exists()
+
+        where.environment.rename(where.before)  # as a machine that lost its power meanwhile finds it
+        breaks = "pip"
+        with pytest.raises(UnavailableError):
+            install.install(where, run, yes=True)
+        assert (where.environment / "bin/sadstream").read_text() == ""
 
     def test_the_bridges_unit_says_what_it_may_and_finds_its_password(self) -> None:
         text = (UNITS / BRIDGE).read_text()
-        where = install.layout(False)
+        where = layout(False)
 
         assert (
             f"ExecStart={where.environment}/bin/sadstream mqtt --config {where.configuration}/sadstream.toml\n" in text
@@ -286,13 +269,13 @@ class TestInstallation:
 
     def test_without_a_yes_nothing_is_done(self, tmp_path: Path, ran: list[Sequence[str]]) -> None:
         with pytest.raises(UsageError, match="not confirmed"):
-            install.install(install.layout(False, tmp_path), ran.append, yes=False, ask=lambda _: "no")
+            install.install(layout(False, tmp_path), ran.append, yes=False, ask=lambda _: "no")
 
         assert ran == []
         assert list(tmp_path.iterdir()) == []
 
     def test_a_configuration_that_is_there_is_kept(self, tmp_path: Path, ran: list[Sequence[str]]) -> None:
-        where = install.layout(False, tmp_path)
+        where = layout(False, tmp_path)
         where.configuration.mkdir(parents=True)
         path = where.configuration / "sadstream.toml"
         path.write_text("[model]\nthreshold = 0.7\n")
@@ -311,7 +294,7 @@ class TestInstallation:
             install.interpreter(False, at_home, system_python=str(tmp_path / "none"))
 
     def test_a_strict_umask_of_the_installer_does_not_lock_the_service_out(self, tmp_path: Path) -> None:
-        where, seen = install.layout(False, tmp_path), []
+        where, seen = layout(False, tmp_path), []
 
         def run(_: Sequence[str]) -> None:
             seen.append(os.umask(os.umask(0o022)))
@@ -328,7 +311,7 @@ class TestInstallation:
         assert where.state.stat().st_mode & 0o777 == 0o755
 
     def test_a_umask_that_locks_out_the_owner_does_not_reach_an_own_service(self, tmp_path: Path) -> None:
-        where = install.layout(True, tmp_path)
+        where = layout(True, tmp_path)
         before = os.umask(0o777)
         try:
             install.install(where, [].append, yes=True)
@@ -340,7 +323,7 @@ class TestInstallation:
         assert (where.configuration / "sadstream.toml").stat().st_mode & 0o777 == 0o600
 
     def test_the_units_and_the_layout_name_the_same_places(self) -> None:
-        where = install.layout(False)
+        where = layout(False)
         text = (UNITS / "sadstream.service").read_text()
 
         assert f"ExecStart={where.environment}/bin/sadstream run --config {where.configuration}/sadstream.toml" in text

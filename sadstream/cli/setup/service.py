@@ -52,35 +52,49 @@ def service_install(
     serve: Annotated[bool, typer.Option("--serve", help="Score for rooms instead of hear.")] = False,
     join: Annotated[str | None, typer.Option(metavar="HOST", help="Score in the cluster of that machine.")] = None,
     mqtt: Annotated[bool, typer.Option("--mqtt", help="With a bridge to an MQTT broker beside it.")] = False,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="With its web page beside it.")] = False,
 ) -> None:
     """Install the daemon as a service that starts by itself."""
     from sadstream.base.errors import UsageError
-    from sadstream.daemon.supervision import cluster_units, install
+    from sadstream.daemon.supervision.installation import cluster_units
+    from sadstream.daemon.supervision.installation.command import system
+    from sadstream.daemon.supervision.installation.install import install
+    from sadstream.daemon.supervision.installation.layout import layout, require_root
 
     if serve + (join is not None) + user > 1:
         raise UsageError("--user, --serve, --join: expected one of them at most")
-    if mqtt and (serve or join is not None or user):
-        raise UsageError("--mqtt: expected none of --user, --serve, --join; it stands beside the system's daemon")
+    for option, is_wanted in (("--mqtt", mqtt), ("--dashboard", dashboard)):
+        if is_wanted and (serve or join is not None or user):
+            raise UsageError(
+                f"{option}: expected none of --user, --serve, --join; it stands beside the system's daemon"
+            )
     if join is not None and not re.fullmatch(r"[\w.:\[\]-]+", join):
         raise UsageError(f"--join {join!r}: expected the name or address of a machine that serves")
-    where = install.layout(user)
-    install.require_root(where)
+    where = layout(user)
+    require_root(where)
     if serve:
-        cluster_units.install_serve(where, install.system, yes)
+        cluster_units.install_serve(where, system, yes)
     elif join is not None:
-        cluster_units.install_join(where, install.system, join, yes)
+        cluster_units.install_join(where, system, join, yes)
     else:
-        install.install(where, install.system, yes, mqtt=mqtt)
+        install(where, system, yes, mqtt=mqtt, dashboard=dashboard)
 
 
 @app.command("uninstall")
-def service_uninstall(user: UserOption = False) -> None:
-    """Remove all that `service install` made."""
-    from sadstream.daemon.supervision import install
+def service_uninstall(
+    user: UserOption = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Scores, voices and configurations of yours too, unasked.")
+    ] = False,
+) -> None:
+    """Remove all that `service install` made; asks before it removes what is yours."""
+    from sadstream.daemon.supervision.installation.command import system
+    from sadstream.daemon.supervision.installation.layout import layout, require_root
+    from sadstream.daemon.supervision.installation.uninstall import uninstall
 
-    where = install.layout(user)
-    install.require_root(where)
-    install.uninstall(where, install.system)
+    where = layout(user)
+    require_root(where)
+    uninstall(where, system, yes)
 
 
 @app.command("status")
@@ -92,10 +106,10 @@ def service_status(
     """Exit 0 only while audio flows and is scored; else 69."""
     from sadstream.base.errors import UnavailableError
     from sadstream.client import running
-    from sadstream.daemon.supervision import install
+    from sadstream.daemon.supervision.installation.layout import layout
     from sadstream.events.control import ask
 
-    installed = install.layout(user).endpoint
+    installed = layout(user).endpoint
     found = [daemon.endpoint for daemon in running.services(control=True)] if endpoint is None and not user else []
     for wanted in found or [endpoint or installed]:
         if len(found) > 1 and not check:
@@ -113,14 +127,14 @@ def service_upgrade(
     to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.", readable=False)] = None,
 ) -> None:
     """Make a checkpoint the service's current one; it takes effect at the next start."""
-    from sadstream.daemon.supervision import install
+    from sadstream.daemon.supervision.installation.layout import layout
     from sadstream.scoring.fusion import checkpoint as checkpoints
     from sadstream.scoring.fusion import releases
     from sadstream.scoring.fusion.card import read_card
     from sadstream.scoring.mood import plan
 
     path = checkpoints.named(checkpoint)
-    sha = releases.upgrade(to or install.layout(user).checkpoints, path)
+    sha = releases.upgrade(to or layout(user).checkpoints, path)
     if read_card(path, sha) is None:
         print(f"no episodes from now on: {plan.NO_CARD.format(path)}")
     print(f"current: {sha}; takes effect at the next start (systemctl restart sadstream)")
@@ -132,8 +146,8 @@ def service_rollback(
     to: Annotated[Path | None, typer.Option(help="Another folder of checkpoints.", readable=False)] = None,
 ) -> None:
     """Make the checkpoint before the current one current again."""
-    from sadstream.daemon.supervision import install
+    from sadstream.daemon.supervision.installation.layout import layout
     from sadstream.scoring.fusion import releases
 
-    sha = releases.rollback(to or install.layout(user).checkpoints)
+    sha = releases.rollback(to or layout(user).checkpoints)
     print(f"current: {sha}; takes effect at the next start (systemctl restart sadstream)")

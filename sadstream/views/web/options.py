@@ -11,6 +11,7 @@ from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.base.files import contents
 from sadstream.config import web_address
 from sadstream.events import endpoint as address
+from sadstream.events.keys import lets_others_read
 
 DASHBOARD_PORT, WEB_PORT = 8750, 8751
 LEAST_TOKEN = 22  # letters: 128 bits in base 64
@@ -120,7 +121,7 @@ def _private(path: Path, what: str) -> str:
         raise ConfigError(f"{path}: no such {what}; expected a file of yours, mode 600") from None
     except OSError as error:
         raise ConfigError(f"{path}: {what} cannot be read: {error.strerror}") from None
-    if mode & 0o077:
+    if lets_others_read(path, mode):
         raise ConfigError(f"{path}: mode {mode:04o} lets others read the {what}; chmod 600 {path}")
     return content.decode("utf-8-sig", errors="replace")
 

@@ -2,12 +2,12 @@
 
 import grp
 import pwd
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-Run = Callable[[Sequence[str]], None]
+from sadstream.daemon.supervision.installation.command import Run
 
 NAME = "sadstream"
 MADE = ".accounts"  # in the service's state: which of the two the installation made

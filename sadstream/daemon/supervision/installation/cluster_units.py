@@ -1,25 +1,11 @@
 """`sadstream service install --serve` and `--join`: a machine that scores for rooms, as a service."""
 
 import secrets
-from pathlib import Path
 
-from sadstream.base.errors import UnavailableError
-from sadstream.base.files import write_atomic
-from sadstream.daemon.supervision.accounts import Run
-from sadstream.daemon.supervision.install import (
-    JOIN,
-    SERVE,
-    TOKEN,
-    Ask,
-    InstallLayout,
-    confirm,
-    make_ground,
-    start_units,
-    unit,
-)
+from sadstream.daemon.supervision.installation.command import Run
+from sadstream.daemon.supervision.installation.install import confirm, make_ground, start_units, unit, write_new
+from sadstream.daemon.supervision.installation.layout import DOOR_KEY, JOIN, ROOMS, SERVE, TOKEN, Ask, InstallLayout
 from sadstream.events.keys import read_allowed
-
-DOOR_KEY, ROOMS = "serve.key", "rooms.keys"  # beside the configuration
 
 SAYS = """\
 {what}, now and after every start.
@@ -45,8 +31,8 @@ def install_serve(where: InstallLayout, run: Run, yes: bool, ask: Ask = input) -
     program = str(where.environment / "bin/sadstream")
     if not key.exists():
         run([program, "keys", "new", str(key)])
-    _write_new(token, secrets.token_hex(32), 0o600)
-    _write_new(rooms, ALLOWED, 0o644)
+    write_new(token, secrets.token_hex(32), 0o600)
+    write_new(rooms, ALLOWED, 0o644)
     is_wanted = bool(read_allowed(rooms))
     start_units(where, run, {SERVE: source}, SERVE, start=is_wanted)
     print(f"`sudo {program} keys show {key}` prints the door's key, which rooms need")
@@ -69,13 +55,3 @@ def install_join(where: InstallLayout, run: Run, host: str, yes: bool, ask: Ask 
     start_units(where, run, {JOIN: source}, JOIN, start=token.exists())
     if not token.exists():
         print(f"copy {token} of {host} to this machine, mode 600; then: sudo systemctl start sadstream-serve-join")
-
-
-def _write_new(path: Path, text: str, mode: int) -> None:
-    """A file that is not there yet, whole or not at all; one that is there is kept."""
-    if path.exists():
-        return
-    try:
-        write_atomic(path, text.encode(), mode)
-    except OSError as error:
-        raise UnavailableError(f"{path}: cannot be written: {error.strerror}; mend that and try again") from None
