@@ -211,6 +211,23 @@ class TestInstallation:
         install.install(where, ran.append, yes=True, mqtt=True)
         assert restart in ran
 
+    def test_a_shell_finds_the_program_unless_somebody_elses_lies_there(
+        self, tmp_path: Path, ran: list[Sequence[str]], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        where = layout(False, tmp_path)
+        for _ in range(2):
+            install.install(where, ran.append, yes=True)
+            assert where.on_path.readlink() == where.program
+        uninstall(where, ran.append)
+        assert not where.on_path.is_symlink()
+
+        where.on_path.write_text("somebody else's")
+        capsys.readouterr()
+        install.install(where, ran.append, yes=True)
+        assert f"{where.on_path}: left as it is (File exists)" in capsys.readouterr().out
+        uninstall(where, ran.append)
+        assert where.on_path.read_text() == "somebody else's"
+
     def test_a_dashboard_beside_it_has_a_token_that_nobody_else_reads_and_that_stays(
         self, tmp_path: Path, ran: list[Sequence[str]], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PATIENCE = float(os.environ.get("PATIENCE", "3"))  # limits are multiplied, and by more on a busier machine
@@ -41,7 +41,7 @@ def limited(seconds: float) -> list[str]:
     return ["setpriv", "--pdeathsig", "TERM", "timeout", "-k", "5", f"{seconds:.0f}"]
 
 
-def bootstrap(suite: str, tree: Path) -> str | None:
+def bootstrap(suite: str, tree: Path, more: Sequence[str] = ()) -> str | None:
     """The suite's packages in this folder, made once; why not, where that failed."""
     if (tree / ".whole").exists():
         return None
@@ -51,7 +51,7 @@ def bootstrap(suite: str, tree: Path) -> str | None:
         *limited(FETCH_S),
         "debootstrap",
         "--variant=minbase",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join((*PACKAGES, *more))}",
         script[0],
         str(tree),
         "",  # the mirror that it knows

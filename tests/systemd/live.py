@@ -27,6 +27,7 @@ from pathlib import Path
 from container import CGROUPS, OPEN, OVER, Container, bootstrap, end_with_us, leave_nothing, limited, patience, within
 from wilson import interval
 
+from sadstream.daemon.supervision.installation.install import EXTRAS
 from sadstream.scoring.weights.catalogue import models_dir
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -111,7 +112,7 @@ def why_not() -> str | None:
     return f"namespaces are not permitted here: {tried.stderr.strip()}" if tried.returncode else None
 
 
-def wheelhouse(extra: str = "") -> Path:
+def wheelhouse(extras: Sequence[str] = ()) -> Path:
     """Our wheel, made now, and those that it needs, for this Python; a folder that the trees install from."""
     tag = f"{sys.version_info.major}{sys.version_info.minor}"
     source, house = CACHE / "source", CACHE / f"wheels-{tag}"
@@ -125,7 +126,7 @@ def wheelhouse(extra: str = "") -> Path:
     done = subprocess.run([*pip, "--no-deps", str(source)], capture_output=True, text=True, check=False)
     if done.returncode == 0:
         (wheel,) = house.glob("sadstream-*.whl")
-        command = [*pip, "--find-links", str(house), f"{wheel}{extra}", *LIGHT]
+        command = [*pip, "--find-links", str(house), f"{wheel}[{','.join((*EXTRAS, *extras))}]", *LIGHT]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the wheels cannot be made: exit code {done.returncode}: {done.stderr.strip()[-400:]}")
@@ -284,7 +285,7 @@ class Live:
         assert "pip install" in said.splitlines()[-1], said
         assert "group sadstream: there already" in said, said
         self.do("id", "sadstream")
-        said = self.do(INSTALLER, "service", "uninstall")
+        said = self.do(INSTALLER, "service", "uninstall", "--yes")
         assert "group sadstream: left" in said, said
         self.do("id", "sadstream", code=1)
         self.do("getent", "group", "sadstream")
@@ -506,7 +507,7 @@ class Live:
         return taken_s
 
     def uninstall_user(self) -> None:
-        self.user("/home/anna/sad/bin/python", "-m", "sadstream", "service", "uninstall", "--user")
+        self.user("/home/anna/sad/bin/python", "-m", "sadstream", "service", "uninstall", "--user", "--yes")
         assert self.user_show("ActiveState") == "inactive"
         self.do("rm", "-rf", "/home/anna/sad")
         left = self._c.said("find", "/home/anna", "-name", "*sadstream*")
@@ -516,13 +517,13 @@ class Live:
     def refused(self) -> None:
         """Somebody uses the user: userdel says 8. What could be done is done, and the rest is done the next time."""
         self.do("bash", "-c", "setsid runuser -u sadstream -- sleep 300 >/dev/null 2>&1 &")
-        said = self.do(INSTALLER, "service", "uninstall", code=69)
+        said = self.do(INSTALLER, "service", "uninstall", "--yes", code=69)
         assert "userdel" in said, said
         assert "Traceback" not in said, said
         self.do("pkill", "-u", "sadstream")
 
     def uninstall(self) -> None:
-        self.do(INSTALLER, "service", "uninstall")
+        self.do(INSTALLER, "service", "uninstall", "--yes")
         self.gone()
 
     def gone(self) -> None:
@@ -553,9 +554,13 @@ def python_for(suite: str, tree: Path) -> tuple[str, dict[Path, str]]:
     return f"/opt/python/bin/python{own}", {Path(sys.base_prefix): "/opt/python"}
 
 
-def test(suite: str, house: Path, course: Callable[["Live"], None]) -> Live | str:
+def tree_of(suite: str, packages: Sequence[str]) -> Path:
+    """The base tree of a suite; one with more packages is another."""
+    return CACHE / "-".join((suite, *packages))
+
+
+def test(suite: str, house: Path, course: Callable[["Live"], None], tree: Path) -> Live | str:
     """All checks in one tree, or why there were none."""
-    tree = CACHE / suite
     try:
         python, binds = python_for(suite, tree)
     except RuntimeError as error:
@@ -615,7 +620,12 @@ def time_is_up() -> None:
     os._exit(verdict())
 
 
-def main(course: Callable[[Live], None] = Live.run, suites: Sequence[str] = (), extra: str = "") -> int:
+def main(
+    course: Callable[[Live], None] = Live.run,
+    suites: Sequence[str] = (),
+    extras: Sequence[str] = (),
+    packages: Sequence[str] = (),
+) -> int:
     """Trees, wheels, and all checks in each tree; the exit code."""
     reason = why_not()
     if reason is not None:
@@ -628,13 +638,13 @@ def main(course: Callable[[Live], None] = Live.run, suites: Sequence[str] = (), 
     suites = named or [OLDEST, NEWEST[0]]
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor() as beside:
-        house = beside.submit(wheelhouse, extra)
-        made = {suite: beside.submit(bootstrap, suite, CACHE / suite) for suite in suites}
+        house = beside.submit(wheelhouse, extras)
+        made = {suite: beside.submit(bootstrap, suite, tree_of(suite, packages), packages) for suite in suites}
         faults = {suite: future.result() for suite, future in made.items()}
         if not named and faults[NEWEST[0]] and not faults[OLDEST]:  # unstable is not always installable
             for suite in NEWEST[1:]:
                 print(f"     {faults[suites[-1]]}")
-                suites[-1], faults[suite] = suite, bootstrap(suite, CACHE / suite)
+                suites[-1], faults[suite] = suite, bootstrap(suite, tree_of(suite, packages), packages)
                 if faults[suite] is None:
                     break
         if all(faults[suite] for suite in suites):
@@ -644,7 +654,9 @@ def main(course: Callable[[Live], None] = Live.run, suites: Sequence[str] = (), 
         except RuntimeError as error:
             return verdict(faults=[str(error)])
         print(f"     trees and wheels after {time.monotonic() - began:.0f} s", flush=True)
-        runs = [faults[suite] or beside.submit(test, suite, wheels, course) for suite in suites]
+        runs = [
+            faults[suite] or beside.submit(test, suite, wheels, course, tree_of(suite, packages)) for suite in suites
+        ]
         results = [run if isinstance(run, str) else run.result() for run in runs]
     limit.cancel()
     print(f"     after {time.monotonic() - began:.0f} s")

@@ -176,4 +176,4 @@ def course(live: Live) -> None:
 
 if __name__ == "__main__":
     end_with_us()
-    sys.exit(main(course, ["bookworm"], "[cluster]"))
+    sys.exit(main(course, ["bookworm"], ["cluster"]))

@@ -28,7 +28,7 @@ def install_serve(where: InstallLayout, run: Run, yes: bool, ask: Ask = input) -
     source = unit(SERVE)
     make_ground(where, run, cluster=True)
     key, rooms, token = (where.configuration / name for name in (DOOR_KEY, ROOMS, TOKEN))
-    program = str(where.environment / "bin/sadstream")
+    program = str(where.program)
     if not key.exists():
         run([program, "keys", "new", str(key)])
     write_new(token, secrets.token_hex(32), 0o600)

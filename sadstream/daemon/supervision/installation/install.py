@@ -137,6 +137,7 @@ def make_ground(where: InstallLayout, run: Run, cluster: bool = False) -> None:
     _make_environment(where, python, run, f"[{','.join((*EXTRAS, *(['cluster'] if cluster or serves else [])))}]")
     for folder in (where.models, where.checkpoints):
         _make_readable(folder)
+    _put_on_path(where)
 
 
 def start_units(where: InstallLayout, run: Run, units: dict[str, Path], service: str, start: bool = True) -> None:
@@ -159,7 +160,7 @@ def _make_environment(where: InstallLayout, python: str, run: Run, extra: str) -
     try:
         run([python, "-m", "venv", "--clear", str(where.environment)])
         run([str(where.environment / "bin/python"), "-m", "pip", "install", "--quiet", origin(extra)])
-        run([str(where.environment / "bin/sadstream"), "doctor", "--fix", "--only", "torchaudio"])
+        run([str(where.program), "doctor", "--fix", "--only", "torchaudio"])
         is_whole = True
     finally:
         if not is_whole and where.before.is_dir():
@@ -170,7 +171,7 @@ def _make_environment(where: InstallLayout, python: str, run: Run, extra: str) -
 
 
 def _fetch(where: InstallLayout, run: Run) -> None:
-    program = str(where.environment / "bin/sadstream")
+    program = str(where.program)
     here = ["--from", str(models_dir())] if models_dir().is_dir() else []
     run([program, "models", "fetch", "--to", str(where.models), *here])
     if not (where.checkpoints / CURRENT).exists():
@@ -212,6 +213,18 @@ def origin(extra: str = "") -> str:
             "find it there, since the service is installed from it; install sadstream from a checkout or wheel again"
         )
     return f"{where}{extra}"
+
+
+def _put_on_path(where: InstallLayout) -> None:
+    """A link where shells look, unless somebody else's program lies there."""
+    link = where.on_path
+    if link.is_symlink() and link.readlink() == where.program:
+        return
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(where.program)
+    except OSError as error:
+        print(f"{link}: left as it is ({error.strerror}); the service's program is {where.program}")
 
 
 def _write_configuration(where: InstallLayout) -> None:

@@ -35,6 +35,12 @@ class InstallLayout:
     units: Path
     endpoint: str
     runtime_units: Path  # of this boot alone: `systemctl edit --runtime`
+    on_path: Path  # a link to the program, so that a shell finds it
+
+    @property
+    def program(self) -> Path:
+        """What the units start."""
+        return self.environment / "bin/sadstream"
 
     @property
     def models(self) -> Path:
@@ -65,6 +71,7 @@ def layout(user: bool, root: Path = Path("/")) -> InstallLayout:
         return InstallLayout(
             False, root / "opt/sadstream", root / "var/lib/sadstream", root / "etc/sadstream",
             root / "etc/systemd/system", f"ipc://{root / 'run/sadstream/pub'}", root / "run/systemd/system",
+            root / "usr/local/bin/sadstream",
         )  # fmt: skip
     home = root / str(Path.home()).lstrip("/")
     share = home / ".local/share/sadstream"
@@ -72,6 +79,7 @@ def layout(user: bool, root: Path = Path("/")) -> InstallLayout:
     return InstallLayout(
         True, share / "venv", share, home / ".config/sadstream", home / ".config/systemd/user",
         f"ipc://{root / runtime.lstrip('/')}/sadstream/pub", root / runtime.lstrip("/") / "systemd/user",
+        home / ".local/bin/sadstream",
     )  # fmt: skip
 
 

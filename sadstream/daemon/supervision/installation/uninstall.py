@@ -46,6 +46,8 @@ def uninstall(where: InstallLayout, run: Run, yes: bool = False, ask: Ask = inpu
     PauseFile(where.endpoint).set(False)  # a user's own is kept where the runs by hand keep theirs
     if not where.user and not kept:  # what is kept is theirs, and a number without a name may be anybody's next
         Accounts(where.state).remove(tried)
+    if where.on_path.is_symlink() and where.on_path.readlink() == where.program:
+        remove(where.on_path)
     made = where.state / MADE  # which says what is still to be removed
     for folder in (where.environment, where.before, where.configuration, where.state):
         remove(folder, {*kept, made} if refused or kept else set())
