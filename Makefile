@@ -2,6 +2,7 @@
 # make test   the tests, from a bare clone
 # make test-systemd   the service under a real systemd in Debian trees of its own, as root: 7 minutes, 8 GB
 # make test-systemd-serve   the same for the services of a cluster: 10 minutes
+# make test-systemd-house   the same for what a house adds (docs/recipes.md): 4 minutes
 # All make .venv, install what they need and fetch the models first; a second run starts at once.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-systemd test-systemd-serve test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard ear eval bench-train screenshots site release check installed setup system models clean
+.PHONY: demo test test-systemd test-systemd-serve test-systemd-house test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard ear eval bench-train screenshots site release check installed setup system models clean
 
 demo: installed models
 	$(BIN)/sadstream demo
@@ -21,13 +22,16 @@ test: setup system models
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # STARTS, KILLS, FREEZES, INSTALLATIONS and REBOOTS are its numbers of trials.
-test-systemd test-systemd-serve: SYSTEM += systemd-container debootstrap
+test-systemd test-systemd-serve test-systemd-house: SYSTEM += systemd-container debootstrap
 test-systemd: setup system models
 	PYTHONPATH=tests $(BIN)/python tests/systemd/live.py
 
 # Apart from it, and not in .ci/run: Ray in a tree takes two minutes to install, and one for each of its starts.
 test-systemd-serve: setup system models
 	PYTHONPATH=tests $(BIN)/python tests/systemd/live_serve.py
+
+test-systemd-house: setup system models
+	PYTHONPATH=tests $(BIN)/python tests/systemd/live_house.py
 
 test-slow: setup system models
 	$(BIN)/python -m pytest -m slow

@@ -56,13 +56,14 @@ def restart(live: Live, *units: str) -> None:
 
 
 def get(live: Live, url: str, *more: str) -> str:
-    """The body and, in a last line, the status code."""
+    """The body and, in a last line, the status code; or why there was no answer."""
     program = (
         "import ssl, sys, urllib.request, urllib.error\n"
         "context = ssl.create_default_context(cafile='/etc/sadstream/cert.pem') if sys.argv[1][4] == 's' else None\n"
         "request = urllib.request.Request(sys.argv[1], headers=dict(h.split(': ') for h in sys.argv[2:]))\n"
         "try:\n    answer = urllib.request.urlopen(request, timeout=10, context=context)\n"
         "except urllib.error.HTTPError as error:\n    answer = error\n"
+        "except urllib.error.URLError as error:\n    sys.exit(print(error))\n"
         "print(answer.read().decode()); print(answer.status)\n"
     )
     return live.do("python3", "-c", program, url, *more)
@@ -113,12 +114,13 @@ def page(live: Live) -> None:
     within(15, lambda: get(live, "http://127.0.0.1:8750/v1/state").endswith("401"))
     bearer = f"Authorization: Bearer {token}"
     within(15, lambda: '"listening"' in get(live, "http://127.0.0.1:8750/v1/state", bearer))
-    assert '"p_sad"' in get(live, "http://127.0.0.1:8750/v1/history?from=1h", bearer)
+    past = get(live, "http://127.0.0.1:8750/v1/history?from=1h", bearer)
+    assert '"p_sad"' in past, past[-300:]
 
 
 def page_for_the_house(live: Live) -> None:
-    live.do("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=pi.example",
-            "-addext", "subjectAltName=DNS:pi.example", "-keyout", f"{CONFIG}/key.pem", "-out", f"{CONFIG}/cert.pem")  # fmt: skip
+    made = f"-days 2 -subj /CN=pi.example -addext subjectAltName=DNS:pi.example -keyout {CONFIG}/key.pem"
+    live.do("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *made.split(), "-out", f"{CONFIG}/cert.pem")
     live.do("bash", "-c", f"chmod 600 {CONFIG}/*.pem; echo 127.0.0.1 pi.example >> /etc/hosts")
     put(live, f"/etc/systemd/system/{PAGE}.service.d/house.conf")
     live.do("systemctl", "restart", PAGE)
