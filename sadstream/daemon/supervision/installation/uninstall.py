@@ -88,7 +88,7 @@ def _unit_traces(where: InstallLayout) -> Iterator[Path]:
 
 def _strangers(where: InstallLayout) -> list[Path]:
     """What lies among the installation's files and is not of it: a journal of scores, voices, configurations."""
-    ours = {where.environment, where.models, where.checkpoints, where.state / MADE}
+    ours = {where.environment, where.models, where.checkpoints, where.state / "pause", where.state / MADE}
     ours |= {where.configuration / name for name in (CONFIG_NAME, TOKEN, PASSWORD, LOOKS, DOOR_KEY, ROOMS)}
     folders = [folder for folder in (where.state, where.configuration) if folder.is_dir()]
     found = (path for folder in folders for path in folder.iterdir() if path not in ours)
