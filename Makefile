@@ -118,6 +118,7 @@ screenshots: setup models
 	$(BIN)/python pictures/watch.py docs/watch.svg
 	$(BIN)/python pictures/report.py sadstream/cli/demo/scene/scene.flac docs/report.png
 	PYTHONPATH=tests $(BIN)/python -P pictures/dashboard.py
+	PYTHONPATH=tests $(BIN)/python -P pictures/browser.py
 
 # The documentation as a site, in build/site; strict, as the tests build it.
 site: setup

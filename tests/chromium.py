@@ -46,10 +46,10 @@ def path() -> str | None:
     return shutil.which("chromium")
 
 
-def launched(playwright: Playwright) -> Browser:
-    """The browser; as root it has no sandbox of its own."""
+def launched(playwright: Playwright, *more: str) -> Browser:
+    """The browser; as root it has no sandbox of its own. more: flags."""
     flags = ["--no-sandbox"] if os.getuid() == 0 else []
-    return playwright.chromium.launch(executable_path=path(), args=flags)
+    return playwright.chromium.launch(executable_path=path(), args=[*flags, *more])
 
 
 @pytest.fixture(scope="module")

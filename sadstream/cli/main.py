@@ -61,7 +61,8 @@ def run(
     recording: Annotated[str | None, typer.Argument(metavar="SOURCE", help="The same as --source.")] = None,
     config: ConfigOption = None,
     source: Annotated[
-        str | None, typer.Option(help="mic, a recording's path, or - for raw signed 16-bit PCM on standard input.")
+        str | None,
+        typer.Option(help="mic, browser, a recording's path, or - for raw 16-bit PCM on standard input."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Part of a capture device's name, in any case.")] = None,
     compute: Annotated[

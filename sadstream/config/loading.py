@@ -151,5 +151,5 @@ def configured(path: Path | None, changes: dict[str, dict[str, Any]]) -> Config:
 
 
 def default_name(source: str) -> str:
-    """`mic` for live audio, else a name made of the file's stem."""
-    return StreamConfig().name if source in ("mic", "-") else stream_name(Path(source))
+    """`mic` for a microphone and what stands for one, else a name made of the file's stem."""
+    return StreamConfig().name if source in ("mic", "browser", "-") else stream_name(Path(source))

@@ -54,7 +54,7 @@ class StreamConfig(TomlTable):
 
     name: Name = "mic"
     source: str = Field(
-        default="mic", min_length=1, description="mic, a recording, an address, a named pipe or - (raw PCM)"
+        default="mic", min_length=1, description="mic, browser, a recording, an address, a named pipe or - (raw PCM)"
     )
     device: str | None = Field(default=None, description="part of a capture device's name, in any case")
     rate: int = Field(default=16_000, ge=8_000, le=192_000, description="Hz, of raw PCM")
@@ -298,7 +298,8 @@ class MetricsConfig(TomlTable):
 
 
 class WebConfig(TomlTable):
-    """Whose pages may ask `sadstream web` and the dashboard, and where `sadstream web` posts episodes."""
+    """Whose pages may ask `sadstream web` and the dashboard, where `sadstream web` posts episodes, and who may be heard
+    through a browser."""
 
     origins: tuple[str, ...] = Field(
         default=(), strict=False, max_length=100, description="of pages elsewhere that may ask, exactly"
@@ -309,6 +310,16 @@ class WebConfig(TomlTable):
     webhook_secret_file: str | None = Field(
         default=None, min_length=1, description="file with the secret that signs them"
     )
+    microphone_host: str = Field(
+        default="127.0.0.1", min_length=1, description='of the page of source = "browser"; another needs the next five'
+    )
+    microphone_port: int = Field(default=8752, ge=1, le=65_535, description="of that page")
+    microphone_names: tuple[str, ...] = Field(
+        default=(), strict=False, max_length=16, description="what browsers call this machine"
+    )
+    microphone_token: str | None = Field(default=None, min_length=1, description="file with the token that lets in")
+    microphone_tls_cert: str | None = Field(default=None, min_length=1, description="file with the certificate, PEM")
+    microphone_tls_key: str | None = Field(default=None, min_length=1, description="file with its key, PEM")
 
     @field_validator("origins")
     @classmethod

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sadstream.audio.sources.browser import BrowserServer, browser_server
 from sadstream.audio.sources.network import shown
 from sadstream.audio.sources.opening import STANDARD_INPUT, open_source, refuse_shared_pipes
 from sadstream.base import logs
@@ -53,7 +54,8 @@ def run_daemon(
     config = configured(path, changes)
     logs.set_up(config.service.log_level)
     refuse_shared_pipes(config)
-    sources = [open_source(stream, config) for stream in config.stream]
+    browsers = browser_server(config)
+    sources = [open_source(stream, config, browsers) for stream in config.stream]
     log.info("%s", promise(config))
     if config.publish.text:
         log.warning("publish.text is on: every word that is heard goes to every subscriber of this endpoint")
@@ -69,7 +71,7 @@ def run_daemon(
         pause_file=PauseFile(config.publish.endpoint) if any(source.live for source in sources) else None,
         is_cut=ControllingTerminal().is_cut,
         read_again=None if path is None else lambda: configured(path, changes),
-        observers=(*journaling(config.journal, beside), *measuring(config.metrics)),
+        observers=(*journaling(config.journal, beside), *measuring(config.metrics), *told(browsers)),
     )
     service = Service(config, sources, loader(config, not pace_realtime), options, publisher_of(config.publish))
     code = 0
@@ -94,9 +96,12 @@ def run_daemon(
 def check(config: Config) -> None:
     """Raise what `run` would raise before it listens: its models are loaded, nothing is bound, heard or written."""
     refuse_shared_pipes(config)
+    browsers = browser_server(config)
     for stream in config.stream:
         if stream.source not in STANDARD_INPUT:  # ours is not the daemon's
-            open_source(stream, config)
+            open_source(stream, config, browsers)
+    if browsers is not None:
+        browsers.check()
     read_plan(config)
     publisher_of(config.publish)
     if config.journal.path is not None:
@@ -137,6 +142,15 @@ def journaling(config: JournalConfig, beside: ExitStack) -> tuple[Observer, ...]
 def measuring(config: MetricsConfig) -> tuple[Observer, ...]:
     """Who counts for Prometheus, if anybody does."""
     return () if config.listen is None else (metrics.serve(config.listen),)
+
+
+def told(browsers: BrowserServer | None) -> tuple[Observer, ...]:
+    """The page of a browser's microphone, if there is one, started; raises what keeps it from that."""
+    if browsers is None:
+        return ()
+    address = browsers.start()
+    logs.note(f"sadstream: open {address} in a browser and press Start: it is the microphone")
+    return (browsers.tell,)
 
 
 def described(bug: BugError) -> str:

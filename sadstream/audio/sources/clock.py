@@ -6,7 +6,8 @@ PortAudio's flags stay down when audio is lost, so a microphone is judged by thi
 import time
 from dataclasses import dataclass
 
-from sadstream.base.samples import SAMPLE_RATE
+from sadstream.audio.filters.framing import Framer
+from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.events import Reason
 
 WINDOW_S = 2.0  # a fault is known after one window
@@ -35,10 +36,11 @@ class ClockReading:
 
 
 class SampleClock:
-    """Counts of samples in, a reading out; the time is the caller's."""
+    """Counts of samples in, a reading out; the time is the caller's. ahead_s: more audio than time that may come."""
 
     __slots__ = (
         "_ahead_s",
+        "_allowed_s",
         "_base_s",
         "_count",
         "_flowing",
@@ -49,7 +51,8 @@ class SampleClock:
         "_window_s",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, ahead_s: float = AHEAD_S) -> None:
+        self._allowed_s = ahead_s
         self._count = 0
         self._base_s: float | None = None  # when sample 0 was spoken
         self._heard_s = 0.0
@@ -73,7 +76,7 @@ class SampleClock:
         self._ahead_s = max(0.0, self._ahead_s - late_s * (late_s < 0) - AHEAD_DECAY * passed_s)
         if late_s < 0:
             self._base_s, late_s = spoken_s, 0.0
-        if self._ahead_s > AHEAD_S:
+        if self._ahead_s > self._allowed_s:
             return ClockReading(late_s, fault="rate")
         if late_s > STALE_S:
             return ClockReading(late_s, fault="stalled")
@@ -99,3 +102,32 @@ class SampleClock:
         self._window_count = 0
         self._least_s = float("inf")
         self._flowing = True
+
+
+class ClockedFramer:
+    """Live 16-bit PCM in, frames out whose index follows the clock over every loss; the times are the caller's."""
+
+    __slots__ = ("_count", "_framer", "_opened_s")
+
+    def __init__(self) -> None:
+        self._framer = Framer()
+        self._count = 0  # samples given or skipped
+        self._opened_s: float | None = None
+
+    def catch_up(self, spoken_s: float) -> None:
+        """The next sample is spoken at this time: what the clock has ahead of it was not heard."""
+        if self._opened_s is None:
+            self._opened_s = spoken_s
+        else:
+            self._skip(max(0, int((spoken_s - self._opened_s) * SAMPLE_RATE) - self._count))
+
+    def feed(self, pcm: bytes, reading: ClockReading, now_s: float) -> list[AudioFrame]:
+        """The frames completed by these bytes, in hand at `now_s` of the monotonic clock."""
+        if reading.lost:
+            self._skip(reading.lost)
+        self._count += len(pcm) // 2
+        return self._framer.feed(pcm, now_s - reading.late_s)
+
+    def _skip(self, samples: int) -> None:
+        self._framer.skip(samples)
+        self._count += samples

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from sadstream.audio.filters.framing import Framer
 from sadstream.audio.sources.capture import ABSENT as ABSENT_LINE
 from sadstream.audio.sources.capture import LOST as LOST_LINE
 from sadstream.audio.sources.capture import MIXED
-from sadstream.audio.sources.clock import WINDOW_S, ClockReading, SampleClock, boottime
+from sadstream.audio.sources.clock import WINDOW_S, ClockedFramer, SampleClock, boottime
 from sadstream.audio.sources.pipe import PIPE_BYTES
 from sadstream.audio.sources.source import POLL_S, Item, SourceChange, Stopped, left_out, readable, sleep
 from sadstream.base.samples import SAMPLE_RATE, Channel
@@ -45,9 +44,7 @@ class Microphone:
         self._command = [*command, *asked, *(["--device", device] if device else [])]
         self._service = service
         self._now = now
-        self._framer = Framer()
-        self._count = 0  # samples given or skipped
-        self._opened_s: float | None = None
+        self._framer = ClockedFramer()
         self._suspect = False  # its rate was wrong: what it gives next is heard only after a look at it
 
     def listen(self, stopped: Stopped) -> Iterator[Item]:
@@ -92,27 +89,10 @@ class Microphone:
             self._suspect = False
             if not listening:
                 listening, said = True, False
-                self._catch_up(now_s - len(pcm) / 2 / SAMPLE_RATE)
+                self._framer.catch_up(now_s - len(pcm) / 2 / SAMPLE_RATE)
                 yield SourceChange("listening", "none", capture.said())
             yield from capture.mixed()
-            yield from self._frames(pcm, reading)
-
-    def _frames(self, pcm: bytes, reading: ClockReading) -> Iterator[Item]:
-        if reading.lost:
-            self._skip(reading.lost)
-        self._count += len(pcm) // 2
-        yield from self._framer.feed(pcm, time.monotonic() - reading.late_s)
-
-    def _catch_up(self, spoken_s: float) -> None:
-        """Sample `_count` is spoken at this time: what the clock has ahead of it was not heard."""
-        if self._opened_s is None:
-            self._opened_s = spoken_s
-        else:
-            self._skip(max(0, int((spoken_s - self._opened_s) * SAMPLE_RATE) - self._count))
-
-    def _skip(self, samples: int) -> None:
-        self._framer.skip(samples)
-        self._count += samples
+            yield from self._framer.feed(pcm, reading, time.monotonic())
 
 
 class _Capture:

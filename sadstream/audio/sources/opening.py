@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from sadstream.audio.decoding.container import FRAMES_BYTES, sniffed
+from sadstream.audio.sources.browser import SOURCE as BROWSER
+from sadstream.audio.sources.browser import BrowserMicrophone, BrowserServer
 from sadstream.audio.sources.fifo import NamedPipe, is_pipe
 from sadstream.audio.sources.microphone import Microphone
 from sadstream.audio.sources.network import NetworkSource, is_address
@@ -27,7 +29,8 @@ def refuse_shared_pipes(config: Config) -> None:
     taken: dict[str, str] = {}
     for stream in config.stream:
         only = "-" if stream.source in STANDARD_INPUT else os.path.realpath(stream.source)
-        if only != "-" and (stream.source == "mic" or is_address(stream.source) or not is_pipe(Path(stream.source))):
+        no_pipe = stream.source in ("mic", BROWSER) or is_address(stream.source) or not is_pipe(Path(stream.source))
+        if only != "-" and no_pipe:
             continue
         if only in taken:
             raise ConfigError(
@@ -37,8 +40,15 @@ def refuse_shared_pipes(config: Config) -> None:
         taken[only] = stream.name
 
 
-def open_source(stream: StreamConfig, config: Config) -> Source:  # noqa: PLR0911
-    """The source that a stream's configuration names, opened far enough to know that it can be read."""
+def open_source(stream: StreamConfig, config: Config, browsers: BrowserServer | None = None) -> Source:  # noqa: PLR0911
+    """The source that a stream's configuration names, opened far enough to know that it can be read.
+
+    browsers: the server that its page is on, where the source is one.
+    """
+    if stream.source == BROWSER:
+        if browsers is None:
+            raise ConfigError('stream.source = "browser": `sadstream run` alone hears one; expected mic or a recording')
+        return BrowserMicrophone(browsers.line(stream.name), config.service)
     if stream.source == "mic":
         return Microphone(stream.device, config.service, stream.channel, stream.channels)
     if stream.source == "-":

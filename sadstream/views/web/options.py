@@ -3,8 +3,8 @@
 import hmac
 import re
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
@@ -38,6 +38,13 @@ class Options:
     origins: tuple[str, ...] = ()  # of pages elsewhere that may ask
     webhooks: tuple[str, ...] = ()  # URLs that episodes are posted to
     webhook_secret: bytes | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)  # of a configuration, which stand for options
+
+    def spelt(self, option: str, value: str = "") -> str:
+        """An option, with its value if it is given, as whoever set it spelt it."""
+        if option in self.keys:
+            return f"{self.keys[option]} = {value}" if value else self.keys[option]
+        return f"--{option} {value}" if value else f"--{option}"
 
     @property
     def is_local(self) -> bool:
@@ -70,17 +77,21 @@ def check(options: Options) -> Options:
     except ValueError as error:
         raise UsageError(f"--endpoint {options.endpoint}: {error}") from None
     if (options.certificate is None) != (options.private_key is None):
-        raise ConfigError("--tls-cert and --tls-key: expected both or none")
+        raise ConfigError(f"{options.spelt('tls-cert')} and {options.spelt('tls-key')}: expected both or none")
     if not options.is_local and (options.token is None or options.certificate is None):
+        needed = f"{options.spelt('token')}, {options.spelt('tls-cert')} and {options.spelt('tls-key')}"
         raise ConfigError(
-            f"--host {options.host}: other machines could look; expected --token, --tls-cert and --tls-key "
-            "(or leave out --host: this machine alone)"
+            f"{options.spelt('host', options.host)}: other machines could connect; expected {needed} "
+            f"(or leave out {options.spelt('host')}: this machine alone)"
         )
     for name in options.names:
         if NAME.fullmatch(name) is None:
-            raise UsageError(f"--name {name!r}: expected a host's name, without port")
+            raise UsageError(f"{options.spelt('name', repr(name))}: expected a host's name, without port")
     if options.host in EVERYWHERE and not options.names:
-        raise ConfigError(f"--host {options.host}: expected --name too: what browsers call this machine")
+        raise ConfigError(
+            f"{options.spelt('host', options.host)}: expected {options.spelt('name')} too: "
+            "what browsers call this machine"
+        )
     if options.certificate is not None and options.private_key is not None:
         _check_pair(options.certificate, options.private_key)
     _check_each("--origin", options.origins, web_address.check_origin)

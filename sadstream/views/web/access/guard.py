@@ -35,10 +35,10 @@ HEADERS = (
     (b"referrer-policy", b"same-origin"),  # no-referrer would make the login's Origin null
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
     (b"cache-control", b"no-store"),
 )
 WWW = ((b"www-authenticate", b"Bearer"),)
+NO_FEATURES = "camera=(), microphone=(), geolocation=()"  # of the browser, for any page of a server
 LONGEST_FORM = 4096  # bytes of a login
 WRONG_S = 0.5  # a wrong token costs this long
 OPEN_PATHS = (  # what a stranger needs to log in, or to write a client
@@ -57,25 +57,32 @@ class Guard:
     """An ASGI application around another: host, user or token, same origin for what changes anything, headers.
 
     csrf: the word that only our own pages can read; None for a server that has no pages, and so no login.
+    features: what its pages may use of the browser, as the header Permissions-Policy has it.
     """
 
-    def __init__(self, inner: App, options: Options, csrf: str | None = None, who: Owner = owner) -> None:
+    def __init__(
+        self, inner: App, options: Options, csrf: str | None = None, who: Owner = owner, features: str = NO_FEATURES
+    ) -> None:
         self._inner = inner
         self._options = options
         self._who = who
         self._secret = secrets.token_bytes(32)
         self._csrf = csrf
+        self._features = ((b"permissions-policy", features.encode()),)
         prefix = "__Host-" if options.scheme == "https" else ""
         self._cookie = f"{prefix}sadstream-{options.port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
+        if scope["type"] == "websocket":
+            await self._let_in(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         origin = self._allowed_origin(scope, headers)
-        guarded = _with_headers(send, () if origin is None else _open_to(origin))
+        guarded = _with_headers(send, self._features if origin is None else (*self._features, *_open_to(origin)))
         if headers.get("host", "").lower() not in self._options.hosts:
             await _say(guarded, 421, "Not a name of this server.")
         elif origin is not None and scope["method"] == "OPTIONS":
@@ -90,6 +97,19 @@ class Guard:
             await _say(guarded, 403, "Not asked by this server's own page.")
         else:
             await self._inner(scope, receive, guarded)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket: a browser lets any page open one to this machine, so its origin must be ours, exactly."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if headers.get("host", "").lower() not in self._options.hosts:
+            await _refuse(scope, receive, send, 421, "Not a name of this server.")
+        elif not self._is_own(headers.get("origin")):
+            await _refuse(scope, receive, send, 403, "Not this server's own page.")
+        elif not self._knows(scope, headers):
+            wanted = "its user's alone" if self._options.token is None else "for whoever sends its token"
+            await _refuse(scope, receive, send, 401 if self._options.token else 403, f"This server is {wanted}.")
+        else:
+            await self._inner(scope, receive, send)
 
     def _knows(self, scope: Scope, headers: dict[str, str]) -> bool:
         """A token, the cookie that a token gave, or, where no token is set, a program of our own user or of root."""
@@ -170,6 +190,17 @@ def _with_headers(send: Send, more: Headers) -> Send:
 def _open_to(origin: str) -> Headers:
     """What lets a page of that origin read the answer; a cookie is never asked for."""
     return ((b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin"))
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
+    """No WebSocket, and why, where the server can say it."""
+    await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": text})
+        return
+    headers = [*HEADERS, (b"content-type", b"text/plain; charset=utf-8"), *(WWW if status == 401 else ())]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": f"{text}\n".encode()})
 
 
 async def _say(send: Send, status: int, text: str, headers: Headers = ()) -> None:
