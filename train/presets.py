@@ -9,10 +9,11 @@ from pydantic import Field, ValidationError
 
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.config.loading import read_table
-from sadstream.scoring.fusion.header import LogMelConfig, Record
+from sadstream.scoring.fusion.header import Joint, LogMelConfig, Pooling, Record
 
 SIX = ("text", "cnn", "cnn-lstm", "early-fusion", "multimodal-cnn-lstm", "attention")
 SEVENTH = "whisper"
+BEYOND = ("cross-modal", "gated", "hierarchical", "speaker")  # what the thesis leaves for later
 STAND_IN_NOTE = "not BERT"
 
 
@@ -22,12 +23,25 @@ class SystemConfig(Record):
     title: str = Field(min_length=1)
     front_end: Literal["none", "cnn", "states"]
     sequence: Literal["none", "bilstm"] = "none"
-    pooling: Literal["flatten", "mean", "attention", "cross-attention"] = "flatten"
+    pooling: Pooling = "flatten"
+    joint: Joint = "sum"
+    segments: int = Field(default=1, ge=1, le=10)  # of an utterance, the first ones, 3 s each
+    modality_dropout: float = Field(default=0.0, ge=0.0, le=0.5)
     text: bool
     masked: bool = False  # the thesis attends to the zeros that fill an utterance up
     batch_size: int = Field(ge=1, le=4096)
     learning_rate: float = Field(gt=0.0, le=1.0)
     loss: Literal["bce", "focal"]
+
+    @property
+    def asks_speaker(self) -> bool:
+        """Its attention knows whose voice it is."""
+        return self.pooling == "speaker-attention"
+
+    @property
+    def reads_tokens(self) -> bool:
+        """It reads each word by itself."""
+        return self.text and self.joint == "cross-modal"
 
 
 class NetworkConfig(Record):
@@ -50,7 +64,7 @@ class TextSource(Record):
     """Whose words are read, and who embeds them."""
 
     encoder: str = Field(default="bert", min_length=1)
-    pooling: Literal["cls", "mean"] = "cls"
+    pooling: Literal["cls", "mean", "tokens"] = "cls"
     source: Literal["gold", "whisper"] = "gold"
     whisper: str = Field(default="tiny.en", min_length=1)
     window_s: float | None = Field(default=None, gt=0.0, le=60.0)  # words of the last seconds instead of the utterance
@@ -100,6 +114,16 @@ class RunConfig(Record):
     fold: str = "fixed"
     manifest: str
     allow_partial: bool = False
+
+    @property
+    def heard(self) -> AudioSource:
+        """What of a recording this system hears: all its pieces where it attends to segments."""
+        return self.audio.model_copy(update={"view": "pieces"}) if self.spec.segments > 1 else self.audio
+
+    @property
+    def read(self) -> TextSource:
+        """How this system reads the words."""
+        return self.text.model_copy(update={"pooling": "tokens"}) if self.spec.reads_tokens else self.text
 
     @property
     def title(self) -> str:

@@ -40,6 +40,7 @@ class Analysis:
     attention: "NDArray[np.float32] | None"  # (frames,) over the segment's feature frames
     speech: float = 1.0  # probability that anybody speaks
     uncapped_logit: float = 0.0  # the audio part before its cap, by which a voice is learnt
+    is_additive: bool = True  # the parts mean something; else `audio_logit` is all of the evidence
     person: str = ""  # of those in [voice] only, where it names anybody
     offset_logit: float = 0.0  # the voice's own, once it is known
     mood: float | None = None  # probability of a sad stretch, once there is a before
@@ -172,6 +173,7 @@ def make_score(
     publish: PublishConfig,
 ) -> Score:
     """The score event of an analysed segment; its words and whose they are go along only where `[publish]` says so."""
+    told = analysis.is_additive
     return Score(
         **opening,
         segment=segment.number,
@@ -180,10 +182,10 @@ def make_score(
         p_sad=analysis.p_sad,
         threshold=analysis.threshold,
         sad=analysis.sad,
-        bias_logit=analysis.bias_logit,
-        audio_logit=analysis.audio_logit,
-        text_logit=analysis.text_logit,
-        offset_logit=analysis.offset_logit,
+        bias_logit=analysis.bias_logit if told else None,
+        audio_logit=analysis.audio_logit if told else None,
+        text_logit=analysis.text_logit if told else None,
+        offset_logit=analysis.offset_logit if told else None,
         text_used=analysis.transcript.kept,
         text_reason=analysis.transcript.reason,
         voiced=segment.voiced,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
-from train.presets import SEVENTH, SIX, load_preset, presets_folder, run_config
+from train.presets import BEYOND, SEVENTH, SIX, load_preset, presets_folder, run_config
 
 
 def test_the_thesis_preset_is_the_thesis() -> None:
@@ -20,8 +20,8 @@ def test_the_thesis_preset_is_the_thesis() -> None:
         "multimodal-cnn-lstm": (64, 1e-4, "focal", True),
         "attention": (64, 1e-4, "focal", True),
         "whisper": (64, 1e-4, "focal", True),
-    }
-    assert tuple(preset.systems) == (*SIX, SEVENTH)
+    } | dict.fromkeys(BEYOND, (64, 1e-4, "focal", True))
+    assert tuple(preset.systems) == (*SIX, SEVENTH, *BEYOND)
     assert (preset.features.n_frames, preset.features.n_mels, preset.features.window) == (94, 128, 400)
     assert (preset.training.epochs, preset.training.patience, preset.training.gamma) == (100, 10, 2.0)
     assert (preset.text.encoder, preset.text.pooling) == ("bert", "cls")

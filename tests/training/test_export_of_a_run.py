@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_run import SIX, whole
+from test_run import TEN, whole
 from tiny_corpus import prepared
 
 from sadstream.base.errors import DataError
 from sadstream.scoring.analysis import audio_part, text_part
 from sadstream.scoring.fusion import checkpoint
+from train.features.inputs import batch_of
 from train.metrics.predictions import read
 from train.training.run import Run
 
@@ -22,7 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return prepared(tmp_path_factory.mktemp("release"))
 
 
-@pytest.mark.parametrize("system", SIX)
+@pytest.mark.parametrize("system", TEN)
 def test_the_checkpoint_repeats_the_runs_probabilities(made: SimpleNamespace, tmp_path: Path, system: str) -> None:
     run = whole(made, system, tmp_path)
     out = tmp_path / "x.safetensors"
@@ -30,9 +31,8 @@ def test_the_checkpoint_repeats_the_runs_probabilities(made: SimpleNamespace, tm
     loaded = checkpoint.load(out)
     inputs = made.session.load(run.rows(made.manifest), run.config)
     index = inputs.pieces_of("test")
-    parts = loaded.fusion.parts(
-        None if inputs.audio is None else inputs.audio[index], None if inputs.text is None else inputs.text[index]
-    )
+    batch = batch_of(inputs, index, "cpu")
+    parts = loaded.fusion.parts(batch.audio, batch.text, batch.heard, batch.voices)
     tuned, header = loaded.header.calibration, loaded.header
     p = []
     for i in range(index.numel()):

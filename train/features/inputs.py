@@ -16,9 +16,11 @@ from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.fusion.features import heard_frames
 from sadstream.scoring.fusion.header import (
+    TEXT_TOKENS,
     WHISPER_DBFS,
     FusionConfig,
     LogMelConfig,
+    SpeakerEncoderConfig,
     TextEncoderConfig,
     WhisperStatesConfig,
 )
@@ -27,6 +29,7 @@ from train.corpora.manifest import Utterance
 from train.features import encoders
 from train.features.cache import Array, Cache, key_of
 from train.features.log_mels import LogMelResult, complain, heard_samples, log_mels, pieces, stored, total_samples
+from train.features.speakers import VoiceEmbeddings, voices_of
 from train.features.words import TextEmbeddings, embed, words_missing, words_of
 from train.presets import AudioSource, RunConfig, TextSource
 
@@ -52,11 +55,13 @@ class Inputs:
     audio: Tensor | None
     text: Tensor | None
     heard: Tensor | None
+    voices: Tensor | None  # (pieces, dim), of a system that asks whose voice it is
     labels: Tensor  # (pieces,) float32
     owner: Tensor  # (pieces,) indices into rows
     fusion: FusionConfig
     audio_config: LogMelConfig | WhisperStatesConfig | None
     text_config: TextEncoderConfig | None
+    speaker_config: SpeakerEncoderConfig | None
     digests: tuple[str, ...]
     texts: tuple[str, ...] = ()  # (rows,) the words that were embedded
 
@@ -73,6 +78,7 @@ class PieceBatch:
     audio: Tensor | None
     text: Tensor | None
     heard: Tensor | None
+    voices: Tensor | None
     labels: Tensor
 
 
@@ -89,19 +95,24 @@ class Loader:
         """The inputs of a run; computes what the cache lacks."""
         spec = config.spec
         sound = self._sounds(rows, config) if spec.front_end != "none" else None
-        words = self._embedded(rows, config.text) if spec.text else None
+        if sound is not None and spec.segments > 1:
+            sound = in_segments(sound, len(rows), spec.segments)
+        words = self._embedded(rows, config.read) if spec.text else None
+        voices = voices_of(rows, sound.owner, config.heard, self._cache) if sound and spec.asks_speaker else None
         owner = sound.owner if sound else torch.arange(len(rows))
         labels = torch.tensor([float(row.sad) for row in rows])[owner]
         return Inputs(
             rows=tuple(rows),
             audio=sound.features if sound else None,
             text=torch.from_numpy(words.vectors)[owner] if words else None,
-            heard=sound.heard if sound and spec.masked else None,
+            heard=sound.heard if sound and (spec.masked or spec.segments > 1) else None,
+            voices=voices.vectors if voices else None,
             labels=labels,
             owner=owner,
-            fusion=fusion_config(config, sound, words),
+            fusion=fusion_config(config, sound, words, voices),
             audio_config=sound.exported if sound else None,
             text_config=words.encoder if words else None,
+            speaker_config=voices.encoder if voices else None,
             digests=sound.digests if sound else ("",) * len(rows),
             texts=words.texts if words else (),
         )
@@ -111,18 +122,18 @@ class Loader:
         if silent:
             raise DataError(f"{silent[0]}: no recording: expected a corpus of speech for {config.spec.title}")
         states = config.spec.front_end == "states"
-        about = (config.audio.model_dump_json(), "" if states else config.features.model_dump_json(), str(states))
+        about = (config.heard.model_dump_json(), "" if states else config.features.model_dump_json(), str(states))
         key = key_of("\n".join(row.path for row in rows).encode(), " ".join(about))
         if self._sound is None or self._sound[0] != key:
             self._sound = None  # the last one may be gigabytes: let it go before the next is read
-            sound = self._states(rows, config.audio) if states else self._log_mels(rows, config)
+            sound = self._states(rows, config.heard) if states else self._log_mels(rows, config)
             self._sound = (key, sound)
         return self._sound[1]
 
     def _log_mels(self, rows: Sequence[Utterance], config: RunConfig) -> RecordingPieces:
-        done = log_mels(rows, config.features, config.audio, self._cache)
+        done = log_mels(rows, config.features, config.heard, self._cache)
         arrays = stored(done, self._cache)
-        return _sound(rows, done, arrays, arrays[0].shape[1], config.audio, config.features)
+        return _sound(rows, done, arrays, arrays[0].shape[1], config.heard, config.features)
 
     def _states(self, rows: Sequence[Utterance], audio: AudioSource) -> RecordingPieces:
 
@@ -157,7 +168,11 @@ def _silent_are_zero(words: TextEmbeddings, source: TextSource) -> TextEmbedding
     if source.source != "gold" or source.window_s is not None:
         return words
     spoken = np.array([bool(text.strip()) for text in words.texts])
-    return words if spoken.all() else replace(words, vectors=words.vectors * spoken[:, None].astype(np.float32))
+    if spoken.all():
+        return words
+    vectors = words.vectors.copy()
+    vectors[~spoken] = 0
+    return replace(words, vectors=vectors)
 
 
 def compute_states(row: Utterance, encoder: encoders.SpeechEncoder, audio: AudioSource, cache: Cache) -> LogMelResult:
@@ -206,28 +221,48 @@ def _sound(
     )
 
 
+def in_segments(sound: RecordingPieces, rows: int, most: int) -> RecordingPieces:
+    """(rows, most, ...) the first pieces of each recording side by side; 0 frames are heard of one that is missing."""
+    features = sound.features.new_zeros(rows, most, *sound.features.shape[1:])
+    heard = torch.zeros(rows, most, dtype=sound.heard.dtype)
+    begins = torch.searchsorted(sound.owner, sound.owner)  # of pieces in order of their recordings
+    at = torch.arange(sound.owner.numel()) - begins
+    kept = at < most
+    features[sound.owner[kept], at[kept]] = sound.features[kept]
+    heard[sound.owner[kept], at[kept]] = sound.heard[kept]
+    return replace(sound, features=features, owner=torch.arange(rows), heard=heard)
+
+
 def _frames(samples: int, n_frames: int, audio: AudioSource) -> int:
     if audio.view == "whole":
         return max(1, min(n_frames, -(-samples * n_frames // (audio.whole_s * SAMPLE_RATE))))
     return heard_frames(samples, n_frames)
 
 
-def fusion_config(config: RunConfig, sound: RecordingPieces | None, words: TextEmbeddings | None) -> FusionConfig:
+def fusion_config(
+    config: RunConfig, sound: RecordingPieces | None, words: TextEmbeddings | None, voices: VoiceEmbeddings | None
+) -> FusionConfig:
     """The model that fits these inputs."""
-    return fusion_shape(config, sound.features if sound else None, words.encoder.dim if words else 0)
+    text_dim, speaker_dim = words.encoder.dim if words else 0, voices.encoder.dim if voices else 0
+    return fusion_shape(config, sound.features if sound else None, text_dim, speaker_dim)
 
 
-def fusion_shape(config: RunConfig, features: Tensor | None, text_dim: int) -> FusionConfig:
-    """The model of a run over features (pieces, frames, bands) or (pieces, layers, frames, width)."""
+def fusion_shape(config: RunConfig, features: Tensor | None, text_dim: int, speaker_dim: int = 0) -> FusionConfig:
+    """The model of a run over features (pieces, frames, bands) or (pieces, layers, frames, width), or of segments."""
     spec = config.spec
     frames, width, layers = 4, 4, 1
     if features is not None:
         frames, width = features.shape[-2], features.shape[-1]
-        layers = features.shape[1] if spec.front_end == "states" else 1
+        layers = features.shape[-3] if spec.front_end == "states" else 1
     return FusionConfig(
         front_end=spec.front_end,
         sequence=spec.sequence,
         pooling=spec.pooling,
+        joint=spec.joint,
+        segments=spec.segments,
+        speaker_dim=speaker_dim,
+        text_tokens=TEXT_TOKENS if text_dim and spec.reads_tokens else 0,
+        modality_dropout=spec.modality_dropout,
         n_frames=frames,
         n_bands=width,
         n_layers=layers,
@@ -247,10 +282,10 @@ def resident(inputs: Inputs, device: str) -> Inputs:
 
 
 def batch_of(inputs: Inputs, index: Tensor, device: str) -> PieceBatch:
-    """(audio, text, heard, labels) of these pieces on the device, float32."""
+    """These pieces on the device, float32."""
     heard = None if inputs.heard is None else inputs.heard[index].to(device)
-    audio, text = (
-        None if tensor is None else tensor[index.to(tensor.device)].to(device) for tensor in (inputs.audio, inputs.text)
+    audio, text, voices = (
+        None if tensor is None else tensor[index.to(tensor.device)].to(device).float()
+        for tensor in (inputs.audio, inputs.text, inputs.voices)
     )
-    audio = None if audio is None else audio.float()
-    return PieceBatch(audio, text, heard, inputs.labels[index].to(device))
+    return PieceBatch(audio, text, heard, voices, inputs.labels[index].to(device))

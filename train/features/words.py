@@ -13,14 +13,14 @@ from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.audio.filters.level import at_level
 from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S
-from sadstream.scoring.fusion.header import WHISPER_DBFS, TextEncoderConfig
+from sadstream.scoring.fusion.header import TEXT_TOKENS, WHISPER_DBFS, TextEncoderConfig
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import ALONE
 from train.corpora.clips import read_speech
 from train.corpora.manifest import Utterance
-from train.features.cache import Cache, key_of
+from train.features.cache import Array, Cache, key_of
 from train.features.log_mels import heard_samples, pieces
 from train.presets import AudioSource, TextSource
 
@@ -33,9 +33,9 @@ LEAST_SENTENCES, MOST_TIMES = 20, 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextEmbeddings:
-    """(n, dim) float32 text embeddings, and whose they are."""
+    """(n, dim) float32 text embeddings, or (n, tokens, dim) float16 states, and whose they are."""
 
-    vectors: NDArray[np.float32]
+    vectors: NDArray[np.float32] | NDArray[np.float16]
     encoder: TextEncoderConfig
     texts: tuple[str, ...]
 
@@ -134,11 +134,19 @@ def embed(texts: Sequence[str], source: TextSource, cache: Cache, device: str) -
     missing = sorted({key: text for key, text in zip(keys, texts, strict=True) if key not in known}.items())
     with progress("text", len(missing), "texts") as advance, torch.inference_mode():
         for key, text in missing:  # one at a time: padding in a batch changes the last digits, and so the bytes
-            known[key] = encoder([text])[0].float().cpu().numpy()
+            found = encoder([text])[0].float().cpu().numpy()
+            known[key] = found[found.any(1)].astype(np.float16) if source.pooling == "tokens" else found
             cache.put(key, known[key])
             advance()
-    vectors = np.stack([known[key] for key in keys]).astype(np.float32)
+    vectors = np.stack([_whole(known[key], source) for key in keys])
     identity = TextEncoderConfig(
-        name=encoder.name, identity=encoder.identity, pooling=source.pooling, dim=vectors.shape[1]
+        name=encoder.name, identity=encoder.identity, pooling=source.pooling, dim=vectors.shape[-1]
     )
     return TextEmbeddings(vectors, identity, tuple(texts))
+
+
+def _whole(vectors: Array, source: TextSource) -> Array:
+    """An embedding as it is; states up to the number of tokens, zeros after the last."""
+    if source.pooling != "tokens":
+        return vectors.astype(np.float32)
+    return np.pad(vectors, ((0, TEXT_TOKENS - vectors.shape[0]), (0, 0)))

@@ -1,4 +1,4 @@
-"""The thesis's open questions: variants of the attention system, each with one thing changed."""
+"""The thesis's open questions: variants of a system, each with one thing changed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ class Variant:
     name: str
     question: str
     changes: dict[str, dict[str, Any]]
+    base: str = "attention"
 
 
 VARIANTS = (
@@ -33,6 +34,12 @@ VARIANTS = (
         )
         for n in (3.0, 6.0, 12.0)
     ),
+    Variant("no modality missing", "neither is dropped in training", {"spec": {"modality_dropout": 0.0}}, "gated"),
+    Variant("gate without attention", "frames averaged before the gate", {"spec": {"pooling": "mean"}}, "gated"),
+    Variant("one segment", "the first 3 s alone, as the daemon hears", {"spec": {"segments": 1}}, "hierarchical"),
+    Variant("two segments", "the first 6 s", {"spec": {"segments": 2}}, "hierarchical"),
+    Variant("sum of both", "attention alone, each word's embedding unread", {"spec": {"joint": "sum"}}, "cross-modal"),
+    Variant("nobody asked", "masked attention that knows no speaker", {"spec": {"pooling": "attention"}}, "speaker"),
 )
 
 

@@ -9,7 +9,7 @@ import torch
 
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.fusion.features import log_mel
-from sadstream.scoring.fusion.header import FusionConfig, LogMelConfig, Record
+from sadstream.scoring.fusion.header import LogMelConfig, Record
 from train.corpora.guards import by_split
 from train.corpora.manifest import Utterance
 from train.features.inputs import Inputs, fusion_shape
@@ -19,7 +19,7 @@ from train.training.loop import ComputeTarget, Trainer, predict
 from train.training.session import Session
 
 STATES_SHAPE = (5, 50, 384)  # tiny.en: layers, frames, width
-TEXT_DIM = 768
+TEXT_DIM, SPEAKER_DIM = 768, 256
 SESSION_SIZES = (1819, 1811, 2136, 2103, 2170)
 SESSION_SAD = (194, 197, 305, 143, 245)
 SPLITS = ("train", "train", "train", "validation", "test")
@@ -108,26 +108,41 @@ def simulated_inputs(rows: Sequence[Utterance], config: RunConfig) -> Inputs:
     frames = config.features.n_frames
     if config.audio.view == "whole":
         frames = config.audio.whole_s * SAMPLE_RATE // config.features.hop + 1
-    if config.spec.front_end == "cnn":
+    segments = config.spec.segments
+    if segments > 1:
+        one = torch.randn(segments, frames, config.features.n_mels, generator=generator)
+        audio = one.half().expand(len(rows), -1, -1, -1)
+    elif config.spec.front_end == "cnn":
         audio = torch.randn(len(rows), frames, config.features.n_mels, generator=generator)
     elif config.spec.front_end == "states":
         audio = torch.empty(len(rows), *STATES_SHAPE, dtype=torch.float16)
         for one in audio:  # one at a time: all at once in float32 would be another 3.9 GB
             one.copy_(torch.randn(STATES_SHAPE, generator=generator))
-    text = torch.randn(len(rows), TEXT_DIM, generator=generator) if config.spec.text else None
+    text_dim, speaker_dim = TEXT_DIM if config.spec.text else 0, SPEAKER_DIM if config.spec.asks_speaker else 0
+    fusion = fusion_shape(config, audio, text_dim, speaker_dim)
+    text = torch.randn(len(rows), text_dim, generator=generator) if text_dim else None
+    if fusion.text_tokens:
+        text = torch.randn(fusion.text_tokens, text_dim, generator=generator).expand(len(rows), -1, -1)
+    voices = torch.randn(len(rows), speaker_dim, generator=generator) if speaker_dim else None
     frames = STATES_SHAPE[1] if config.spec.front_end == "states" else frames
     heard = torch.tensor([max(1, min(frames, round(row.duration_s / 3 * frames))) for row in rows])
-    fusion: FusionConfig = fusion_shape(config, audio, TEXT_DIM if config.spec.text else 0)
+    if segments > 1:
+        begins = 3.0 * torch.arange(segments)
+        spoken_s = torch.tensor([row.duration_s for row in rows]).unsqueeze(1) - begins
+        heard = (spoken_s / 3 * frames).round().clamp(0, frames).long()
+        heard[:, 0].clamp_(min=1)
     return Inputs(
         rows=tuple(rows),
         audio=audio,
         text=text,
         heard=heard if config.spec.masked and audio is not None else None,
+        voices=voices,
         labels=torch.tensor([float(row.sad) for row in rows]),
         owner=torch.arange(len(rows)),
         fusion=fusion,
         audio_config=None,
         text_config=None,
+        speaker_config=None,
         digests=("",) * len(rows),
     )
 

@@ -2,23 +2,13 @@
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from sklearn.metrics import precision_recall_curve
 
-from sadstream.audio.filters.level import at_level
-from sadstream.scoring.fusion.features import log_mel
-from sadstream.scoring.fusion.network import Fusion
-from train.corpora.clips import read_speech
-from train.corpora.manifest import Utterance
-from train.features.inputs import fusion_shape
-from train.features.log_mels import pieces
 from train.metrics.paired import confusion
 from train.thesis.tables import SystemPredictions
-from train.training.loop import EpochWeights
 from train.training.run import Run
 
 if TYPE_CHECKING:
@@ -28,7 +18,7 @@ if TYPE_CHECKING:
 BINS = 10  # of equal counts, as in the calibration error
 
 
-def _figure(columns: int, rows: int = 1, width: float = 4.0, height: float = 3.2) -> "tuple[Figure, list[Axes]]":
+def panels(columns: int, rows: int = 1, width: float = 4.0, height: float = 3.2) -> "tuple[Figure, list[Axes]]":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -36,7 +26,7 @@ def _figure(columns: int, rows: int = 1, width: float = 4.0, height: float = 3.2
     return figure, [axis for line in axes for axis in line]
 
 
-def _png(figure: "Figure") -> bytes:
+def png(figure: "Figure") -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=110, metadata={"Software": "training of sadstream"})
     return file.getvalue()
@@ -45,7 +35,7 @@ def _png(figure: "Figure") -> bytes:
 def learning_curves(runs: Sequence[Run]) -> bytes:
     """Loss of train and validation, and macro F1 of validation, by epoch, one panel a run."""
     columns = min(3, len(runs))
-    figure, axes = _figure(columns, -(-len(runs) // columns))
+    figure, axes = panels(columns, -(-len(runs) // columns))
     for axis, run in zip(axes, runs, strict=False):
         epochs = run.history.epochs
         numbers = [epoch.epoch for epoch in epochs]
@@ -58,13 +48,13 @@ def learning_curves(runs: Sequence[Run]) -> bytes:
         axis.legend(fontsize=7)
     for axis in axes[len(runs) :]:
         axis.set_axis_off()
-    return _png(figure)
+    return png(figure)
 
 
 def confusion_matrices(scored: Sequence[SystemPredictions]) -> bytes:
     """The confusion matrix of each system."""
     columns = min(4, len(scored))
-    figure, axes = _figure(columns, -(-len(scored) // columns), width=2.8, height=2.6)
+    figure, axes = panels(columns, -(-len(scored) // columns), width=2.8, height=2.6)
     for axis, one in zip(axes, scored, strict=False):
         cells = confusion(one.found)
         matrix = [[cells.tn, cells.fp], [cells.fn, cells.tp]]
@@ -78,12 +68,12 @@ def confusion_matrices(scored: Sequence[SystemPredictions]) -> bytes:
         axis.set_title(one.title, fontsize=7)
     for axis in axes[len(scored) :]:
         axis.set_axis_off()
-    return _png(figure)
+    return png(figure)
 
 
 def curves(scored: Sequence[SystemPredictions]) -> bytes:
     """Precision over recall, and frequency over confidence in bins of equal counts."""
-    figure, (left, right) = _figure(2, width=5.5, height=4.5)
+    figure, (left, right) = panels(2, width=5.5, height=4.5)
     for one in scored:
         precision, recall, _ = precision_recall_curve(one.found.labels, one.found.probabilities)
         left.step(recall, precision, where="post", label=one.title, linewidth=1.2)
@@ -96,26 +86,4 @@ def curves(scored: Sequence[SystemPredictions]) -> bytes:
     left.legend(fontsize=6)
     right.plot([0, 1], [0, 1], color="grey", linestyle=":")
     right.set(xlabel="mean probability of the bin", ylabel="share that is sad")
-    return _png(figure)
-
-
-def attention(run: Run, row: Utterance) -> bytes:
-    """What the attention of a run's strict epoch listens to in one recording, over its log-Mel spectrogram."""
-    config = run.config
-    cut = pieces(read_speech(Path(row.path)), config.audio)[:1]
-    mel = log_mel(torch.from_numpy(at_level(cut[0], config.features.level_dbfs))[None], config.features)
-    weights = EpochWeights(run.folder)
-    epoch = run.selection("strict").epoch
-    fusion = Fusion(fusion_shape(config, mel, weights.text_dim(epoch)))
-    weights.load(epoch, fusion)
-    with torch.inference_mode():
-        found = fusion.eval().parts(mel, None).attention
-    assert found is not None
-    seconds = cut.shape[1] / 16_000
-    figure, (top, bottom) = _figure(1, 2, width=7.0, height=2.2)
-    top.imshow(mel[0].T.numpy(), origin="lower", aspect="auto", extent=(0, seconds, 0, mel.shape[2]))
-    top.set(title=f"{row.utterance} ({row.label}), {config.title}", ylabel="Mel band")
-    edges = np.linspace(0, seconds, found.shape[1] + 1)
-    bottom.stairs(found[0].numpy(), edges, fill=True)
-    bottom.set(xlabel="s", ylabel="attention", xlim=(0, seconds))
-    return _png(figure)
+    return png(figure)

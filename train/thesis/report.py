@@ -19,6 +19,7 @@ from train.metrics.predictions import read as read_predictions
 from train.thesis import plots as figures
 from train.thesis import printed as thesis
 from train.thesis import tables
+from train.thesis.attention import PICTURED, picture
 from train.thesis.tables import SystemPredictions, percent
 from train.training.run import PROTOCOLS, Run
 
@@ -241,17 +242,25 @@ def _pooled(ladder: Ladder, folds: Sequence[str], head: str) -> str:
 
 
 def _ablations(ladder: Ladder, note: str) -> str:
-    runs = ladder.chosen(variant=True)
-    if not runs:
-        return ""
-    base = [run for run in ladder.chosen() if run.config.system == "attention"]
-    text = ""
+    variants = ladder.chosen(variant=True)
+    return "".join(
+        _varied([run for run in ladder.chosen() if run.config.system == system], runs, ladder, note)
+        for system in dict.fromkeys(run.config.system for run in variants)
+        if (runs := [run for run in variants if run.config.system == system])
+    )
+
+
+def _varied(base: Sequence[Run], runs: Sequence[Run], ladder: Ladder, note: str) -> str:
+    """One system's variants beside it, and tested against it."""
+    name, text = runs[0].config.spec.title, ""
+    if base:
+        name = base[0].config.spec.title
     for protocol in PROTOCOLS:
         scored = ladder.scored([*base, *runs], protocol)
-        text += f"## Ablations of the attention system, protocol {protocol}\n\n{note}{tables.more_figures(scored)}\n"
+        text += f"## Ablations of {name}, protocol {protocol}\n\n{note}{tables.more_figures(scored)}\n"
         if base and len(scored) > 1:
             tests = against(scored[0].title, {one.title: one.found for one in scored})
-            text += f"### The preset against each variant, protocol {protocol}\n\n{tables.paired_table(tests)}\n"
+            text += f"### {name} against each variant, protocol {protocol}\n\n{tables.paired_table(tests)}\n"
     return text
 
 
@@ -267,16 +276,16 @@ def _training(ladder: Ladder, number: int, rows: Sequence[Utterance]) -> tuple[s
     name = f"figures/{number}-learning.png"
     text = f"## Training\n\n{markdown(head, lines, numbers=True)}\n![Learning curves]({name})\n\n"
     pictures = {name: figures.learning_curves(runs)}
-    looked = next((r for r in runs if r.config.system == "attention" and r.config.spec.front_end == "cnn"), None)
-    if looked:
+    for looked in (r for r in runs if r.config.system in PICTURED and r.config.spec.front_end == "cnn"):
         found = _test(looked, "strict", ladder.manifest)
         best = max((i for i, sad in enumerate(found.labels) if sad), key=lambda i: float(found.probabilities[i]))
         row = next(row for row in rows if row.utterance == found.names[best])
+        which = looked.config.system if looked.config.system == "attention" else f"{looked.config.system}-attention"
         try:
-            pictures[f"figures/{number}-attention.png"] = figures.attention(looked, row)
-            text += f"![Attention over the spectrogram](figures/{number}-attention.png)\n\n"
+            pictures[f"figures/{number}-{which}.png"] = picture(looked, row)
+            text += f"![{looked.config.title}: where it looks](figures/{number}-{which}.png)\n\n"
         except SadstreamError as error:
-            text += f"No attention figure: {error}\n\n"
+            text += f"No picture of {looked.config.title}: {error}\n\n"
     return text, pictures
 
 

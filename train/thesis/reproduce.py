@@ -54,8 +54,12 @@ class ThesisRequest:
             for seed in range(self.seeds)
         ]
         if self.ablations:
-            base = run_config(self.preset, "attention", where, allow_partial=self.allow_partial)
-            runs += [varied(base, variant) for variant in VARIANTS]
+            known = [variant for variant in VARIANTS if variant.base in self.preset.systems]
+            bases = {
+                name: run_config(self.preset, name, where, allow_partial=self.allow_partial)
+                for name in {variant.base for variant in known}
+            }
+            runs += [varied(bases[variant.base], variant) for variant in known]
         return runs
 
 

@@ -92,8 +92,8 @@ def export(run: Run, inputs: Inputs, path: Path, licence: str | None = None, com
     fusion = Fusion(inputs.fusion)
     EpochWeights(run.folder).load(selection.epoch, fusion)
     tuned = calibration(selection, float(fusion.bias.detach()))
-    if not config.spec.text or config.spec.front_end == "none":
-        tuned = _single(tuned, config)
+    if not config.spec.text or config.spec.front_end == "none" or not inputs.fusion.is_additive:
+        tuned = _single(tuned, config.spec.front_end != "none")
     header = Header(
         system=config.name,
         provisional=False,
@@ -101,6 +101,7 @@ def export(run: Run, inputs: Inputs, path: Path, licence: str | None = None, com
         masked=config.spec.masked,
         audio=inputs.audio_config,
         text=inputs.text_config,
+        speaker=inputs.speaker_config,
         calibration=tuned,
         prior=selection.prior,
         threshold=selection.threshold,
@@ -119,12 +120,12 @@ def export(run: Run, inputs: Inputs, path: Path, licence: str | None = None, com
         raise DataError(f"{error}; choose a smaller preset, such as thesis-small") from None
 
 
-def _single(both: Calibration, config: RunConfig) -> Calibration:
-    """With one branch alone, all of bias and shift belong to it."""
+def _single(both: Calibration, hears: bool) -> Calibration:
+    """With one branch alone, or with two that are no sum, all of bias and shift belong to one part."""
     whole = both.audio_shift + both.text_shift
-    if config.spec.text:
-        return both.model_copy(update={"text_shift": whole, "audio_shift": 0.0})
-    return both.model_copy(update={"audio_shift": whole, "text_shift": 0.0})
+    if hears:
+        return both.model_copy(update={"audio_shift": whole, "text_shift": 0.0})
+    return both.model_copy(update={"text_shift": whole, "audio_shift": 0.0})
 
 
 def _require_repeatable(
@@ -137,7 +138,6 @@ def _require_repeatable(
         f"states of {config.audio.encoder}, which the daemon does not compute": (
             config.spec.front_end == "states" and audio is None
         ),
-        "cross-attention, whose parts do not add up": config.spec.pooling == "cross-attention",
         "words of earlier utterances": config.text.window_s is not None and config.spec.text,
     }
     for reason, applies in reasons.items():
@@ -161,4 +161,7 @@ def _trained_on(run: Run, inputs: Inputs) -> str:
 def _metrics(run: Run, inputs: Inputs) -> tuple[Metric, ...]:
 
     found = read(run.predictions_path("strict"), "test", inputs.rows)
-    return tuple(figure.metric(name, f"strict, fold {run.config.fold}") for name, figure in sad_figures(found).items())
+    protocol = f"strict, fold {run.config.fold}"
+    if (most := run.config.spec.segments) > 1:
+        protocol += f", utterances of up to {most} segments; the daemon hears one"
+    return tuple(figure.metric(name, protocol) for name, figure in sad_figures(found).items())

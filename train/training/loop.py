@@ -26,7 +26,8 @@ from train.presets import RunConfig
 from train.training.history import Epoch, EpochTimes, History
 
 STATE = "state.pt"
-TEXT = "text_out.weight"
+TEXT = ("text_out.weight", "gated.words.weight", "crossed.words_in.weight")  # whose second side is the text's width
+VOICE = "query.weight"
 # What torch.load and what follows it raise over an empty, cut, foreign or changed file.
 DAMAGED = (RuntimeError, LookupError, ValueError, OSError, EOFError, TypeError, AttributeError, UnpicklingError)
 EVALUATE_BATCH = 256
@@ -72,9 +73,17 @@ class EpochWeights:
 
     def text_dim(self, epoch: int) -> int:
         """The width of the text embedding that these weights read; 0: none."""
+        return self._width(epoch, TEXT)
+
+    def speaker_dim(self, epoch: int) -> int:
+        """The width of the voice's embedding that attention asks; 0: it asks nobody's."""
+        return self._width(epoch, (VOICE,))
+
+    def _width(self, epoch: int, names: Sequence[str]) -> int:
         try:
             with safe_open(self.path(epoch), "numpy") as file:
-                return int(file.get_slice(TEXT).get_shape()[1]) if TEXT in file.keys() else 0  # noqa: SIM118
+                found = [name for name in names if name in file.keys()]  # noqa: SIM118
+                return int(file.get_slice(found[0]).get_shape()[1]) if found else 0
         except (OSError, SafetensorError) as error:
             raise self._unreadable(epoch, error) from None
 
@@ -117,7 +126,7 @@ def predict(fusion: Fusion, inputs: Inputs, index: Tensor, device: str) -> Tenso
     with torch.inference_mode():
         for chosen in torch.split(index, EVALUATE_BATCH if device != "cpu" else PART):
             batch = batch_of(inputs, chosen, device)
-            found = fusion.parts(batch.audio, batch.text, batch.heard)
+            found = fusion.parts(batch.audio, batch.text, batch.heard, batch.voices)
             parts.append(torch.stack([found.bias, found.audio, found.text], dim=1).float().cpu())
     return torch.cat(parts)
 
@@ -193,7 +202,7 @@ class Trainer:
 
         batch = batch_of(self.inputs, index, self.compute.device)
         with torch.autocast(self.compute.device, torch.bfloat16, enabled=self.compute.amp):
-            logits = self._forward(batch.audio, batch.text, batch.heard)
+            logits = self._forward(batch.audio, batch.text, batch.heard, batch.voices)
         return loss_of(logits.float(), batch.labels, self.config.spec.loss, self.config.training.gamma)
 
     def validate(self) -> tuple[float, float]:

@@ -231,7 +231,7 @@ def _labels(rows: Sequence[Utterance]) -> NDArray[np.int64]:
 
 def _text_mean(fusion: Fusion, inputs: Inputs) -> float:
 
-    if inputs.text is None:
+    if inputs.text is None or not fusion.config.is_additive:
         return 0.0
     with torch.inference_mode():
         train = inputs.text[inputs.pieces_of("train")].to(fusion.bias.device)

@@ -10,6 +10,7 @@ import torch
 from sadstream.base.errors import BusyError, DataError, UsageError
 from sadstream.base.progress import progress
 from sadstream.scoring.analyzer.models import compute_device
+from sadstream.scoring.speakers.encoder import NAME as SPEAKERS
 from sadstream.scoring.weights.store import locate
 from train.corpora import manifest as manifests
 from train.corpora.folds import assign
@@ -107,7 +108,7 @@ class Session:
             raise DataError(f"{config.manifest}: {config.system} reads words alone, and they say nothing: {trouble}")
         say(f"{config.system}: trained without a text part, on sound alone: {trouble}")
         pooling = "attention" if config.spec.pooling == "cross-attention" else config.spec.pooling
-        changes = {"text": False, "title": f"{config.spec.title}, no words", "pooling": pooling}
+        changes = {"text": False, "title": f"{config.spec.title}, no words", "pooling": pooling, "joint": "sum"}
         return config.model_copy(update={"spec": config.spec.model_copy(update=changes)})
 
     def fit_run(self, run: Run, manifest: CorpusManifest) -> Inputs:
@@ -162,6 +163,8 @@ def require_encoders(config: RunConfig) -> None:
             locate(config.text.whisper, "whisper")
     if config.spec.front_end == "states" and not Path(config.audio.encoder).expanduser().is_dir():
         locate(config.audio.encoder, "whisper")
+    if config.spec.asks_speaker:
+        locate(SPEAKERS, "speaker")
 
 
 def _steps(manifest: CorpusManifest, config: RunConfig) -> int:

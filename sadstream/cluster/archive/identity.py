@@ -120,6 +120,8 @@ def _models(config: Config, device: str) -> list[tuple[str, Kind]]:
         found += [(name, "whisper") for name in _linguist(config.whisper.linguist)]
     if isinstance(header.audio, WhisperStatesConfig):
         found.append((header.audio.model, "whisper"))
+    if header.speaker is not None:
+        found.append((header.speaker.name, "speaker"))
     if config.voice.only:
         found.append((SPEAKERS, "speaker"))
     return found

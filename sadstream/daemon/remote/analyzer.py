@@ -83,6 +83,7 @@ class RemoteAnalyzer:
         self._local = local
         self._stays = local is not None
         self._patient = patient
+        self._is_additive = header.fusion.is_additive
         self._prior_logit = prior_logit_in_force(config, header)
         self._threshold = threshold_in_force(config, header)
         # Who somebody is stays in the room: a stranger's segment never leaves it.
@@ -157,6 +158,7 @@ class RemoteAnalyzer:
         return Analysis(
             bias_logit=self._prior_logit,
             audio_logit=found.audio,
+            is_additive=self._is_additive,
             text_logit=found.text,
             p_sad=sigmoid(self._prior_logit + found.audio + found.text),
             threshold=self._threshold,

@@ -99,17 +99,21 @@ class Analyzer:
 
         config = self.models.header.audio
         if config is None:
-            return _AudioFeatures(None, None)
+            return _AudioFeatures(None, None, None)
         samples = torch.stack([torch.from_numpy(at_level(one.samples, config.level_dbfs)) for one in segments])
         if isinstance(config, WhisperStatesConfig):
             assert self.models.state_whisper is not None
             features = self.models.state_whisper.states(samples, config)
         else:
             features = log_mel(samples, config).to(self.models.device)
+        voices = None
+        if (encoder := self.models.speaker_encoder) is not None:
+            embedded = [torch.from_numpy(encoder(one.heard)) for one in segments]
+            voices = torch.stack(embedded).to(self.models.device)
         if not self.models.header.masked:
-            return _AudioFeatures(features, None)
+            return _AudioFeatures(features, None, voices)
         frames = [heard_frames(one.heard.size, config.n_frames) for one in segments]
-        return _AudioFeatures(features, torch.tensor(frames, device=self.models.device))
+        return _AudioFeatures(features, torch.tensor(frames, device=self.models.device), voices)
 
     def _transcribe(self, batch: "_Batch") -> list[Transcript]:
         import torch
@@ -131,6 +135,7 @@ class Analyzer:
             None if sound.features is None else sound.features[at],
             embedding,
             None if sound.frames is None else sound.frames[at],
+            None if sound.voices is None else sound.voices[at],
         )
         text = [None] * len(rows) if embedding is None else parts.text.tolist()
         attention = [None] * len(rows) if parts.attention is None else parts.attention.float().cpu().numpy()
@@ -156,6 +161,7 @@ class Analyzer:
             fusion_ms=fusion_ms,
             attention=raw.attention,
             speech=speech,
+            is_additive=header.fusion.is_additive,
             uncapped_logit=uncapped_part(header.calibration, raw.audio) if header.audio else 0.0,
         )
 
@@ -203,10 +209,11 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _AudioFeatures:
-    """What the fusion model hears of each segment, and how many of its frames hold audio."""
+    """What the fusion model hears of each segment, how many of its frames hold audio, and whose voice it is."""
 
     features: "Tensor | None"
     frames: "Tensor | None"
+    voices: "Tensor | None"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

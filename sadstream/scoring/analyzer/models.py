@@ -10,6 +10,7 @@ from sadstream.config import Config
 from sadstream.scoring.analysis import text_part
 from sadstream.scoring.fusion import checkpoint as checkpoints
 from sadstream.scoring.fusion.header import Calibration, Header, WhisperStatesConfig
+from sadstream.scoring.speakers.encoder import SpeakerEncoder
 from sadstream.scoring.speakers.gate import SpeakerGate
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.store import locate
@@ -43,6 +44,7 @@ class Models:
     fusion: "Fusion"
     speech_gate: SpeechGate
     speaker_gate: SpeakerGate | None  # nobody is turned away
+    speaker_encoder: SpeakerEncoder | None  # the fusion model asks nobody's voice
     text_encoder: TextEncoder | None  # words are off
     whisper: Whisper | None  # hears the words; none where they are off
     state_whisper: Whisper | None  # its encoder's states are what the fusion model hears; often the same
@@ -82,6 +84,7 @@ def load_models(config: Config) -> Models:
         fusion=fusion,
         speech_gate=speech_gate,
         speaker_gate=speaker_gate,
+        speaker_encoder=_speaker_encoder(loaded.header),
         text_encoder=encoder,
         whisper=whisper,
         state_whisper=_state_whisper(loaded.header, whisper, device),
@@ -97,6 +100,8 @@ def expect_models(config: Config) -> None:
         locate(whisper_model(config.whisper.model, "cpu"), "whisper")
     if isinstance(header.audio, WhisperStatesConfig):
         locate(header.audio.model, "whisper")
+    if header.speaker is not None:
+        locate(header.speaker.name, "speaker")
 
 
 def compute_device(wanted: str) -> str:
@@ -119,6 +124,9 @@ def words_trouble(fusion: "Fusion", calibration: Calibration, encoder: TextEncod
     """That the text part was trained on no words, or makes something absurd of ordinary ones; or nothing."""
     import torch
 
+    if not fusion.config.is_additive:
+        return ""  # it has no part of its own
+
     with torch.inference_mode():
         raw = fusion.text_out(encoder(["", *ORDINARY])).squeeze(1).tolist()
     nothing, *parts = (text_part(calibration, one) for one in raw)
@@ -137,6 +145,16 @@ def _text_encoder(config: Config, header: Header, device: str) -> TextEncoder | 
     encoder = TextEncoder(locate(name, "text"), wanted, device)
     if encoder.dim != wanted.dim:
         raise UnavailableError(f"text.encoder: {name} gives {encoder.dim} numbers, the checkpoint reads {wanted.dim}")
+    return encoder
+
+
+def _speaker_encoder(header: Header) -> SpeakerEncoder | None:
+    if (wanted := header.speaker) is None:
+        return None
+    encoder = SpeakerEncoder(locate(wanted.name, "speaker"))
+    if encoder.identity != wanted.identity:
+        known, found = wanted.identity[:12], encoder.identity[:12]
+        raise UnavailableError(f"{wanted.name} {found}: the checkpoint was trained with {known}; use that one")
     return encoder
 
 

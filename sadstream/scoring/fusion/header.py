@@ -8,6 +8,7 @@ from sadstream.base.odds import logit
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S, SEGMENT_SAMPLES
 
 POOLED_FRAMES = 4  # log-Mel frames that the CNN's two poolings make one of
+TEXT_TOKENS = 32  # of a text whose words are attended to one by one; 3 s of speech are under 30
 WHISPER_DBFS = -20.0  # level at which Whisper is given a segment; its own log-Mel keeps absolute level
 FORMAT: Literal["sadstream-checkpoint"] = "sadstream-checkpoint"
 
@@ -24,6 +25,10 @@ Slope = Annotated[float, Field(ge=-1e4, le=1e4)]
 Cap = Annotated[float, Field(gt=0.0, le=100.0)]  # of a part: the sum of all stays where exp() does
 Layer = Annotated[int, Field(ge=0, le=64)]
 Channels = Annotated[int, Field(ge=1, le=1024)]
+
+
+Pooling = Literal["flatten", "mean", "attention", "cross-attention", "speaker-attention"]
+Joint = Literal["sum", "gate", "cross-modal"]
 
 
 class LogMelConfig(Record):
@@ -82,7 +87,12 @@ class FusionConfig(Record):
 
     front_end: Literal["none", "cnn", "states"] = "cnn"
     sequence: Literal["none", "bilstm"] = "bilstm"
-    pooling: Literal["flatten", "mean", "attention", "cross-attention"] = "attention"
+    pooling: Pooling = "attention"
+    joint: Joint = "sum"  # how sound and words come together; only a sum has parts
+    segments: int = Field(default=1, ge=1, le=10)  # of an utterance, at most; the daemon has one
+    speaker_dim: int = Field(default=0, ge=0, le=4096)  # of the voice that attention asks; 0: nobody's
+    text_tokens: int = Field(default=0, ge=0, le=128)  # 0: one embedding of the whole text
+    modality_dropout: float = Field(default=0.0, ge=0.0, le=0.5)  # in training, of sound and of words each
     statistics: bool = False  # mean and deviation over time of every layer's states beside what is pooled
     n_frames: int = Field(default=94, ge=4, le=4096)  # time frames in
     n_bands: int = Field(default=128, ge=4, le=4096)  # Mel bands, or width of the encoder states
@@ -100,9 +110,23 @@ class FusionConfig(Record):
             raise ValueError("encoder states are pooled by mean or attention")
         if self.statistics and self.front_end != "states":
             raise ValueError("statistics are those of encoder states")
-        if self.pooling == "cross-attention" and (self.front_end == "none" or self.text_dim == 0):
-            raise ValueError("cross-attention reads audio and text")
+        two = self.front_end != "none" and self.text_dim > 0
+        if not two and (self.pooling == "cross-attention" or self.joint != "sum"):
+            raise ValueError("cross-attention, gate and cross-modal attention read audio and text")
+        if (self.pooling == "speaker-attention") != (self.speaker_dim > 0):
+            raise ValueError("speaker_dim and speaker attention: expected both or none")
+        if (self.joint == "cross-modal") != (self.text_tokens > 0):
+            raise ValueError("text_tokens and cross-modal attention: expected both or none")
+        if self.joint == "cross-modal" and (self.segments > 1 or self.pooling == "flatten"):
+            raise ValueError("cross-modal attention is within one segment, over a sequence")
+        if self.segments > 1 and (self.front_end == "none" or self.pooling == "flatten" or self.statistics):
+            raise ValueError("segments are those of audio, each pooled to one context")
         return self
+
+    @property
+    def is_additive(self) -> bool:
+        """A logit is a sum of a part of the sound and a part of the words, which nothing else depends on."""
+        return self.joint == "sum" and self.pooling != "cross-attention"
 
 
 class TextEncoderConfig(Record):
@@ -110,7 +134,15 @@ class TextEncoderConfig(Record):
 
     name: str
     identity: str  # SHA-256 over its tensors
-    pooling: Literal["cls", "mean"]
+    pooling: Literal["cls", "mean", "tokens"]  # tokens: the first TEXT_TOKENS states, each by itself
+    dim: int
+
+
+class SpeakerEncoderConfig(Record):
+    """Whose embedding of a voice the attention asks."""
+
+    name: str
+    identity: str  # SHA-256 over its tensors
     dim: int
 
 
@@ -147,6 +179,7 @@ class Header(Record):
     masked: bool  # attention leaves out the zeros that fill a segment up
     audio: AudioConfig | None
     text: TextEncoderConfig | None
+    speaker: SpeakerEncoderConfig | None = None
     calibration: Calibration
     prior: Probability  # share of sad segments that the bias stands for
     threshold: Probability
@@ -170,6 +203,12 @@ class Header(Record):
             raise ValueError("fusion and audio: expected a model of the features' shape")
         if self.fusion.text_dim != (0 if self.text is None else self.text.dim):
             raise ValueError("fusion.text_dim and text.dim: expected the same width")
+        if self.fusion.text_tokens not in (0, TEXT_TOKENS) or (self.fusion.text_tokens > 0) != (
+            self.text is not None and self.text.pooling == "tokens"
+        ):
+            raise ValueError(f"fusion.text_tokens and text.pooling: expected {TEXT_TOKENS} of `tokens`, else none")
+        if self.fusion.speaker_dim != (0 if self.speaker is None else self.speaker.dim):
+            raise ValueError("fusion.speaker_dim and speaker.dim: expected the same width")
         return self
 
     @property

@@ -1,7 +1,8 @@
 """The fusion model: an audio context and a text embedding, one linear layer, one logit.
 
-One class holds the thesis's six systems and the seventh, which reads Whisper's encoder states. Because the
-last layer is linear, every logit is a sum of an audio part, a text part and a bias.
+One class holds the thesis's six systems, the seventh, which reads Whisper's encoder states, and four in which words,
+voice and segments attend to each other. Where the last layer reads context and embedding side by side, every logit is
+a sum of an audio part, a text part and a bias; where not (`FusionConfig.is_additive`), the audio part is all of it.
 """
 
 from typing import NamedTuple, cast
@@ -11,17 +12,45 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from sadstream.scoring.fusion.header import FusionConfig
+from sadstream.scoring.fusion.joint import CrossModal, GatedUnit, SegmentAttention
 
 LEAST_VARIANCE = 1e-6  # of a state over time: one frame has none
 
 
+class Attended(NamedTuple):
+    """Where a model looked; None for what it has not.
+
+    frames: (batch, frames) or, of several segments, (batch, segments, frames); segments: (batch, segments); words:
+    (batch, tokens, frames), where each word listens; sound: (batch,) the share of the sound in a gate.
+    """
+
+    frames: Tensor | None = None
+    segments: Tensor | None = None
+    words: Tensor | None = None
+    sound: Tensor | None = None
+
+
 class Parts(NamedTuple):
-    """Logit parts before calibration, (batch,) each; `attention` is (batch, frames) or None."""
+    """Logit parts before calibration, (batch,) each; of a model that is no sum all of it is in `audio`."""
 
     bias: Tensor
     audio: Tensor
     text: Tensor
-    attention: Tensor | None
+    attended: Attended
+
+    @property
+    def attention(self) -> Tensor | None:
+        """(batch, frames) weights over the frames of a segment, or None."""
+        return self.attended.frames
+
+
+class _Context(NamedTuple):
+    """(batch, width) what was pooled, and of what: (batch, frames, width) and which frames hold audio, or None."""
+
+    pooled: Tensor
+    attended: Attended
+    sequence: Tensor | None = None
+    mask: Tensor | None = None
 
 
 class LogMelCnn(nn.Module):
@@ -104,67 +133,125 @@ class Fusion(nn.Module):
         if config.front_end != "none" and config.sequence == "bilstm":
             self.lstm = nn.LSTM(width, config.hidden, batch_first=True, bidirectional=True)
             width = 2 * config.hidden
-        if config.front_end != "none" and config.pooling in ("attention", "cross-attention"):
+        if config.front_end != "none" and config.pooling.endswith("attention"):
             self.attention = nn.Linear(width, 1, bias=False)  # alpha_t = softmax over t of w^T h_t
-        if config.pooling == "cross-attention":
-            self.query = nn.Linear(config.text_dim, width, bias=False)  # of (w + Q text)^T h_t: words say where to look
+        asks = {"cross-attention": config.text_dim, "speaker-attention": config.speaker_dim}.get(config.pooling)
+        if asks:
+            self.query = nn.Linear(asks, width, bias=False)  # of (w + Q x)^T h_t: x says where to look
             nn.init.zeros_(self.query.weight)
         self.dropout = nn.Dropout(config.dropout)
         self.context_dim = width * frames if config.pooling == "flatten" else width
         if config.statistics:
             self.statistics = Statistics(config.n_layers, config.n_bands)
             self.context_dim += 2 * config.n_layers * config.n_bands
+        if config.segments > 1:
+            self.over_segments = SegmentAttention(self.context_dim)
+        if config.joint == "cross-modal":
+            self.crossed = CrossModal(width, config.text_dim)
+            self.words_out = nn.Linear(width, 1, bias=False)
+        elif config.joint == "gate":
+            self.gated = GatedUnit(self.context_dim, config.text_dim, width, config.modality_dropout)
+            self.context_dim = width
         # One linear layer over [context; text], kept as its two blocks so that the parts can be told apart.
         self.bias = nn.Parameter(torch.zeros(1))
         if config.front_end != "none":
             self.audio_out = nn.Linear(self.context_dim, 1, bias=False)
-        if config.text_dim:
+        if config.text_dim and config.joint == "sum":
             self.text_out = nn.Linear(config.text_dim, 1, bias=False)
 
-    def forward(self, audio: Tensor | None, text: Tensor | None, heard: Tensor | None = None) -> Tensor:
+    def forward(
+        self, audio: Tensor | None, text: Tensor | None, heard: Tensor | None = None, speaker: Tensor | None = None
+    ) -> Tensor:
         """(batch,) logits; see `parts`."""
-        parts = self.parts(audio, text, heard)
+        parts = self.parts(audio, text, heard, speaker)
         return parts.bias + parts.audio + parts.text
 
-    def parts(self, audio: Tensor | None, text: Tensor | None, heard: Tensor | None = None) -> Parts:
+    def parts(
+        self, audio: Tensor | None, text: Tensor | None, heard: Tensor | None = None, speaker: Tensor | None = None
+    ) -> Parts:
         """The logit's parts.
 
-        audio: (batch, frames, bands) log-Mel or (batch, layers, frames, width) states; text: (batch, text_dim),
-        None for "no words", whose part is 0; heard: (batch,) frames that hold audio, None: all of them.
-        With cross-attention the audio part depends on the words too.
+        audio: (batch, frames, bands) log-Mel or (batch, layers, frames, width) states, of an utterance in several
+        segments (batch, segments, ...); text: (batch, text_dim), or (batch, tokens, text_dim) with zeros after the
+        last, None for "no words", whose part is 0; heard: (batch,) frames that hold audio, None: all of them, or
+        (batch, segments), 0 for a segment that is not there; speaker: (batch, speaker_dim) of the voice, or None.
         """
         like = audio if audio is not None else text
         assert like is not None, "a segment without audio and without text"
         zero = torch.zeros(like.shape[0], device=like.device)
-        audio_part, weights = zero, None
-        if self.config.front_end != "none":
-            assert audio is not None, "this system hears audio"
-            context, weights = self._context(audio, heard, text)
-            audio_part = self.audio_out(self.dropout(context)).squeeze(1)
-        text_part = zero
-        if self.config.text_dim and text is not None:
-            text_part = self.text_out(self.dropout(text)).squeeze(1)
-        return Parts(self.bias.expand_as(zero), audio_part, text_part, weights)
+        if self.config.front_end == "none":
+            assert text is not None
+            return Parts(self.bias.expand_as(zero), zero, self.text_out(self.dropout(text)).squeeze(1), Attended())
+        assert audio is not None, "this system hears audio"
+        context = self._whole(audio, heard, speaker if self.config.speaker_dim else text)
+        audio_part, text_part, attended = self._joined(context, text)
+        return Parts(self.bias.expand_as(zero), audio_part, zero if text_part is None else text_part, attended)
 
-    def _context(self, audio: Tensor, heard: Tensor | None, text: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def _joined(self, context: _Context, text: Tensor | None) -> tuple[Tensor, Tensor | None, Attended]:
+        """Sound and words as the system joins them: the audio part, the text part of a sum, and where it looked."""
+        pooled, attended = context.pooled, context.attended
+        text_part = None
+        if self.config.joint == "cross-modal":
+            return self._crossed(context, text)
+        if self.config.joint == "gate":
+            pooled, share = self.gated(pooled, text)
+            attended = attended._replace(sound=share)
+        elif self.config.text_dim and text is not None:
+            text_part = self.text_out(self.dropout(text)).squeeze(1)
+        return self.audio_out(self.dropout(pooled)).squeeze(1), text_part, attended
+
+    def _whole(self, audio: Tensor, heard: Tensor | None, asks: Tensor | None) -> _Context:
+        """The context of a segment, or of an utterance in several."""
+        if self.config.segments == 1 or audio.dim() == (4 if self.config.front_end == "states" else 3):
+            return self._context(audio, heard, asks)
+        batch, segments = audio.shape[:2]
+        heard = torch.ones(batch, segments, device=audio.device) * audio.shape[-2] if heard is None else heard
+        there = heard > 0
+        asked = None if asks is None else asks.unsqueeze(1).expand(-1, segments, -1)[there]
+        found = self._context(audio[there], heard[there].long(), asked)
+        contexts = found.pooled.new_zeros(batch, segments, found.pooled.shape[1])
+        contexts[there] = found.pooled
+        pooled, weights = self.over_segments(contexts, there)
+        frames = found.attended.frames
+        if frames is not None:
+            spread = frames.new_zeros(batch, segments, frames.shape[1])
+            spread[there] = frames
+            frames = spread
+        return _Context(pooled, Attended(frames=frames, segments=weights))
+
+    def _context(self, audio: Tensor, heard: Tensor | None, asks: Tensor | None = None) -> _Context:
         sequence = self.cnn(audio) if self.config.front_end == "cnn" else self.mix(audio)
         frames = self._frames(sequence, heard)
         if self.config.sequence == "bilstm":
             sequence = self._recurrent(sequence, None if heard is None else frames)
         if self.config.pooling == "flatten":
-            return sequence.flatten(1), None
+            return _Context(sequence.flatten(1), Attended())
         mask = (torch.arange(sequence.shape[1], device=sequence.device) < frames.unsqueeze(1)).to(sequence.dtype)
-        context, weights = self._pooled(sequence, mask, text)
+        context, weights = self._pooled(sequence, mask, asks)
         if self.config.statistics:
             context = torch.cat([context, self.statistics(audio, mask)], 1)
-        return context, weights
+        return _Context(context, Attended(weights), sequence, mask)
 
-    def _pooled(self, sequence: Tensor, mask: Tensor, text: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _crossed(self, context: _Context, tokens: Tensor | None) -> tuple[Tensor, None, Attended]:
+        """The logit of sound and words that attended to each other; without words of what was pooled."""
+        sequence, mask = context.sequence, context.mask
+        assert sequence is not None
+        assert mask is not None
+        if tokens is None:
+            return self.audio_out(self.dropout(context.pooled)).squeeze(1), None, context.attended
+        said = (tokens != 0).any(2).to(sequence.dtype)
+        crossed = self.crossed(sequence, mask, tokens, said)
+        pooled, weights = self._pooled(crossed.sound, mask, None)
+        words = (crossed.words * said.unsqueeze(2)).sum(1) / said.sum(1, keepdim=True).clamp(min=1.0)
+        logit = self.audio_out(self.dropout(pooled)) + self.words_out(self.dropout(words))
+        return logit.squeeze(1), None, Attended(frames=weights, words=crossed.listens)
+
+    def _pooled(self, sequence: Tensor, mask: Tensor, asks: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.config.pooling == "mean":
             return (sequence * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True), None
         energies = self.attention(sequence).squeeze(2)
-        if self.config.pooling == "cross-attention" and text is not None:
-            energies = energies + torch.einsum("bfw,bw->bf", sequence, self.query(text))
+        if self.config.pooling in ("cross-attention", "speaker-attention") and asks is not None:
+            energies = energies + torch.einsum("bfw,bw->bf", sequence, self.query(asks))
         weights = energies.masked_fill(mask == 0, float("-inf")).softmax(1)
         return torch.einsum("bf,bfw->bw", weights, sequence), weights
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sadstream.base.errors import UnavailableError
 from sadstream.scoring.fusion.features import TORCHAUDIO_FAULT
-from sadstream.scoring.fusion.header import TextEncoderConfig
+from sadstream.scoring.fusion.header import TEXT_TOKENS, TextEncoderConfig
 from sadstream.scoring.weights.store import LoadedModel, load_tensors
 
 if TYPE_CHECKING:
@@ -40,13 +40,22 @@ class TextEncoder:
         self.dim = int(loaded.config["hidden_size"])
 
     def __call__(self, texts: Sequence[str]) -> "Tensor":
-        """(len(texts), dim) float32: the [CLS] state or the mean over the tokens."""
+        """(len(texts), dim) float32: the [CLS] state or the mean over the tokens; or (len(texts), TEXT_TOKENS, dim)."""
         states, tokens = self._states(texts)  # (batch, tokens, dim) and 1 where a token is
+        if self._pooling == "tokens":
+            return _of_length(states * tokens.unsqueeze(2).to(states.dtype), TEXT_TOKENS)
         if self._pooling == "cls":
             return states[:, 0]
         mask = tokens.unsqueeze(2).to(states.dtype)
         pooled: Tensor = (states * mask).sum(1) / mask.sum(1)
         return pooled
+
+
+def _of_length(states: "Tensor", tokens: int) -> "Tensor":
+    """The first of them, and zeros up to their number."""
+    from torch.nn.functional import pad
+
+    return pad(states[:, :tokens], (0, 0, 0, max(0, tokens - states.shape[1])))
 
 
 def is_plain(loaded: LoadedModel) -> bool:
