@@ -49,7 +49,7 @@ def test_it_is_one_linear_layer_over_context_and_text(name: str) -> None:
     audio, text = inputs(fusion.config)
     assert audio is not None
     assert text is not None
-    context, _ = fusion._context(audio, None)
+    context = fusion._context(audio, None).pooled
     weight = torch.cat([fusion.audio_out.weight, fusion.text_out.weight], dim=1)
 
     joint = torch.nn.functional.linear(torch.cat([context, text], dim=1), weight, fusion.bias).squeeze(1)
@@ -91,9 +91,10 @@ def test_the_context_is_the_attended_mean_of_the_sequence() -> None:
     states, _ = fusion.lstm(fusion.cnn(audio))
 
     alpha = torch.softmax(states @ fusion.attention.weight[0], dim=1)
-    context, weights = fusion._context(audio, None)
+    context, attended, *_ = fusion._context(audio, None)
 
-    assert torch.allclose(weights, alpha, atol=1e-6)
+    assert attended.frames is not None
+    assert torch.allclose(attended.frames, alpha, atol=1e-6)
     assert torch.allclose(context, (alpha.unsqueeze(2) * states).sum(1), atol=1e-6)
 
 

@@ -10,11 +10,20 @@ import torch
 from test_run import TEN, whole
 from tiny_corpus import prepared
 
+from sadstream.audio.sources.opening import open_source
+from sadstream.audio.sources.recording import Recording
 from sadstream.base.errors import DataError
+from sadstream.config import parse
+from sadstream.config.tables import StreamConfig
+from sadstream.events import from_wire, to_wire
 from sadstream.scoring.analysis import audio_part, text_part
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.recording import RecordedSegment, score_recording
 from train.features.inputs import batch_of
 from train.metrics.predictions import read
+from train.presets import BEYOND
 from train.training.run import Run
 
 
@@ -71,6 +80,40 @@ def test_the_header_says_what_it_was_trained_on_and_how_it_was_measured(made: Si
     assert not header.commercial_use
 
 
+@pytest.mark.models
+@pytest.mark.usefixtures("real_models")
+@pytest.mark.parametrize("system", BEYOND)
+def test_the_daemon_scores_with_it_and_names_parts_only_where_there_are_some(
+    made: SimpleNamespace, tmp_path: Path, scene: Path, system: str
+) -> None:
+    run = whole(made, system, tmp_path)
+    out = tmp_path / "mine.safetensors"
+    made.session.export(run.folder, out)
+    config = parse({"model": {"checkpoint": str(out)}, "text": {"encoder": made.preset.text.encoder}}, "test")
+    analyzer = Analyzer(load_models(config))
+    source = open_source(StreamConfig(source=str(scene)), config)
+    assert isinstance(source, Recording)
+    scores = [one.score for one in score_recording(source, config, analyzer) if isinstance(one, RecordedSegment)]
+
+    assert len(scores) >= 6
+    assert any(score.text_used for score in scores)
+    is_sum = system in ("hierarchical", "speaker")
+    for score in scores:
+        parts = (score.bias_logit, score.audio_logit, score.text_logit, score.offset_logit)
+        assert from_wire(to_wire(score)) is not None  # which refuses parts that do not sum to the logit
+        assert (None not in parts) if is_sum else (set(parts) == {None})
+
+
+def test_what_is_measured_over_several_segments_says_so(made: SimpleNamespace, tmp_path: Path) -> None:
+    run = whole(made, "hierarchical", tmp_path)
+    made.session.export(run.folder, tmp_path / "x.safetensors")
+    header = checkpoint.read_header(tmp_path / "x.safetensors")
+
+    assert {metric.protocol for metric in header.metrics} == {
+        "strict, fold fixed, utterances of up to 5 segments; the daemon hears one"
+    }
+
+
 def test_a_run_without_the_strict_protocol_is_not_exported(made: SimpleNamespace, tmp_path: Path) -> None:
     import shutil
 
@@ -85,7 +128,6 @@ def test_a_run_without_the_strict_protocol_is_not_exported(made: SimpleNamespace
     ("part", "changes", "reason"),
     [
         ("audio", {"view": "whole"}, "reads whole utterances"),
-        ("spec", {"pooling": "cross-attention"}, "whose parts do not add up"),
         ("text", {"window_s": 6.0}, "words of earlier utterances"),
     ],
 )
