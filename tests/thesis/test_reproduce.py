@@ -14,8 +14,10 @@ import pytest
 from tiny_corpus import prepared, session
 
 from sadstream.base.errors import DataError, UnavailableError, UsageError
+from train.presets import BEYOND
 from train.thesis import ablations, reproduce
 from train.thesis.ablations import VARIANTS
+from train.thesis.attention import PICTURED
 from train.thesis.reproduce import ThesisRequest
 from train.training.session import Session
 
@@ -44,9 +46,11 @@ def wanted(made: SimpleNamespace, out: Path, **changes: object) -> ThesisRequest
 
 @pytest.fixture(scope="module")
 def everything(made: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Two seeds, five sessions left out, all ablations that need no Whisper."""
+    """Two seeds, five sessions left out, all ablations that need nothing fetched."""
     out = tmp_path_factory.mktemp("out")
-    variants = tuple(v for v in VARIANTS if v.changes.get("text", {}).get("source") != "whisper")
+    variants = tuple(
+        v for v in VARIANTS if v.changes.get("text", {}).get("source") != "whisper" and v.base != "speaker"
+    )
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(reproduce, "VARIANTS", variants)
         said: list[str] = []
@@ -65,17 +69,34 @@ def test_both_tables_stand_in_the_report_under_both_protocols(everything: Simple
     assert "| Audio CNN | 84.33 | 45.16 | 37.33 | 57.14 |" in text
 
 
-def test_every_option_adds_its_section(everything: SimpleNamespace) -> None:
+def test_every_option_adds_its_section(everything: SimpleNamespace, made: SimpleNamespace) -> None:
     for section in (
         "F1 over seeds",
         "Leave one session out, protocol strict",
-        "Ablations of the attention system, protocol thesis",
-        "Ablations of the attention system, protocol strict",
+        *(
+            f"Ablations of {made.preset.systems[base].title}, protocol {protocol}"
+            for base in ("attention", "gated", "hierarchical", "cross-modal")
+            for protocol in ("thesis", "strict")
+        ),
         "Training",
     ):
         assert f"## {section}\n" in everything.text
     for variant in everything.variants:
-        assert f"Attention-based CNN-LSTM (encoder, not BERT), {variant.name} |" in everything.text
+        title = made.preset.systems[variant.base].title
+        assert f"{title} (encoder, not BERT), {variant.name} |" in everything.text
+
+
+@pytest.mark.models
+def test_each_system_that_attends_is_drawn(made: SimpleNamespace, tmp_path: Path) -> None:
+    asked = wanted(made, tmp_path, systems=PICTURED)
+    text = reproduce.reproduce(asked, made.session, False, lambda _: None)
+
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {f"0-{name}-attention.png" for name in BEYOND} | {"0-attention.png"} <= drawn
+    assert "No picture of" not in text
+    tested = text.partition("against each other system, protocol strict")[2].partition("\n##")[0]
+    for name in BEYOND:
+        assert f"\n| {made.preset.systems[name].title} (encoder, not BERT) |" in tested
 
 
 def test_leaving_sessions_out_tests_every_utterance_once(everything: SimpleNamespace) -> None:
@@ -167,12 +188,13 @@ def test_a_dry_run_says_how_long_and_writes_nothing(made: SimpleNamespace, tmp_p
 def test_a_variant_changes_one_thing(made: SimpleNamespace) -> None:
     from train.presets import run_config
 
-    base = run_config(made.preset, "attention", "m.csv")
     for variant in VARIANTS:
+        base = run_config(made.preset, variant.base, "m.csv")
         changed = ablations.varied(base, variant)
         left = {k for k, v in changed.model_dump().items() if v != base.model_dump()[k]}
         assert left == {"variant", *variant.changes}
-    assert len({ablations.varied(base, variant).name for variant in VARIANTS}) == len(VARIANTS)
+    names = {(variant.base, variant.name) for variant in VARIANTS}
+    assert len(names) == len(VARIANTS)
 
 
 COMMAND = [sys.executable, "-m", "train", "reproduce", "--epochs", "3", "--allow-partial", "--threads", "1"]
