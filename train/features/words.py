@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.audio.filters.level import at_level
@@ -35,7 +34,7 @@ LEAST_SENTENCES, MOST_TIMES = 20, 3
 class TextEmbeddings:
     """(n, dim) float32 text embeddings, or (n, tokens, dim) float16 states, and whose they are."""
 
-    vectors: NDArray[np.float32] | NDArray[np.float16]
+    vectors: Array
     encoder: TextEncoderConfig
     texts: tuple[str, ...]
 
