@@ -10,7 +10,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-systemd test-systemd-serve test-systemd-house test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard ear eval bench-train screenshots site release check installed setup system models clean
+.PHONY: demo test test-systemd test-systemd-serve test-systemd-house test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard bench-browser ear eval bench-train screenshots site release check installed setup system models clean
 
 demo: installed models
 	$(BIN)/sadstream demo
@@ -68,6 +68,10 @@ bench-wire: setup
 
 bench-dashboard: setup system
 	PYTHONPATH=tests $(BIN)/python -P bench/dashboard.py --json docs/bench-dashboard.json
+
+# The bundled scene through Debian's Chromium, three times, beside its file: five minutes.
+bench-browser: setup system models
+	PYTHONPATH=tests $(BIN)/python -P bench/browser.py
 
 # Needs Debian's chromium.
 bench-views: setup models
@@ -140,7 +144,8 @@ setup: .venv/.developed
 # What a user needs. openai-whisper asks for numba and triton, 1.2 GB, for the times of single words, which nobody here
 # asks it for: so its other needs are named, and it comes without any. Modules that are used compile themselves at their
 # first import; the rest, 200 MB of it, need not.
-NEEDS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")
+# A browser's microphone (extra web, 5 MB) is there too: not everybody who tries this has another one.
+NEEDS := import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["web"], sep="\n")
 .venv/.installed: pyproject.toml $(wildcard .git/refs/tags/*)
 	rm -rf *.egg-info  # of builds of before, whose version would be said
 	$(PYTHON) -m venv .venv

@@ -98,6 +98,13 @@ def test_the_table_of_small_machines_is_that_of_its_last_run() -> None:
     assert table(json.loads(Path("docs/bench-small.json").read_text())) in Path("docs/small-machines.md").read_text()
 
 
+def test_the_table_of_the_browsers_microphone_is_that_of_its_last_run() -> None:
+    pytest.importorskip("playwright", reason="playwright is missing")
+    table = runpy.run_path("bench/browser.py")["table"]
+
+    assert table(json.loads(Path("docs/bench-browser.json").read_text())) in Path("docs/browser.md").read_text()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", page.read_text()):

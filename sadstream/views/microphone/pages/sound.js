@@ -20,6 +20,14 @@ export class Sound {
     this.onEnd = onEnd;
     this.context = null;
     this.stream = null;
+    this.awake = null;
+    document.addEventListener("visibilitychange", () => this.stayAwake());
+  }
+
+  // A phone that locks its screen takes the microphone away; where the browser can, it does not while this is on.
+  async stayAwake() {
+    if (this.stream === null || document.visibilityState !== "visible" || !navigator.wakeLock) return;
+    this.awake = await navigator.wakeLock.request("screen").catch(() => null);
   }
 
   async open() {
@@ -35,6 +43,7 @@ export class Sound {
     node.port.onmessage = ({ data }) => this.onFrame(new Int16Array(data));
     this.context.createMediaStreamSource(this.stream).connect(node).connect(this.context.destination); // it plays nothing
     await this.context.resume();
+    await this.stayAwake();
     return this.describe(track);
   }
 
@@ -54,6 +63,7 @@ export class Sound {
   close() {
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.context?.close();
-    this.stream = this.context = null;
+    this.awake?.release();
+    this.stream = this.context = this.awake = null;
   }
 }
