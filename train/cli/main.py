@@ -17,11 +17,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (runs.prepare, runs.fit, runs.evaluate, runs.export, thesis.reproduce, thesis.report, thesis.compare):
-    app.command()(_command)
+app.command()(runs.prepare)
+app.command()(runs.fit)
+app.command()(runs.evaluate)
+app.command()(runs.export)
+app.command()(thesis.reproduce)
+app.command()(thesis.report)
+app.command()(thesis.compare)
 app.command("open")(shipped.open_data)
-for _command in (shipped.days, shipped.gates, shipped.trust):
-    app.command()(_command)
+app.command()(shipped.days)
+app.command()(shipped.gates)
+app.command()(shipped.trust)
 app.command("synth-iemocap")(thesis.synth_iemocap)
 app.command()(thesis.benchmark)
 
