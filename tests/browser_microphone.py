@@ -16,16 +16,17 @@ FAKES = Path(__file__).with_name("fakes.py")
 
 @contextmanager
 def hearing(
-    folder: Path, port: int, web: str = "", publish: str = "", fake: bool = True
+    folder: Path, port: int, web: str = "", publish: str = "", fake: bool = True, endpoint: str = ""
 ) -> Iterator[subprocess.Popen[str]]:
-    """A daemon that says where its page is; it publishes at FOLDER/pub.
+    """A daemon that says where its page is; it publishes at FOLDER/pub, if nothing else is said.
 
     web, publish: more lines of these tables. fake: without models, each score by the segment's number.
     """
     config = folder / "sadstream.toml"
+    endpoint = endpoint or f"ipc://{folder}/pub"
     config.write_text(
         f'[[stream]]\nsource = "browser"\n[web]\nmicrophone_port = {port}\n{web}\n'
-        f'[publish]\nendpoint = "ipc://{folder}/pub"\n{publish}\n'
+        f'[publish]\nendpoint = "{endpoint or f"ipc://{folder}/pub"}"\n{publish}\n'
     )
     program = [str(FAKES), "run", ""] if fake else ["-m", "sadstream", "run"]
     command = [sys.executable, *program, "--config", str(config)]

@@ -28,6 +28,8 @@ LONGEST = (
     "test_golden",  # 114
     "test_channels",  # 73
     "test_dashboard_browser",  # 67
+    "test_microphone_browser",  # 50
+    "test_microphone",  # 50
     "test_house",  # 65, of which mypy without a cache 45
     "test_systemd",  # 64
     "test_share",  # 62

@@ -148,7 +148,7 @@ def test_what_was_sent_in_a_pause_is_not_heard_after_it(sender: Sender) -> None:
     assert frame.index > 30 * SAMPLE_RATE
 
 
-def test_words_never_reach_the_process_that_faces_the_network(tmp_path: Path) -> None:
+def test_neither_words_nor_names_reach_the_process_that_faces_the_network(tmp_path: Path) -> None:
     made = fake_config(tmp_path)
     config = Config(stream=(StreamConfig(source="browser"),), publish=made.publish)
     echo = """import socket, sys
@@ -159,7 +159,7 @@ while True:
 """
     server = BrowserServer(config, [sys.executable, "-c", echo])
     assert server.start() == "x"
-    server.tell(a_score(text="a secret"))
+    server.tell(a_score(text="a secret", speaker="anna"))
     server.tell(a_score(provisional=True))
     server.tell(a_status())
     time.sleep(0.5)
@@ -169,7 +169,7 @@ while True:
     server.close()
 
     assert [one["type"] for one in said] == ["score", "status"]
-    assert "text" not in said[0]
+    assert said[0].keys().isdisjoint({"text", "speaker"})
 
 
 def test_no_other_command_hears_a_page() -> None:

@@ -170,13 +170,13 @@ class BrowserServer:
             raise ERRORS.get(done.returncode, SadstreamError)(done.stderr.decode(errors="replace").strip())
 
     def tell(self, event: object) -> None:
-        """Pass on how a stream is, and its scores, never the words; see that the process lives."""
+        """Pass on how a stream is, and its scores, never words or names; see that the process lives."""
         if not isinstance(event, Score | Status) or event.stream not in self._lines:
             return
         if isinstance(event, Score):
             if event.provisional:
                 return
-            event = replace(event, text=None)
+            event = replace(event, text=None, speaker=None)
         self._said[event.stream, event.type] = to_json(event).encode()
         self._send(self._said[event.stream, event.type])
         if isinstance(event, Status) and event.state != "stopping":
