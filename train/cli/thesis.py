@@ -109,6 +109,33 @@ def compare(
     print(compared(runs, "strict" if protocol == "strict" else "thesis"), end="")
 
 
+def cross(
+    manifests: Annotated[
+        list[Path], typer.Argument(metavar="MANIFEST MANIFEST...", help="What `prepare` wrote.", readable=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the runs, one a corpus.", readable=False)] = Path("cross"),
+    preset: PresetOption = "thesis-small",
+    system: Annotated[str, typer.Option(help="Which of the preset's systems.")] = "cnn-lstm",
+    seed: Annotated[int, SEED] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most; without it the preset's.")] = None,
+    text_encoder: TextOption = None,
+    audio_encoder: SpeechOption = None,
+    allow_partial: PartialOption = False,
+    cache: CacheOption = None,
+    compute: ComputeOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Trained on each corpus, tested on every other: a matrix with intervals."""
+    from train.thesis.cross import CrossRequest
+    from train.thesis.cross import cross as crossed
+    from train.training.session import Session
+
+    expect_folder("--out", out)
+    session = Session.start(cache, compute, threads)
+    chosen = session.preset(preset, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
+    print(crossed(CrossRequest(tuple(manifests), out, chosen, system, seed, allow_partial), session, say), end="")
+
+
 def synth_iemocap(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", readable=False)],
     utterances: Annotated[int, typer.Option(min=50, max=20_000, help="About this many.")] = 300,

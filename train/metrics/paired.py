@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 RESAMPLES = 1000
 SWAPS = 10_000
-DECIDED = ("accuracy", "precision", "recall", "F1", "macro F1")
+DECIDED = ("accuracy", "unweighted recall", "precision", "recall", "F1", "macro F1")
 RANKED = {"ROC AUC": auc, "average precision": average_precision, "ECE": calibration_error, "Brier": brier}
 
 
@@ -65,6 +65,7 @@ def _from_cells(cells: Floats) -> dict[str, Floats]:
     f1, other = share(2 * tp, 2 * tp + fp + fn), share(2 * tn, 2 * tn + fp + fn)
     return {
         "accuracy": share(tp + tn, tn + fp + fn + tp),
+        "unweighted recall": (share(tp, tp + fn) + share(tn, tn + fp)) / 2,
         "precision": share(tp, tp + fp),
         "recall": share(tp, tp + fn),
         "F1": f1,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from torch import Tensor
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
 from sadstream.base.files import read_whole, save_atomic
@@ -213,14 +214,26 @@ def _choose_epoch(
     return epochs[scores.index(max(scores))].epoch
 
 
+def logits_of(run: Run, inputs: Inputs, index: Tensor, device: str = "cpu") -> Scores:
+    """(rows,) raw logits of the run's strict epoch for the rows of these pieces, in their order."""
+    fusion = Fusion(inputs.fusion).to(device)
+    EpochWeights(run.folder).load(run.selection("strict").epoch, fusion)
+    return _means(fusion, inputs, index, device)
+
+
 def _logits(fusion: Fusion, inputs: Inputs, split: str, device: str) -> Scores:
-    """(rows of the split,) raw logits; of an utterance in several pieces their mean."""
+    """(rows of the split,) raw logits."""
     index = inputs.pieces_of(split)
-    logits = predict(fusion, inputs, index, device).double().sum(1).numpy()
-    owner = inputs.owner[index].numpy()
-    rows, position = np.unique(owner, return_inverse=True)
-    means: Scores = np.bincount(position, logits) / np.bincount(position)
+    rows = np.unique(inputs.owner[index].numpy())
     assert [inputs.rows[i].split for i in rows] == [split] * rows.size
+    return _means(fusion, inputs, index, device)
+
+
+def _means(fusion: Fusion, inputs: Inputs, index: Tensor, device: str) -> Scores:
+    """Of an utterance in several pieces their mean."""
+    logits = predict(fusion, inputs, index, device).double().sum(1).numpy()
+    _, position = np.unique(inputs.owner[index].numpy(), return_inverse=True)
+    means: Scores = np.bincount(position, logits) / np.bincount(position)
     return means
 
 
