@@ -15,7 +15,8 @@ from train.thesis import printed as thesis
 from train.training.run import Run
 
 SHOWN = (
-    "accuracy", "unweighted recall", "F1", "precision", "recall", "macro F1", "ROC AUC", "average precision", "ECE", "Brier",
+    "accuracy", "unweighted recall", "F1", "precision", "recall", "macro F1", "ROC AUC", "average precision", "ECE",
+    "Brier",
 )  # fmt: skip
 LEAST_OF_A_CLASS = 20  # test utterances; of fewer each one moves recall by more than 5 points
 
