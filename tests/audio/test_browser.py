@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from chromium import free_port
 from fakes import config as fake_config
 from wire import a_score, a_status
 
@@ -25,7 +27,7 @@ from sadstream.audio.sources.opening import open_source
 from sadstream.audio.sources.source import Item, SourceChange
 from sadstream.base.errors import ConfigError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
-from sadstream.config import Config
+from sadstream.config import Config, parse
 from sadstream.config.tables import ServiceConfig, StreamConfig
 
 SERVICE = ServiceConfig(stall_s=0.5)
@@ -151,25 +153,55 @@ def test_what_was_sent_in_a_pause_is_not_heard_after_it(sender: Sender) -> None:
 def test_neither_words_nor_names_reach_the_process_that_faces_the_network(tmp_path: Path) -> None:
     made = fake_config(tmp_path)
     config = Config(stream=(StreamConfig(source="browser"),), publish=made.publish)
-    echo = """import socket, sys
-line = socket.socket(fileno=int(sys.argv[-2].split("=")[1]))
+    written = tmp_path / "told"
+    listener = f"""import socket, sys
+line, written = socket.socket(fileno=int(sys.argv[-2].split("=")[1])), open({str(written)!r}, "wb", buffering=0)
 line.send(b"rx")
 while True:
-    line.send(line.recv(9999))
+    written.write(line.recv(9999) + b"\\n")
 """
-    server = BrowserServer(config, [sys.executable, "-c", echo])
+    server = BrowserServer(config, [sys.executable, "-c", listener])
     assert server.start() == "x"
     server.tell(a_score(text="a secret", speaker="anna"))
     server.tell(a_score(provisional=True))
     server.tell(a_status())
-    time.sleep(0.5)
-    control = server._control
-    assert control is not None
-    said = [json.loads(control.recv(9999)) for _ in range(2)]
+    until_s = time.monotonic() + 10
+    while written.read_bytes().count(b"\n") < 2 and time.monotonic() < until_s:
+        time.sleep(0.05)
     server.close()
+    said = [json.loads(line) for line in written.read_bytes().splitlines()]
 
     assert [one["type"] for one in said] == ["score", "status"]
     assert said[0].keys().isdisjoint({"text", "speaker"})
+
+
+def servers() -> list[psutil.Process]:
+    """The processes of ours that serve a page."""
+    ours = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in ours if "sadstream.views.microphone" in one.cmdline()]
+
+
+def test_a_server_that_hangs_is_ended_and_started_again() -> None:
+    config = parse({"stream": [{"source": "browser"}], "web": {"microphone_port": free_port()}}, "test")
+    server = BrowserServer(config, hang_s=1.0)
+    server.start()
+    (first,) = servers()
+    first.suspend()
+    begun_s = time.monotonic()
+    while first.is_running() and first.status() != psutil.STATUS_ZOMBIE:
+        server.tell(a_status())
+        assert time.monotonic() - begun_s < 20
+        time.sleep(0.1)
+    lasted_s = time.monotonic() - begun_s
+    until_s = begun_s + 4.0
+    while time.monotonic() < until_s:  # the next one answers, and stays
+        server.tell(a_status())
+        time.sleep(0.1)
+    running = servers()
+    server.close()
+
+    assert lasted_s >= 1.0
+    assert len(running) == 1
 
 
 def test_no_other_command_hears_a_page() -> None:

@@ -37,7 +37,7 @@ SOURCE = "browser"  # as a configuration names it
 COMMAND = (sys.executable, "-m", "sadstream.views.microphone")
 MESSAGE_BYTES = 65_536
 AUDIO, OPENED, CLOSED = b"a", b"o", b"c"  # what a message of a sender is, in its first byte
-READY, FAILED = b"r", b"f"  # and one of the server
+READY, FAILED, ALIVE = b"r", b"f", b"l"  # and one of the server; the last answers each event
 TOO_LATE, WRONG_RATE = 4408, 4429  # close codes, of the WebSocket
 START_S = 30.0  # for the server to be there: imports on a slow disk
 RESUME_S = 1.0  # after a pause, for a page that still sends
@@ -132,7 +132,7 @@ class BrowserMicrophone:
 class BrowserServer:
     """The process that pages and programs send to; all but the streams' lines is the main thread's."""
 
-    def __init__(self, config: Config, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, config: Config, command: Sequence[str] = COMMAND, hang_s: float = START_S) -> None:
         self._streams = [stream.name for stream in config.stream if stream.source == SOURCE]
         self._command = [*command, *_options(config)]
         # Both ends are ours for good, so that a process that is started again goes on with them.
@@ -140,6 +140,8 @@ class BrowserServer:
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._said: dict[tuple[str, str], bytes] = {}  # last, by stream and type
+        self._hang_s = hang_s  # without an answer, before it is ended
+        self._silent_from_s: float | None = None
 
     def line(self, stream: str) -> socket.socket:
         """Where what is sent for a stream comes out."""
@@ -154,7 +156,7 @@ class BrowserServer:
         while time.monotonic() < until_s and self._process.poll() is None:
             if readable(self._control.fileno(), POLL_S):
                 break
-        kind, text = self._answer()
+        kind, text = next(self._answers(), (b"", ""))
         if kind == READY:
             return text
         if kind == FAILED:
@@ -192,11 +194,18 @@ class BrowserServer:
                 one.close()
 
     def _keep(self) -> None:
-        """Start the process again where it ended; `tell` comes by every five seconds."""
-        if self._process is None or self._process.poll() is None:
+        """Start the process again where it ended or hung; `tell` comes by every five seconds."""
+        if self._process is None:
             return
-        kind, text = self._answer()
-        why = text.partition(" ")[2] if kind == FAILED else f"it ended with {self._process.returncode}"
+        answers, now_s = dict(self._answers()), time.monotonic()
+        self._silent_from_s = None if answers else self._silent_from_s or now_s
+        if self._process.poll() is None:
+            if self._silent_from_s is None or now_s - self._silent_from_s < self._hang_s:
+                return
+            self._process.kill()
+            self._process.wait()
+        code, _, why = answers.get(FAILED, "").partition(" ")
+        why = why if code else f"it ended with {self._process.returncode}"
         log.warning("the microphone's page: %s; started again", why, extra=logs.about(why))
         for _, far in self._lines.values():
             with contextlib.suppress(BlockingIOError):
@@ -207,6 +216,7 @@ class BrowserServer:
         self._launch()
 
     def _launch(self) -> None:
+        self._silent_from_s = None
         if self._control is not None:
             self._control.close()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -225,14 +235,12 @@ class BrowserServer:
         for message in self._said.values():
             self._send(message)
 
-    def _answer(self) -> tuple[bytes, str]:
-        """What the process said of its start; nothing where it said nothing."""
+    def _answers(self) -> Iterator[tuple[bytes, str]]:
+        """What the process has said since: of its start, and that it lives."""
         assert self._control is not None
-        try:
-            message = self._control.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT)
-        except OSError:
-            return b"", ""
-        return message[:1], message[1:].decode(errors="replace")
+        with contextlib.suppress(OSError):
+            while message := self._control.recv(MESSAGE_BYTES, socket.MSG_DONTWAIT):
+                yield message[:1], message[1:].decode(errors="replace")
 
     def _send(self, message: bytes) -> None:
         """A process that does not read, or is gone, delays nobody: the next status says the same."""

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from sadstream.audio.sources.browser import MESSAGE_BYTES
+from sadstream.audio.sources.browser import ALIVE, MESSAGE_BYTES
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.views import dashboard
 from sadstream.views.microphone.intake import Peer, Refusal, StreamIntake
@@ -81,6 +81,8 @@ def _hear_daemon(control: socket.socket, intakes: Mapping[str, StreamIntake], en
     elif message is not None:
         event = json.loads(message)
         intakes[event["stream"]].hear(event, message.decode())
+        with suppress(OSError):
+            control.send(ALIVE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
 def _hear_line(intake: StreamIntake) -> None:
