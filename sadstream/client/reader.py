@@ -3,9 +3,11 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from sadstream.client.follower import Finding, Follower, Gap
 from sadstream.events import EVENT_TYPES, Event, Score, Status
+from sadstream.events import endpoint as address
 from sadstream.events.keys import Curve
 from sadstream.events.query import Query, from_note
 
@@ -106,11 +108,15 @@ class Reader:
 
 
 def replay_address(replay: str, endpoint: str) -> str:
-    """Where to ask for the past, or nothing; of a tcp address only the port counts, the host is `endpoint`'s."""
+    """Where to ask for the past, or nothing; of a tcp address only the port counts, the host is `endpoint`'s.
+
+    A socket beside the daemon's is beside `endpoint` too, whatever the path of its folder: a container has its own.
+    """
     scheme = endpoint.partition("://")[0]
     port = replay.rpartition(":")[2]
     if not replay.startswith(f"{scheme}://"):
         return ""
     if scheme != "tcp":
-        return replay
+        beside = address.beside(endpoint)
+        return beside if PurePath(beside).name == PurePath(replay).name else replay
     return f"{endpoint.rpartition(':')[0]}:{port}" if port.isascii() and port.isdigit() else ""

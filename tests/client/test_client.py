@@ -318,6 +318,8 @@ def test_a_bad_endpoint_is_a_usage_error(endpoint_text: str) -> None:
         ("tcp://0.0.0.0:41234", "tcp://10.0.0.7:5556", "tcp://10.0.0.7:41234"),
         ("tcp://127.0.0.1:41234", "tcp://[::1]:5556", "tcp://[::1]:41234"),
         ("ipc:///run/x.replay", "ipc:///run/x", "ipc:///run/x.replay"),
+        ("ipc:///run/x.replay", "ipc://mounted/x", "ipc://mounted/x.replay"),
+        ("ipc:///elsewhere/past", "ipc:///run/x", "ipc:///elsewhere/past"),
         ("ipc:///etc/passwd", "tcp://10.0.0.7:5556", ""),
         ("tcp://evil:nonsense", "tcp://10.0.0.7:5556", ""),
         ("", "tcp://10.0.0.7:5556", ""),
