@@ -3,6 +3,7 @@
 # make test-systemd   the service under a real systemd in Debian trees of its own, as root: 7 minutes, 8 GB
 # make test-systemd-serve   the same for the services of a cluster: 10 minutes
 # make test-systemd-house   the same for what a house adds (docs/recipes.md): 4 minutes
+# make test-containers   images, and the daemon in a container, with podman, as root: 20 minutes, 12 GB
 # All make .venv, install what they need and fetch the models first; a second run starts at once.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-systemd test-systemd-serve test-systemd-house test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard bench-browser ear eval bench-train screenshots site release check installed setup system models clean
+.PHONY: demo test test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard bench-browser ear eval bench-train screenshots site release check installed setup system models clean
 
 demo: installed models
 	$(BIN)/sadstream demo
@@ -32,6 +33,11 @@ test-systemd-serve: setup system models
 
 test-systemd-house: setup system models
 	PYTHONPATH=tests $(BIN)/python tests/systemd/live_house.py
+
+# Apart from it, and not in .ci/run. STARTS, STOPS and KILLS are its numbers of trials.
+test-containers: SYSTEM += podman runc debootstrap
+test-containers: setup system models
+	PYTHONPATH=tests:tests/systemd $(BIN)/python tests/containers/live_containers.py
 
 test-slow: setup system models
 	$(BIN)/python -m pytest -m slow

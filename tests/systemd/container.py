@@ -41,8 +41,8 @@ def limited(seconds: float) -> list[str]:
     return ["setpriv", "--pdeathsig", "TERM", "timeout", "-k", "5", f"{seconds:.0f}"]
 
 
-def bootstrap(suite: str, tree: Path, more: Sequence[str] = ()) -> str | None:
-    """The suite's packages in this folder, made once; why not, where that failed."""
+def bootstrap(suite: str, tree: Path, more: Sequence[str] = (), packages: Sequence[str] = PACKAGES) -> str | None:
+    """The suite with these packages in this folder, made once; why not, where that failed."""
     if (tree / ".whole").exists():
         return None
     subprocess.run(["rm", "-rf", "--one-file-system", str(tree)], check=True)
@@ -51,7 +51,7 @@ def bootstrap(suite: str, tree: Path, more: Sequence[str] = ()) -> str | None:
         *limited(FETCH_S),
         "debootstrap",
         "--variant=minbase",
-        f"--include={','.join((*PACKAGES, *more))}",
+        *([f"--include={','.join((*packages, *more))}"] if (*packages, *more) else []),
         script[0],
         str(tree),
         "",  # the mirror that it knows
