@@ -11,7 +11,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard bench-browser ear eval bench-train screenshots site release check installed setup system models clean
+.PHONY: demo test test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard bench-browser ear eval bench-train screenshots first-hour site release check installed setup system models clean
 
 demo: installed models
 	$(BIN)/sadstream demo
@@ -130,6 +130,10 @@ screenshots: setup models
 	PYTHONPATH=tests $(BIN)/python -P pictures/dashboard.py
 	PYTHONPATH=tests $(BIN)/python -P pictures/browser.py
 
+# The newcomers of docs/first-hour.md: typed anew, half an hour, 1.9 GB at a time; needs git, mosquitto, espeak-ng, gcc, npm and jq.
+first-hour:
+	$(PYTHON) bench/first_hour.py --write
+
 # The documentation as a site, in build/site; strict, as the tests build it.
 site: setup
 	$(BIN)/python -m mkdocs build --strict --quiet
@@ -148,23 +152,23 @@ installed: .venv/.installed
 setup: .venv/.developed
 
 # What a user needs. openai-whisper asks for numba and triton, 1.2 GB, for the times of single words, which nobody here
-# asks it for: so its other needs are named, and it comes without any. Modules that are used compile themselves at their
-# first import; the rest, 200 MB of it, need not.
+# asks it for: so it comes without, and asks for neither when an extra is installed later. Modules that are used compile
+# themselves at their first import; the rest, 200 MB of it, need not.
 # A browser's microphone (extra web, 5 MB) is there too: not everybody who tries this has another one.
-NEEDS := import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["web"], sep="\n")
+NEEDS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")
 .venv/.installed: pyproject.toml $(wildcard .git/refs/tags/*)
 	rm -rf *.egg-info  # of builds of before, whose version would be said
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -c '$(NEEDS)' | grep -v openai-whisper > .venv/needs.txt
-	$(BIN)/python -m pip install --quiet --no-compile --requirement .venv/needs.txt more-itertools tiktoken tqdm
-	$(BIN)/python -m pip install --quiet --no-deps "$$($(BIN)/python -c '$(NEEDS)' | grep openai-whisper)" --editable .
+	$(BIN)/python -m pip install --quiet --no-deps "$$($(BIN)/python -c '$(NEEDS)' | grep openai-whisper)"
+	sed -i -E '/^Requires-Dist: (numba|triton)/d' .venv/lib/python3*/site-packages/openai_whisper-*.dist-info/METADATA
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[web]'
 	$(BIN)/sadstream doctor --fix --only torchaudio
 	touch $@
 
-# What a developer needs besides: extras, linters, what drives a browser; and numba and triton after all.
+# What a developer needs besides: extras, linters, what drives a browser; and numba, without which a test shows nothing.
 .venv/.developed: .venv/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[cluster,dashboard,plot,train]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[cluster,dashboard,plot,train]' --group dev numba
 	$(BIN)/python -m compileall -q -j 0 .venv/lib || true  # what thousands of processes import, where nobody may write it later
 	$(BIN)/sadstream doctor --fix --only torchaudio
 	touch $@

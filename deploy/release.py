@@ -28,8 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 WORK, DIST = ROOT / "build/release", ROOT / "dist"
 PYTHONS = ("3.11", "3.12", "3.13")
-# What openai-whisper asks for besides, without numba and triton (deploy/small.txt says why).
-SMALL = ("more-itertools", "tiktoken", "tqdm")
+UNUSED = ("numba", "triton")  # openai-whisper asks for them (deploy/small.txt says why nobody here does)
 # What a build could let in; and a wheel's dates are two seconds apart at least.
 OTHERWISE = {"TZ": "Asia/Kolkata", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "7", "PYTHONUTF8": "1"}
 APART_S = 2.5
@@ -169,14 +168,22 @@ def python_of(version: str) -> Path | None:
     return None
 
 
-def needs(wheel: Path) -> tuple[list[str], str]:
-    """What the wheel asks for by itself, without openai-whisper; and that."""
+def whisper_of(wheel: Path) -> str:
+    """The openai-whisper that the wheel asks for."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         asked = message_from_bytes(archive.read(name)).get_all("Requires-Dist") or []
-    own = [line for line in asked if "extra ==" not in line]
-    (whisper,) = (line for line in own if line.startswith("openai-whisper"))
-    return [line for line in own if line != whisper], whisper
+    (found,) = (line for line in asked if line.startswith("openai-whisper"))
+    return found
+
+
+def without_unused(environment: Path) -> None:
+    """openai-whisper asks no more for what nobody here uses."""
+    for path in environment.glob("lib/python3*/site-packages/openai_whisper-*.dist-info/METADATA"):
+        kept = [
+            line for line in path.read_text().splitlines() if not re.match(f"Requires-Dist: ({'|'.join(UNUSED)})", line)
+        ]
+        path.write_text("\n".join(kept) + "\n")
 
 
 class Environments:
@@ -186,9 +193,20 @@ class Environments:
         self._tools, self._folder = tools, folder
         self._dependencies = folder / "dependencies"
         ran(python, "-m", "venv", "--without-pip", self._dependencies)
-        own, whisper = needs(wheel)
-        self.pip(self._dependencies, *own, *SMALL)
-        self.pip(self._dependencies, "--no-deps", whisper)
+        self.pip(self._dependencies, "--no-deps", whisper_of(wheel))
+        without_unused(self._dependencies)
+        self.pip(self._dependencies, wheel)
+        ran(
+            tools,
+            "-m",
+            "pip",
+            "--python",
+            self._dependencies / "bin/python",
+            "uninstall",
+            "--quiet",
+            "--yes",
+            "sadstream",
+        )
 
     def pip(self, environment: Path, *words: str | Path) -> None:
         python = environment / "bin/python"
@@ -219,8 +237,9 @@ def play(environment: Path, version: str, models: Path) -> None:
         if said != f"sadstream {version}":
             raise ReleaseError(f"{environment.name}: says {said}: expected sadstream {version}")
         say_of(environment / "bin/sadstream-train", "--help")
-        unit = "from sadstream.daemon.supervision.install import origin, unit; unit('sadstream.service'); origin()"
-        say_of(environment / "bin/python", "-P", "-c", unit)
+        asks = "from sadstream.daemon.supervision.installation import install"
+        asks += "; install.unit('sadstream.service'); install.origin()"
+        say_of(environment / "bin/python", "-P", "-c", asks)
         say_of(program, "models", "fetch")
         scores = re.findall(r"^scene +[0-9.]+ to +[0-9.]+ s", say_of(program, "demo", "--pace", "fast"), re.MULTILINE)
     if not scores:

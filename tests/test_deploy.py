@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -15,11 +16,13 @@ from test_docs import commands, parse
 
 from sadstream.base.boundary import OF_MODELS
 from sadstream.cluster import serve
+from sadstream.daemon.supervision.installation import install
 from sadstream.events.keys import ALLOWED_CREDENTIAL, SECRET_CREDENTIAL
 from sadstream.scoring.fusion.checkpoint import default_path, read_header
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 ROOM = Path("deploy/room.txt")
+RELEASE = runpy.run_path("deploy/release.py")
 # Distributions that bring what a room does without, under the names that they are imported by.
 MODELS = {"openai-whisper": "whisper", "silero-vad": "silero_vad"}
 
@@ -49,15 +52,14 @@ def test_a_room_needs_what_the_package_needs_less_the_models() -> None:
     assert {MODELS.get(names[line], names[line]) for line in of_models} == OF_MODELS
 
 
-def test_a_small_installation_has_all_that_whisper_needs_but_what_nobody_uses() -> None:
-    """As `make demo` names it, and as uv is told; a new need of openai-whisper's is noticed here."""
+def test_a_small_installation_leaves_out_what_whisper_asks_for_and_nobody_uses() -> None:
+    """As `make demo`, the service and a release do it, and as uv is told."""
     asked = {re.split(r"[^\w-]", line)[0] for line in requires("openai-whisper") or () if "extra ==" not in line}
-    left_out = {line.split(";")[0] for line in lines(Path("deploy/small.txt"))}
-    ours = {re.split(r"[^\w-]", line)[0] for line in PROJECT["project"]["dependencies"]}
-    (made,) = re.findall(r"--requirement \.venv/needs\.txt (.+)", Path("Makefile").read_text())
+    told = {line.split(";")[0] for line in lines(Path("deploy/small.txt"))}
+    (made,) = re.findall(r"Requires-Dist: \(([\w|]+)\)", Path("Makefile").read_text())
 
-    assert left_out == {"numba", "triton"}
-    assert asked - ours == left_out | set(made.split())
+    assert told == {"numba", "triton"} == set(made.split("|")) == set(install.UNUSED) == set(RELEASE["UNUSED"])
+    assert asked - told
 
 
 def test_it_ships_with_every_unit() -> None:

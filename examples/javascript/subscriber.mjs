@@ -5,6 +5,7 @@ import { Subscriber } from "zeromq";
 
 const STALE_MS = 11_000; // a status comes every 5 s; two may be late
 const endpoint = process.argv[2] ?? "tcp://127.0.0.1:5556";
+process.stdout.on("error", () => process.exit(0)); // `| head`: whoever reads it may go first
 const streams = new Map(); // name -> { session, fromStart, seq: { score, status, episode }, heardMs, stale }
 
 function feed(event) {

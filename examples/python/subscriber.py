@@ -1,10 +1,12 @@
 """Prints the events of a daemon as JSON, and what was lost, restarted or silent on standard error."""
 
+import signal
 import sys
 
 from sadstream.client import subscribe
 from sadstream.events import DEFAULT_ENDPOINT, to_json
 
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head`: whoever reads it may go first
 endpoint = sys.argv[1] if len(sys.argv) > 1 else DEFAULT_ENDPOINT
 for item in subscribe(endpoint):
     match item.type:

@@ -16,6 +16,7 @@ import pytest
 from daemon import SADSTREAM, start
 from wire import assert_true_to_contract, free_tcp
 
+from sadstream.testing import fake_daemon, score
 from sadstream.testing.story import LOST, ROUND_SEGMENTS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -112,6 +113,23 @@ def test_a_subscriber_hears_all_and_knows_what_it_missed(
     for session in sessions:
         seqs = [event["seq"] for event in scores if event["session"] == session]
         assert seqs == sorted(set(seqs))
+
+
+@pytest.mark.parametrize("language", ["python", "javascript", "c"])
+def test_a_subscriber_whose_reader_goes_ends_without_a_word(language: str, request: pytest.FixtureRequest) -> None:
+    command = request.getfixturevalue(f"{language}_command")
+    with fake_daemon("tcp://127.0.0.1:0") as daemon:
+        daemon.send(score())
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen([*command, daemon.endpoint], text=True, **pipes) as reader:
+            assert reader.stdout is not None
+            assert reader.stderr is not None
+            assert reader.stdout.readline()
+            reader.stdout.close()
+            daemon.send(*[score() for _ in range(20)])
+            told = reader.stderr.read()
+
+    assert told == ""
 
 
 @pytest.mark.slow

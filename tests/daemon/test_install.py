@@ -149,12 +149,18 @@ class TestInstallation:
         self, tmp_path: Path, user: bool, ran: list[Sequence[str]], capsys: pytest.CaptureFixture[str]
     ) -> None:
         where = layout(user, tmp_path)
+        asks = where.environment / "lib/python3.11/site-packages/openai_whisper-1.dist-info/METADATA"
 
         def run(command: Sequence[str]) -> None:
             ran.append(command)
             if "venv" in command:
                 (where.environment / "bin").mkdir(parents=True)
                 (where.environment / "bin/sadstream").touch(mode=0o755)
+            if "--no-deps" in command:
+                asks.parent.mkdir(parents=True)
+                asks.write_text(
+                    "Name: openai-whisper\nRequires-Dist: numba\nRequires-Dist: torch\nRequires-Dist: triton>=2\n"
+                )
             if "fetch" in command:
                 where.models.mkdir(parents=True)
                 (where.models / "weights").touch(mode=0o600)
@@ -167,7 +173,10 @@ class TestInstallation:
         assert {path.name for path in where.units.iterdir()} == set(where.unit_files.values())
         assert (where.models / "weights").stat().st_mode & 0o777 == 0o644
         assert (where.environment / "bin/sadstream").stat().st_mode & 0o111
-        assert next(" ".join(command) for command in ran if "pip" in command).endswith(install.origin(EXTRAS))
+        whisper, ours = (command[-1] for command in ran if "pip" in command)
+        assert whisper.startswith("openai-whisper>=")
+        assert ours == install.origin(EXTRAS)
+        assert asks.read_text() == "Name: openai-whisper\nRequires-Dist: torch\n"
 
         uninstall(where, run)
         assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
@@ -396,7 +405,7 @@ def test_a_name_is_never_fetched_that_somebody_else_may_have_taken(
 @pytest.mark.slow
 class TestWheel:
     def test_the_program_of_a_wheel_is_the_wheels(self, from_a_wheel: Path, tmp_path: Path) -> None:
-        code = "from sadstream.daemon.supervision import install as i; "
+        code = "from sadstream.daemon.supervision.installation import install as i; "
         code += "print(i.__file__, i.unit('sadstream.service'), i.origin())"
         where, unit, origin = run(from_a_wheel / "python", "-c", code, cwd=tmp_path).stdout.split()
         version = run(from_a_wheel / "sadstream", "--version", cwd=tmp_path)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from contextlib import suppress
-from importlib.metadata import distributions
+from importlib.metadata import distributions, requires
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -36,6 +36,7 @@ from sadstream.scoring.weights.catalogue import models_dir
 
 HOMES = ("/root", "/home", "/run/user")  # ProtectHome=yes hides them from the system's units
 SYSTEM_PYTHON = "/usr/bin/python3"
+UNUSED = ("numba", "triton")  # 1.2 GB that openai-whisper asks for, for the times of single words
 EXTRAS = ("dashboard", "metrics", "mqtt", "web")  # 11 MB, so that a line of the configuration needs no installation
 
 SAYS = """\
@@ -159,7 +160,11 @@ def _make_environment(where: InstallLayout, python: str, run: Run, extra: str) -
     is_whole = False
     try:
         run([python, "-m", "venv", "--clear", str(where.environment)])
-        run([str(where.environment / "bin/python"), "-m", "pip", "install", "--quiet", origin(extra)])
+        pip = [str(where.environment / "bin/python"), "-m", "pip", "install", "--quiet"]
+        whisper = [line for line in requires("sadstream") or () if line.startswith("openai-whisper")]
+        run([*pip, "--no-deps", *whisper])
+        _ask_for_nothing_unused(where.environment)
+        run([*pip, origin(extra)])
         run([str(where.program), "doctor", "--fix", "--only", "torchaudio"])
         is_whole = True
     finally:
@@ -168,6 +173,14 @@ def _make_environment(where: InstallLayout, python: str, run: Run, extra: str) -
             where.before.rename(where.environment)
     remove(where.before)
     _fetch(where, run)
+
+
+def _ask_for_nothing_unused(environment: Path) -> None:
+    """openai-whisper without the requirements that nobody here uses, for this installation and later ones."""
+    asked = tuple(f"Requires-Dist: {name}" for name in UNUSED)
+    for path in environment.glob("lib/python3*/site-packages/openai_whisper-*.dist-info/METADATA"):
+        text = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(line for line in text if not line.startswith(asked)), encoding="utf-8")
 
 
 def _fetch(where: InstallLayout, run: Run) -> None:
