@@ -102,7 +102,7 @@ def compare(
     protocol: Annotated[str, typer.Option(help="strict, or thesis (optimistic).")] = "strict",
 ) -> None:
     """Runs beside each other: figures, paired tests with Holm's correction, the effect on each speaker."""
-    from train.thesis.compare import compare as compared
+    from train.comparison.compare import compare as compared
 
     if protocol not in ("strict", "thesis"):
         raise UsageError(f"--protocol {protocol}: expected strict or thesis")
@@ -126,8 +126,8 @@ def cross(
     threads: ThreadsOption = 0,
 ) -> None:
     """Trained on each corpus, tested on every other: a matrix with intervals."""
-    from train.thesis.cross import CrossRequest
-    from train.thesis.cross import cross as crossed
+    from train.comparison.cross import CrossRequest
+    from train.comparison.cross import cross as crossed
     from train.training.session import Session
 
     expect_folder("--out", out)

@@ -9,7 +9,7 @@ from test_run import whole
 from tiny_corpus import prepared
 
 from sadstream.base.errors import DataError, UsageError
-from train.thesis.compare import compare
+from train.comparison.compare import compare
 from train.training.run import Run
 
 

@@ -8,9 +8,9 @@ import pytest
 from tiny_corpus import prepared
 
 from sadstream.base.errors import UsageError
+from train.comparison.cross import CrossRequest, cross
 from train.corpora.guards import LeakError
 from train.corpora.manifest import read, write
-from train.thesis.cross import CrossRequest, cross
 
 
 @pytest.fixture(scope="module")

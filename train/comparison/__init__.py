@@ -1,0 +1,1 @@
+"""Runs and corpora beside each other. Nothing is exported here."""
