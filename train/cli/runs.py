@@ -22,7 +22,9 @@ from train.cli.options import (
 
 
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="iemocap, ravdess, nemo, cremad, meld-text, goemotions or csv.")],
+    corpus: Annotated[
+        str, typer.Argument(help="iemocap, ravdess, nemo, cremad, meld-text, goemotions, csv, audiofolder or emobox.")
+    ],
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="The corpus in its official layout, or a CSV file.", readable=False)
     ],

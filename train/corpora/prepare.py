@@ -10,7 +10,7 @@ from sadstream.base.errors import DataError, UsageError
 from train.corpora.counts import EXPECTED, differences
 from train.corpora.counts import table as differences_table
 from train.corpora.manifest import NAME, CorpusManifest, write
-from train.corpora.readers import cremad, goemotions, iemocap, meld, nemo, ravdess
+from train.corpora.readers import audio_folder, cremad, emobox, goemotions, iemocap, meld, nemo, ravdess
 from train.corpora.readers import own_csv as table
 from train.corpora.reading import FoundCorpus, reason_of
 
@@ -22,6 +22,8 @@ READERS: dict[str, Callable[[Path], FoundCorpus]] = {
     "meld-text": meld.read,
     "goemotions": goemotions.read,
     "csv": table.read,
+    "audiofolder": audio_folder.read,
+    "emobox": emobox.read,
 }
 
 SHOWN = 20  # lines about recordings and labels that cannot be used; a wrong folder would print thousands

@@ -71,6 +71,7 @@ class LicenceTerms:
 
 def terms_of(corpus: str, licence: str | None, commercial_use: bool | None) -> LicenceTerms:
     """The terms of a known corpus, or those that the makers of an own one state; UsageError for the wrong one."""
+    corpus = corpus.removeprefix("emobox-")
     if corpus in LICENCES:
         if licence is not None or commercial_use is not None:
             raise UsageError(f"--licence, --commercial-use: {corpus} has its own licence: {LICENCES[corpus]}")

@@ -32,8 +32,8 @@ SHOWN = 40  # letters of a cell that is no good
 
 
 @dataclass(frozen=True, slots=True)
-class CsvTable:
-    """The lines of a CSV file by column, columns in small letters; `notes` say how it was read."""
+class UtteranceTable:
+    """The lines of a table by column, columns in small letters; `notes` say how it was read."""
 
     path: Path
     lines: tuple[tuple[int, Cells], ...]  # with their numbers in the file
@@ -47,8 +47,12 @@ def read(path: Path) -> FoundCorpus:
     Without a column `split` speakers are dealt out (`corpora.folds.dealt`), so that a speaker never stands in two.
     DataError when the splits that are given, or can be dealt, are none to train with.
     """
-    path = path / "manifest.csv" if path.is_dir() else path
-    table = read_table(path)
+    return utterances(read_table(path / "manifest.csv" if path.is_dir() else path), CORPUS)
+
+
+def utterances(table: UtteranceTable, corpus: str) -> FoundCorpus:
+    """The utterances of a table, whatever it was read from; see `read`."""
+    path = table.path
     given = {bool(cells.get("split")) for _, cells in table.lines}
     if given == {True, False}:
         missing = next(number for number, cells in table.lines if not cells.get("split"))
@@ -58,7 +62,7 @@ def read(path: Path) -> FoundCorpus:
     seen: dict[str, int] = {}
     with progress("recordings", len(table.lines)) as advance:
         for number, cells in table.lines:
-            found = _utterance(path, cells, number)
+            found = _utterance(path, cells, number, corpus)
             trouble = found if isinstance(found, str) else _again(found, number, seen)
             if trouble:
                 problems.append(f"{path}: line {number}: {trouble}; left out")
@@ -79,7 +83,7 @@ def read(path: Path) -> FoundCorpus:
     return FoundCorpus(tuple(rows), tuple(problems), (*table.notes, *_labels(rows, table.columns), *notes))
 
 
-def read_table(path: Path) -> CsvTable:
+def read_table(path: Path) -> UtteranceTable:
     """A CSV file as people have it: commas, semicolons or tabs, any line ends, UTF-8, UTF-16 or Latin-1."""
     try:
         content, _ = contents(path, TABLE_BYTES)
@@ -105,7 +109,7 @@ def read_table(path: Path) -> CsvTable:
     lines = tuple(_lines(path, columns, cells[1:]))
     if not lines:
         raise DataError(f"{path}: no utterances: expected one a line under the columns")
-    return CsvTable(path, lines, frozenset(known), notes)
+    return UtteranceTable(path, lines, frozenset(known), notes)
 
 
 def _decoded(path: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
@@ -153,7 +157,7 @@ def _lines(path: Path, columns: Sequence[str], rows: Sequence[tuple[int, list[st
     return lines
 
 
-def _utterance(file: Path, cells: Cells, number: int) -> Utterance | str:
+def _utterance(file: Path, cells: Cells, number: int, corpus: str) -> Utterance | str:
     sad, label, speaker = cells.get("sad", ""), cells.get("label", ""), cells.get("speaker", "")
     if not speaker:
         return "no speaker"
@@ -172,7 +176,7 @@ def _utterance(file: Path, cells: Cells, number: int) -> Utterance | str:
         return trouble
     return Utterance(
         utterance=cells.get("utterance") or f"{file.stem}_{number:06d}",
-        corpus=CORPUS,
+        corpus=corpus,
         session=0,
         speaker=speaker,
         gender=cells.get("gender", "").upper()[:1],
