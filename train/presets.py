@@ -3,9 +3,9 @@
 import re
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.config.loading import read_table
@@ -58,6 +58,14 @@ class AudioSource(Record):
     whole_s: int = Field(default=12, ge=3, le=30)
     encoder: str = Field(default="tiny.en", min_length=1)  # of the seventh system
     pool: int = Field(default=3, ge=1, le=10)
+    layers: tuple[Annotated[int, Field(ge=0, le=64)], ...] = ()  # of that encoder, 0 before its first block; none: all
+
+    @field_validator("layers")
+    @classmethod
+    def _rise(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        if list(layers) != sorted(set(layers)):
+            raise ValueError("expected each layer once, in order")
+        return layers
 
 
 class TextSource(Record):
@@ -84,6 +92,13 @@ class TrainingConfig(Record):
     patience: int = Field(default=10, ge=1, le=10_000)
     gamma: float = Field(default=2.0, ge=0.0, le=10.0)  # of the focal loss
     oversample: bool = True
+    class_weights: bool = False  # instead: each class counts the same in the loss
+
+    @model_validator(mode="after")
+    def _balances_once(self) -> "TrainingConfig":
+        if self.oversample and self.class_weights:
+            raise ValueError("oversample and class_weights: expected one of them at most")
+        return self
 
 
 class Preset(Record):

@@ -50,6 +50,14 @@ def test_every_preset_is_there() -> None:
         ('base = "thesis.toml"\n[training]\nepoch = 3', "training.epoch: Extra inputs are not permitted"),
         ('base = "thesis.toml"\n[systems.cnn]\nloss = "hinge"', "systems.cnn.loss: Input should be 'bce' or 'focal'"),
         ("name = ", "cannot be read as TOML"),
+        (
+            'base = "thesis.toml"\n[training]\nclass_weights = true',
+            "oversample and class_weights",
+        ),
+        (
+            'base = "thesis.toml"\n[audio]\nlayers = [3, 1]',
+            "layers: Value error, expected each layer once",
+        ),
     ],
 )
 def test_a_wrong_preset_is_named_by_its_key(tmp_path: Path, text: str, line: str) -> None:

@@ -11,7 +11,9 @@ import pytest
 import torch
 from tiny_corpus import begun, prepared, session
 
-from sadstream.base.errors import BusyError, ConfigError, DataError, UnavailableError
+from sadstream.base.errors import BusyError, ConfigError, DataError, UnavailableError, UsageError
+from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.fusion.header import WhisperStatesConfig
 from train.corpora.manifest import write
 from train.features.cache import Cache
 from train.presets import SEVENTH
@@ -133,6 +135,23 @@ def test_oversampling_makes_both_classes_equally_many(made: SimpleNamespace, tmp
     assert set(trainer.drawn.tolist()) == set(inputs.pieces_of("train").tolist())
 
 
+def test_class_weights_make_both_classes_count_the_same_without_drawing_any_again(
+    made: SimpleNamespace, tmp_path: Path
+) -> None:
+    training = made.preset.training.model_copy(update={"oversample": False, "class_weights": True})
+    preset = made.preset.model_copy(update={"training": training})
+    run, config = begun(tmp_path, preset, "cnn", made.path)
+    inputs = made.session.load(run.rows(made.manifest), config)
+    trainer = loop.Trainer(inputs, config, loop.ComputeTarget())
+    labels = inputs.labels[torch.from_numpy(trainer.drawn)]
+    undecided = torch.zeros(labels.numel())
+    loss = loop.loss_of(undecided, labels, "bce", 0.0, trainer.sad_weight)
+    sad = loop.loss_of(undecided[labels == 1], labels[labels == 1], "bce", 0.0, trainer.sad_weight)
+
+    assert trainer.drawn.size == inputs.pieces_of("train").numel()
+    assert float(labels.sum() * sad) == pytest.approx(float(labels.numel() * loss) / 2)
+
+
 def test_another_configuration_does_not_go_into_a_runs_folder(made: SimpleNamespace, tmp_path: Path) -> None:
     run = whole(made, "cnn", tmp_path / "runs")
     from train.training.run import open_run
@@ -208,6 +227,24 @@ def test_the_seventh_reads_whispers_states(made: SimpleNamespace, tmp_path: Path
 
     assert run.config.title.endswith("[tiny.en]")
     assert run.predictions_path("strict").is_file()
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("real_models")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_seventh_reads_the_layers_that_it_is_told(made: SimpleNamespace, tmp_path: Path) -> None:
+    def told(*layers: int) -> SimpleNamespace:
+        audio = made.preset.audio.model_copy(update={"layers": layers})
+        return SimpleNamespace(**{**vars(made), "preset": made.preset.model_copy(update={"audio": audio})})
+
+    run = whole(told(2, 4), SEVENTH, tmp_path)
+    made.session.export(run.folder, tmp_path / "x.safetensors")
+    header = checkpoint.read_header(tmp_path / "x.safetensors")
+
+    assert isinstance(header.audio, WhisperStatesConfig)
+    assert header.audio.layers == (2, 4)
+    with pytest.raises(UsageError, match=r"layers: 9: \S+ has 0 to 4"):
+        whole(told(9), SEVENTH, tmp_path / "b")
 
 
 def test_the_seventh_takes_any_speech_encoder(made: SimpleNamespace, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from sadstream.base.errors import UnavailableError
+from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.base.json_text import parsed
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.weights.store import load_tensors, locate
@@ -38,11 +38,11 @@ class SpeechEncoder(Protocol):
 class WhisperStates:
     """(batch, layers, frames, width) states of Whisper's encoder, all layers."""
 
-    def __init__(self, directory: Path, pool: int, device: str) -> None:
+    def __init__(self, directory: Path, pool: int, device: str, layers: tuple[int, ...] = ()) -> None:
         self._whisper = Whisper(directory, device, "en")
-        layers = int(load_tensors(directory).config["n_audio_layer"]) + 1
+        chosen = _chosen(layers, int(load_tensors(directory).config["n_audio_layer"]) + 1, directory)
         self.exported: WhisperStatesConfig | None = WhisperStatesConfig(
-            model=self._whisper.name, identity=self._whisper.identity, layers=tuple(range(layers)), pool=pool
+            model=self._whisper.name, identity=self._whisper.identity, layers=chosen, pool=pool
         )
         self.settings = self.exported.model_dump_json()
 
@@ -56,7 +56,7 @@ class AutoStates:
 
     exported: WhisperStatesConfig | None = None
 
-    def __init__(self, directory: Path, pool: int, device: str) -> None:
+    def __init__(self, directory: Path, pool: int, device: str, layers: tuple[int, ...] = ()) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from transformers import AutoModel
 
@@ -69,14 +69,15 @@ class AutoStates:
                 "that transformers can load"
             ) from None
         self._model = model.to(device).eval().requires_grad_(False)
-        self._pool = pool
+        self._pool, self._layers = pool, layers
         weights = sum(float(p.double().sum()) for p in model.parameters())
-        self.settings = f"{model.config.to_json_string()} {weights!r} {pool}"
+        self.settings = f"{model.config.to_json_string()} {weights!r} {pool}{f' {layers}' if layers else ''}"
 
     def __call__(self, samples: Tensor) -> Tensor:
 
         found = self._model(samples.to(self._model.device), output_hidden_states=True).hidden_states
-        states = torch.stack(list(found), dim=1)  # (batch, layers, positions, width)
+        chosen = _chosen(self._layers, len(found), Path(self._model.name_or_path))
+        states = torch.stack([found[layer] for layer in chosen], dim=1)  # (batch, layers, positions, width)
         batch, layers, positions, width = states.shape
         frames = positions // self._pool
         kept = states[:, :, : frames * self._pool]
@@ -88,8 +89,15 @@ def load(audio: AudioSource, device: str) -> SpeechEncoder:
     """The encoder that a run names: a Whisper model's name or folder, or the folder of an AutoModel."""
     path = Path(audio.encoder).expanduser()
     if path.is_dir() and not _is_whisper(path):
-        return AutoStates(path, audio.pool, device)
-    return WhisperStates(locate(audio.encoder, "whisper"), audio.pool, device)
+        return AutoStates(path, audio.pool, device, audio.layers)
+    return WhisperStates(locate(audio.encoder, "whisper"), audio.pool, device, audio.layers)
+
+
+def _chosen(layers: tuple[int, ...], there: int, where: Path) -> tuple[int, ...]:
+    """The layers that were asked for; UsageError for one that this encoder has not."""
+    if layers and layers[-1] >= there:
+        raise UsageError(f"[audio] layers: {layers[-1]}: {where.name} has 0 to {there - 1}")
+    return layers or tuple(range(there))
 
 
 def _is_whisper(folder: Path) -> bool:

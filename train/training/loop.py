@@ -108,15 +108,18 @@ def drawn_rows(labels: NDArray[np.float32], train: NDArray[np.int64], oversample
 Array = NDArray[np.int64]
 
 
-def loss_of(logits: Tensor, labels: Tensor, kind: str, gamma: float) -> Tensor:
+def loss_of(logits: Tensor, labels: Tensor, kind: str, gamma: float, sad_weight: float = 1.0) -> Tensor:
     """Mean binary cross-entropy, or focal loss: (1 - p of the true class)^gamma times it, without alpha.
+
+    sad_weight: what a sad one counts, where another counts 1.
 
     Lin, Goyal, Girshick, He and Dollar, "Focal loss for dense object detection", ICCV 2017.
     """
     entropy = binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    weights = 1.0 + (sad_weight - 1.0) * labels
     if kind == "bce":
-        return entropy.mean()
-    return ((1.0 - torch.exp(-entropy)) ** gamma * entropy).mean()
+        return (weights * entropy).mean()
+    return (weights * (1.0 - torch.exp(-entropy)) ** gamma * entropy).mean()
 
 
 def predict(fusion: Fusion, inputs: Inputs, index: Tensor, device: str) -> Tensor:
@@ -152,6 +155,8 @@ class Trainer:
         self._forward: Any = torch.compile(self.fusion) if compute.compiled else self.fusion
         labels, train = inputs.labels.numpy(), inputs.pieces_of("train").numpy()
         self.drawn = drawn_rows(labels, train, config.training.oversample, config.seed)
+        sad = float(labels[train].sum())
+        self.sad_weight = (train.size - sad) / sad if config.training.class_weights and sad else 1.0
         check_drawn(inputs.rows, inputs.owner[torch.from_numpy(self.drawn)].tolist())
         self.validation = inputs.pieces_of("validation")
 
@@ -203,7 +208,8 @@ class Trainer:
         batch = batch_of(self.inputs, index, self.compute.device)
         with torch.autocast(self.compute.device, torch.bfloat16, enabled=self.compute.amp):
             logits = self._forward(batch.audio, batch.text, batch.heard, batch.voices)
-        return loss_of(logits.float(), batch.labels, self.config.spec.loss, self.config.training.gamma)
+        training = self.config.training
+        return loss_of(logits.float(), batch.labels, self.config.spec.loss, training.gamma, self.sad_weight)
 
     def validate(self) -> tuple[float, float]:
         """(loss, macro F1 at 0.5) over the validation pieces."""
