@@ -20,6 +20,7 @@ from train.thesis import plots as figures
 from train.thesis import printed as thesis
 from train.thesis import tables
 from train.thesis.attention import PICTURED, picture
+from train.thesis.latex import HEAD, latex
 from train.thesis.tables import SystemPredictions, percent
 from train.training.run import PROTOCOLS, Run
 
@@ -31,6 +32,11 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; }
 th, td { border: 1px solid #ccc; padding: .25rem .5rem; }
 th { background: #f3f3f3; } img { max-width: 100%; } code { background: #f3f3f3; }
+@page { size: A4 landscape; margin: 12mm; }
+@media print {
+  body { font-size: 9pt; max-width: none; margin: 0; padding: 0; } table { font-size: 6.5pt; }
+  tr, img, h2, h3 { break-inside: avoid; } h2, h3 { break-after: avoid; } th, td { padding: .1rem .2rem; }
+}
 """
 
 
@@ -85,14 +91,14 @@ def expect_report(out: Path, encoders: Iterable[str], force: bool) -> tuple[Path
     stem = "-".join(["report", *(Path(name).name for name in names)])
     expect_folder("--out", out)
     places = out / f"{stem}.md", out / f"{stem}.html"
-    for place in places:
+    for place, mark in ((places[0], MARK), (places[1], MARK), (out / f"{stem}.tex", HEAD.encode())):
         if os.path.lexists(place):
-            expect_place("--out", place, mark=MARK, force=force)
+            expect_place("--out", place, mark=mark, force=force)
     return places
 
 
 def write_report(runs: Path, out: Path, force: bool = False) -> tuple[Path, Path]:
-    """Write report.md, its figures and report.html."""
+    """Write report.md, its figures, report.html, which prints on A4, and its tables as report.tex."""
     found = ladders(runs)
     markdown_path, page = expect_report(out, (ladder.encoder for ladder in found), force)
     text = ""
@@ -107,6 +113,7 @@ def write_report(runs: Path, out: Path, force: bool = False) -> tuple[Path, Path
         save_atomic(out / name, png)
     save_atomic(markdown_path, text.encode())
     save_atomic(page, html(text, pictures).encode())
+    save_atomic(markdown_path.with_suffix(".tex"), latex(text).encode())
     return markdown_path, page
 
 
