@@ -62,7 +62,7 @@ def test_each_word_listens_to_what_was_heard_and_to_nothing_else() -> None:
     listens = parts.attended.words
 
     assert listens is not None
-    assert torch.allclose(listens.sum(2), torch.ones(2, 5))
+    assert torch.allclose(listens.sum(2), torch.tensor([[1.0] * 5, [1.0, 1.0, 0.0, 0.0, 0.0]]))
     assert (listens[1, :, 2:] == 0).all()
 
 

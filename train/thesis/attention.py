@@ -119,8 +119,10 @@ def _where_words_listen(axis: "Axes", looked: _Looked) -> None:
     assert looked.attended.words is not None
     listens = looked.attended.words[0]
     said = listens[listens.sum(1) > 0]
-    axis.imshow(said.numpy(), aspect="auto", extent=(0, STEP_S, said.shape[0], 0), cmap="Greys", vmin=0)
-    axis.set(ylabel="words listen", yticks=[])
+    heard = said[said > 0]
+    low, high = float(heard.min()), float(heard.max())
+    axis.imshow(said.numpy(), aspect="auto", extent=(0, STEP_S, said.shape[0], 0), cmap="Greys", vmin=low, vmax=high)
+    axis.set(ylabel=f"words listen\n{low:.3f} to {high:.3f}", yticks=[])
 
 
 def _share(attended: Attended) -> str:

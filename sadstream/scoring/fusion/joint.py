@@ -72,7 +72,7 @@ class CrossModal(nn.Module):
         words = self.words_in(tokens) * said.unsqueeze(2)
         found, listens = _attend(self.to_sound, words, sound, heard)
         told, _ = _attend(self.to_words, sound, words, said)
-        return Crossed(sound + told, words + found, listens)
+        return Crossed(sound + told, words + found, listens * said.unsqueeze(2))
 
 
 def _attend(layers: nn.ModuleList, asking: Tensor, asked: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
