@@ -52,26 +52,12 @@ def _scored(runs: Sequence[Run], protocol: Protocol) -> list[SystemPredictions]:
             raise UsageError(f"compare: {folds[0].folder}: given twice, or another run of its configuration and fold")
         name = title if titles.count(title) == 1 else f"{title}, {preset}, seed {seed}"
         parts = [_test(run, protocol) for run in sorted(folds, key=lambda run: run.config.fold)]
-        scored.append(SystemPredictions(folds[0].config.system, name, _in_order(pooled(parts))))
+        scored.append(SystemPredictions(folds[0].config.system, name, pooled(parts)))
     return scored
 
 
 def _test(run: Run, protocol: Protocol) -> Predictions:
     return read(run.predictions_path(protocol), "test", run.rows(manifests.read(Path(run.config.manifest))))
-
-
-def _in_order(found: Predictions) -> Predictions:
-    """By utterance, so that runs whose folds were named otherwise can be compared."""
-    order = sorted(range(len(found.names)), key=found.names.__getitem__)
-    return Predictions(
-        names=tuple(found.names[i] for i in order),
-        speakers=tuple(found.speakers[i] for i in order),
-        dialogues=tuple(found.dialogues[i] for i in order),
-        labels=found.labels[order],
-        logits=found.logits[order],
-        probabilities=found.probabilities[order],
-        predicted=found.predicted[order],
-    )
 
 
 def _by_speaker(scored: Sequence[SystemPredictions]) -> str:

@@ -11,7 +11,6 @@ from sadstream.base.errors import UsageError
 from train.corpora import manifest as manifests
 from train.corpora.guards import LeakError
 from train.corpora.manifest import CorpusManifest
-from train.features.inputs import Inputs
 from train.metrics.markdown import markdown
 from train.metrics.paired import sad_figures
 from train.metrics.predictions import Predictions, read
@@ -43,6 +42,15 @@ class _Corpus:
     manifest: CorpusManifest
 
 
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """A corpus, the run that learned from it, and what it heard."""
+
+    corpus: _Corpus
+    run: Run
+    digests: frozenset[str]  # SHA-256 of its recordings
+
+
 def cross(wanted: CrossRequest, session: Session, say: Callable[[str], None]) -> str:
     """Markdown: a matrix a figure, each cell with its interval over the tested speakers and its n.
 
@@ -50,9 +58,9 @@ def cross(wanted: CrossRequest, session: Session, say: Callable[[str], None]) ->
     stands its test split, elsewhere all of the other corpus. LeakError for a recording that stands in two corpora.
     """
     corpora = _named(wanted.manifests)
-    runs = [_trained(corpus, wanted, session, say) for corpus in corpora]
-    found = [[_tested(run, own, other, session) for other in corpora] for run, own in zip(runs, corpora, strict=True)]
-    title = runs[0].config.title
+    trained = [_trained(corpus, wanted, session, say) for corpus in corpora]
+    found = [[_tested(one, other, session) for other in corpora] for one in trained]
+    title = trained[0].run.config.title
     text = f"# {title}: trained on a row's corpus, tested on a column's\n\n"
     text += "Epoch, calibration and threshold are those of the training corpus (protocol strict). "
     text += "The diagonal is its test split, the rest all of the other corpus. Intervals: 95 percent, over speakers.\n"
@@ -74,19 +82,22 @@ def _named(paths: Sequence[Path]) -> list[_Corpus]:
     return [_Corpus(*one) for one in zip(chosen, files, read_, strict=True)]
 
 
-def _trained(corpus: _Corpus, wanted: CrossRequest, session: Session, say: Callable[[str], None]) -> Run:
+def _trained(corpus: _Corpus, wanted: CrossRequest, session: Session, say: Callable[[str], None]) -> _Trained:
     out = wanted.out / corpus.name
     asked = {"seed": wanted.seed, "allow_partial": wanted.allow_partial}
     run = session.fit(wanted.preset, wanted.system, corpus.path, out, say=say, **asked)  # type: ignore[arg-type]
-    return session.evaluate(run.folder, ["strict"])
+    session.evaluate(run.folder, ["strict"])
+    inputs = session.load(run.rows(corpus.manifest), run.config)
+    return _Trained(corpus, run, frozenset(filter(None, inputs.digests)))
 
 
-def _tested(run: Run, own: _Corpus, other: _Corpus, session: Session) -> Predictions:
-    if own is other:
-        return read(run.predictions_path("strict"), "test", run.rows(own.manifest))
+def _tested(trained: _Trained, other: _Corpus, session: Session) -> Predictions:
+    run = trained.run
+    if trained.corpus is other:
+        return read(run.predictions_path("strict"), "test", run.rows(other.manifest))
     rows = other.manifest.rows
     inputs = session.load(rows, run.config)
-    _expect_others(own, other, session.load(run.rows(own.manifest), run.config), inputs)
+    _expect_others(trained, other, inputs.digests)
     chosen = run.selection("strict")
     logits = logits_of(run, inputs, torch.arange(inputs.owner.numel()), session.compute.device)
     p = chosen.probability(logits)
@@ -101,11 +112,11 @@ def _tested(run: Run, own: _Corpus, other: _Corpus, session: Session) -> Predict
     )
 
 
-def _expect_others(own: _Corpus, other: _Corpus, trained: Inputs, tested: Inputs) -> None:
+def _expect_others(trained: _Trained, other: _Corpus, digests: Sequence[str]) -> None:
     """Nobody is tested on what was trained on, under whatever name it lies there."""
-    twice = {digest for digest in trained.digests if digest} & set(tested.digests)
+    own, twice = trained.corpus, trained.digests & set(digests)
     if twice:
-        known = dict(zip(tested.digests, other.manifest.rows, strict=True))
+        known = dict(zip(digests, other.manifest.rows, strict=True))
         row = known[min(twice)]
         raise LeakError(
             f"{other.path}: {row.utterance}: {len(twice):,} recording(s) of {other.name} stand in {own.name} too"

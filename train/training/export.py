@@ -16,6 +16,7 @@ from sadstream.scoring.fusion.header import (
     WhisperStatesConfig,
 )
 from sadstream.scoring.fusion.network import Fusion
+from train.corpora.readers.emobox import PREFIX as EMOBOX
 from train.features.inputs import Inputs
 from train.features.words import words_fixed
 from train.metrics.paired import sad_figures
@@ -71,7 +72,7 @@ class LicenceTerms:
 
 def terms_of(corpus: str, licence: str | None, commercial_use: bool | None) -> LicenceTerms:
     """The terms of a known corpus, or those that the makers of an own one state; UsageError for the wrong one."""
-    corpus = corpus.removeprefix("emobox-")
+    corpus = corpus.removeprefix(EMOBOX)
     if corpus in LICENCES:
         if licence is not None or commercial_use is not None:
             raise UsageError(f"--licence, --commercial-use: {corpus} has its own licence: {LICENCES[corpus]}")

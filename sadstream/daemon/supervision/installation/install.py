@@ -136,6 +136,7 @@ def make_ground(where: InstallLayout, run: Run, cluster: bool = False) -> None:
         where.configuration.chmod(0o755)
     serves = any((where.units / name).exists() for name in (SERVE, JOIN))  # from an installation of before
     _make_environment(where, python, run, f"[{','.join((*EXTRAS, *(['cluster'] if cluster or serves else [])))}]")
+    _fetch(where, run)
     for folder in (where.models, where.checkpoints):
         _make_readable(folder)
     _put_on_path(where)
@@ -151,7 +152,7 @@ def start_units(where: InstallLayout, run: Run, units: dict[str, Path], service:
 
 
 def _make_environment(where: InstallLayout, python: str, run: Run, extra: str) -> None:
-    """The program in an environment of its own, its models, its first checkpoint.
+    """The program in an environment of its own.
 
     The one of before comes back where this breaks off: what ran can start again.
     """
@@ -172,7 +173,6 @@ def _make_environment(where: InstallLayout, python: str, run: Run, extra: str) -
             remove(where.environment)
             where.before.rename(where.environment)
     remove(where.before)
-    _fetch(where, run)
 
 
 def _ask_for_nothing_unused(environment: Path) -> None:
@@ -184,6 +184,7 @@ def _ask_for_nothing_unused(environment: Path) -> None:
 
 
 def _fetch(where: InstallLayout, run: Run) -> None:
+    """Its models, and its first checkpoint where there is none yet."""
     program = str(where.program)
     here = ["--from", str(models_dir())] if models_dir().is_dir() else []
     run([program, "models", "fetch", "--to", str(where.models), *here])
