@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from sadstream.audio.sources.clock import WINDOW_S, ClockedFramer, SampleClock, boottime
-from sadstream.audio.sources.source import POLL_S, Item, SourceChange, Stopped, readable
+from sadstream.audio.sources.source import POLL_S, Item, SourceChange, Stopped, no_device, readable
 from sadstream.base import logs
 from sadstream.base.errors import (
     BusyError,
@@ -81,7 +81,7 @@ class BrowserMicrophone:
                 self._who, self._shut = content.decode(), False
             elif kind == CLOSED:
                 self._shut = False
-                yield _lost("device-lost", content.decode())
+                yield no_device("device-lost", content.decode())
                 return
             elif kind == AUDIO and not self._shut:
                 reading = clock.feed(len(content) // 2, now_s)
@@ -97,11 +97,11 @@ class BrowserMicrophone:
                     yield SourceChange("listening", "none", self._who)
                 yield from self._framer.feed(content, reading, time.monotonic())
             elif listening and now_s - heard_s > self._stall_s:
-                yield _lost("stalled", f"{self._who} sends nothing for {self._stall_s:g} s")
+                yield no_device("stalled", f"{self._who} sends nothing for {self._stall_s:g} s")
                 return
             elif not listening and now_s - waits_from_s > patience_s:
                 patience_s = math.inf
-                yield _lost("device-lost" if self._begun else "device-absent", "no page or program sends")
+                yield no_device("device-lost" if self._begun else "device-absent", "no page or program sends")
 
     def _refuse(self, fault: Reason, late_s: float) -> SourceChange:
         """Let the sender go whose sound is too late, or comes faster or slower than it is spoken."""
@@ -113,7 +113,7 @@ class BrowserMicrophone:
         )
         with contextlib.suppress(OSError):  # full: then it is refused again
             self._line.send(f"{code} {why}".encode(), socket.MSG_DONTWAIT)
-        return _lost(fault, f"{self._who}: {why}")
+        return no_device(fault, f"{self._who}: {why}")
 
     def _receive(self) -> tuple[bytes, bytes]:
         if not readable(self._line.fileno(), POLL_S):
@@ -267,7 +267,3 @@ def _options(config: Config) -> list[str]:
     }
     options = [f"--{name}={value}" for name, value in named.items() if value is not None]
     return options + [f"--name={name}" for name in web.microphone_names]
-
-
-def _lost(reason: Reason, detail: str) -> SourceChange:
-    return SourceChange("no-device", reason, detail)

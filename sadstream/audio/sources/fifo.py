@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sadstream.audio.sources.pipe import HASTE
-from sadstream.audio.sources.source import Item, Source, SourceChange, Stopped, sleep
+from sadstream.audio.sources.source import Item, Source, SourceChange, Stopped, no_device, sleep
 from sadstream.base.errors import DataError
 from sadstream.base.samples import FRAME_SAMPLES, AudioFrame
 
@@ -51,7 +51,7 @@ class NamedPipe:
         while not stopped():
             fault = self._opened()
             if fault:
-                yield SourceChange("no-device", "device-absent", f"{self.path}: {fault}")
+                yield no_device("device-absent", f"{self.path}: {fault}")
                 sleep(self._retry_s, stopped)
                 continue
             try:
@@ -62,7 +62,7 @@ class NamedPipe:
                 continue
             if self._is_elsewhere(fd := self._open[0]):
                 self._close()
-                yield SourceChange("no-device", "device-lost", f"{self.path}: the pipe was taken away")
+                yield no_device("device-lost", f"{self.path}: the pipe was taken away")
             else:  # what its writer had to say has an end of its own; the next one begins anew
                 self._open = fd, self._read(fd)
 

@@ -12,10 +12,9 @@ from sadstream.audio.sources.capture import LOST as LOST_LINE
 from sadstream.audio.sources.capture import MIXED
 from sadstream.audio.sources.clock import WINDOW_S, ClockedFramer, SampleClock, boottime
 from sadstream.audio.sources.pipe import PIPE_BYTES
-from sadstream.audio.sources.source import POLL_S, Item, SourceChange, Stopped, left_out, readable, sleep
+from sadstream.audio.sources.source import POLL_S, Item, SourceChange, Stopped, left_out, no_device, readable, sleep
 from sadstream.base.samples import SAMPLE_RATE, Channel
 from sadstream.config.tables import ServiceConfig
-from sadstream.events import Reason
 
 START_SAID_S = 1.9  # without a first block (they take up to 1.75 s) the stream says that it has no device
 START_GRACE_S = 5.0  # and after this the capture process is given up
@@ -74,7 +73,7 @@ class Microphone:
                 limit_s = grace_s if heard_s == opened_s else self._service.stall_s
                 if not said and quiet_s > min(START_SAID_S, limit_s):
                     said = True
-                    yield _lost("stalled", f"no audio for {quiet_s:.1f} s")
+                    yield no_device("stalled", f"no audio for {quiet_s:.1f} s")
                 if quiet_s > limit_s:
                     return
                 continue
@@ -82,7 +81,7 @@ class Microphone:
             reading = clock.feed(len(pcm) // 2, now_s)
             if reading.fault != "none":
                 self._suspect = reading.fault == "rate"
-                yield _lost(reading.fault, f"audio is {reading.late_s:.1f} s late")
+                yield no_device(reading.fault, f"audio is {reading.late_s:.1f} s late")
                 return
             if self._suspect and now_s - opened_s < LOOK_S:
                 continue
@@ -147,7 +146,7 @@ class _Capture:
             code = self._process.wait(REAP_S)
         except subprocess.TimeoutExpired:
             code = None
-        return _lost(
+        return no_device(
             "device-absent" if code == ABSENT else "device-lost",
             self.said() or f"the capture process ended with {code}",
         )
@@ -156,13 +155,9 @@ class _Capture:
         said = self._err.read()
         for line in said.decode(errors="replace").splitlines() if said else ():
             if line.startswith(ABSENT_LINE):
-                self._tried = _lost("device-absent", line.removeprefix(ABSENT_LINE))
+                self._tried = no_device("device-absent", line.removeprefix(ABSENT_LINE))
             elif line.startswith(LOST_LINE):
-                self._tried = _lost("device-lost", line.removeprefix(LOST_LINE))
+                self._tried = no_device("device-lost", line.removeprefix(LOST_LINE))
             elif line.startswith(MIXED):
                 self._mixed.append(left_out(frozenset(map(int, line.removeprefix(MIXED).split()))))
             self._lines = [*self._lines, line][-SAID_LINES:]
-
-
-def _lost(reason: Reason, detail: str) -> SourceChange:
-    return SourceChange("no-device", reason, detail)

@@ -12,7 +12,7 @@ from sadstream.audio.decoding import ffmpeg
 from sadstream.audio.decoding.decoder import check_channel
 from sadstream.audio.filters.framing import Framer, Resampler
 from sadstream.audio.filters.mixer import MixWatch
-from sadstream.audio.sources.source import Item, SourceChange, Stopped, left_out, sleep
+from sadstream.audio.sources.source import Item, SourceChange, Stopped, left_out, no_device, sleep
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SAMPLE_RATE, Channel
 from sadstream.config.tables import ServiceConfig
@@ -81,7 +81,7 @@ class NetworkSource:
                 detail = getattr(error, "strerror", None) or type(error).__name__
             if not stopped() and (said is None or said == "none"):
                 said = reason
-                yield SourceChange("no-device", reason, f"{shown(self._address)}: {detail}")
+                yield no_device(reason, f"{shown(self._address)}: {detail}")
             sleep(self._retry_s, stopped)
 
     def _resampler(self, sound: ffmpeg.Decoder) -> Resampler:

@@ -10,7 +10,7 @@ from sadstream.audio.decoding.container import FRAMES_BYTES, HEAD_BYTES, may_be_
 from sadstream.audio.decoding.unpack import Unpacker
 from sadstream.audio.filters.framing import Framer, Resampler
 from sadstream.audio.filters.mixer import MixWatch
-from sadstream.audio.sources.source import POLL_S, Item, SourceChange, Stopped, left_out, readable
+from sadstream.audio.sources.source import POLL_S, Item, SourceChange, Stopped, left_out, no_device, readable
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.samples import SAMPLE_RATE, Channel
 
@@ -67,7 +67,7 @@ class PcmPipe:
                 if not stalled and time.monotonic() - heard_s > self._stall_s:
                     stalled = True
                     self._framer.skip(0)
-                    yield SourceChange("no-device", "stalled", f"no audio for {self._stall_s:g} s")
+                    yield no_device("stalled", f"no audio for {self._stall_s:g} s")
                 continue
             pcm = os.read(fd, PIPE_BYTES if self._head is None else FRAMES_BYTES)
             heard_s = time.monotonic()

@@ -23,6 +23,11 @@ class SourceChange:
     detail: str = ""
 
 
+def no_device(reason: Reason, detail: str) -> SourceChange:
+    """Its device is not there, or gives nothing that can be heard."""
+    return SourceChange("no-device", reason, detail)
+
+
 Stopped = Callable[[], bool]
 Item = AudioFrame | SourceChange
 
