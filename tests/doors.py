@@ -119,6 +119,9 @@ def door(
         yield running
 
 
+SEND_TIMEOUT_MS = 5_000  # whoever was turned away has nobody to send to
+
+
 class Knocker:
     """A room by hand: one DEALER, whatever it likes to send."""
 
@@ -126,6 +129,7 @@ class Knocker:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
         if curve is not None:
             self.socket.curve_serverkey, self.socket.curve_publickey, self.socket.curve_secretkey = curve
         self.socket.connect(endpoint)

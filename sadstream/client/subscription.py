@@ -297,7 +297,10 @@ def _fetch(
     with context.socket(zmq.REQ) as asking:
         if not _connect(asking, replay, curve):
             return []
-        asking.send(query.to_json())
+        try:
+            asking.send(query.to_json(), zmq.NOBLOCK)
+        except zmq.Again:  # turned away already: a socket without a peer would wait for ever
+            return []
         poller = zmq.Poller()
         for one in (asking, wake) if wake is not None else (asking,):
             poller.register(one, zmq.POLLIN)
@@ -314,7 +317,10 @@ async def _fetch_async(
     with context.socket(zmq.REQ) as asking:
         if not _connect(asking, replay, curve):
             return []
-        await asking.send(query.to_json())
+        try:
+            await asking.send(query.to_json(), zmq.NOBLOCK)
+        except zmq.Again:
+            return []
         poller = zmq.asyncio.Poller()
         for one in (asking, wake):
             poller.register(one, zmq.POLLIN)

@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
+import zmq.asyncio
 from daemon import run
+from doors import door, keyed
 from wire import free_tcp, program, ready
 
 from sadstream.base.errors import UsageError
@@ -26,6 +29,7 @@ from sadstream.client import subscription as client_module
 from sadstream.client.follower import Gap, Restart, Stale
 from sadstream.client.reader import replay_address
 from sadstream.events import Event, Score, Status
+from sadstream.events.query import Query
 
 ROOT = Path(__file__).parents[2]
 
@@ -302,6 +306,27 @@ def test_async_and_plain_hear_the_same(endpoint: str) -> None:
 def test_what_cannot_be_asked_is_a_usage_error(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         subscribe(**options)
+
+
+def test_who_is_turned_away_before_it_asks_for_the_past_waits_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused socket has no peer, and a plain send on it waits for ever."""
+    keys, _, stranger = keyed(tmp_path)
+    endpoint, connect = free_tcp(), client_module._connect
+
+    def connect_slowly(*asked: Any) -> bool:
+        connected = connect(*asked)
+        time.sleep(0.5)
+        return connected
+
+    monkeypatch.setattr(client_module, "_connect", connect_slowly)
+    wake, other = socket.socketpair()
+    with door(endpoint, keys=keys), wake, other, zmq.Context() as plain, zmq.asyncio.Context() as waiting:
+        query, start = Query(last=1), time.monotonic()
+        assert client_module._fetch(plain, endpoint, query, stranger, None) == []
+        assert asyncio.run(client_module._fetch_async(waiting, endpoint, query, stranger, wake)) == []
+        assert time.monotonic() - start < 5.0
 
 
 @pytest.mark.parametrize("endpoint_text", ["nonsense", "tcp://", "tcp://127.0.0.1"])
