@@ -10,7 +10,8 @@ from sadstream.config.tables import Config
 log = logging.getLogger("sadstream")
 
 LIVE = frozenset(
-    {"model.threshold", "publish.text", "publish.speaker"} | {f"service.{key}" for key in ("heartbeat_s", "hang_s")}
+    {"model.threshold", "publish.text", "publish.speaker", "publish.emotions"}
+    | {f"service.{key}" for key in ("heartbeat_s", "hang_s")}
 )
 
 

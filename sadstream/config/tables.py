@@ -216,6 +216,9 @@ class PublishConfig(TomlTable):
     speaker: bool = Field(
         default=False, description="the name of who is told apart by voice.only goes to every subscriber"
     )
+    emotions: bool = Field(
+        default=True, description="emotions, valence and arousal, where the checkpoint has them, go along and are kept"
+    )
     provisional: bool = Field(default=False, description="a score of the sound alone at once, the whole one after it")
     replay: str = Field(default="auto", description="where the last events can be asked for: auto, off, or an endpoint")
     replay_events: int = Field(default=500, ge=0, le=100_000, description="kept in memory, of each topic")

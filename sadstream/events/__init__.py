@@ -3,7 +3,15 @@
 Standard library only. Who sends an event and what for is never known here. What `__all__` lists is public.
 """
 
-from sadstream.events.codec import PARTS_TOLERANCE, from_json, from_wire, parts_agree, to_json, to_wire
+from sadstream.events.codec import (
+    PARTS_TOLERANCE,
+    SHARES_TOLERANCE,
+    from_json,
+    from_wire,
+    parts_agree,
+    to_json,
+    to_wire,
+)
 from sadstream.events.types import (
     DEFAULT_ENDPOINT,
     EVENT_KINDS,
@@ -14,6 +22,7 @@ from sadstream.events.types import (
     VERSION,
     Count,
     E,
+    Emotions,
     Envelope,
     Episode,
     Event,
@@ -23,6 +32,7 @@ from sadstream.events.types import (
     Name,
     NotNegative,
     Phase,
+    Polar,
     Probability,
     Reason,
     Score,
@@ -32,7 +42,7 @@ from sadstream.events.types import (
     Utc,
     topic,
 )
-from sadstream.events.validation import Range, WireError, record
+from sadstream.events.validation import Range, Size, WireError, record
 
 __all__ = [
     "DEFAULT_ENDPOINT",
@@ -40,11 +50,13 @@ __all__ = [
     "EVENT_TYPES",
     "HEARTBEAT_S",
     "PARTS_TOLERANCE",
+    "SHARES_TOLERANCE",
     "STALE_S",
     "STREAM_NAME",
     "VERSION",
     "Count",
     "E",
+    "Emotions",
     "Envelope",
     "Episode",
     "Event",
@@ -54,10 +66,12 @@ __all__ = [
     "Name",
     "NotNegative",
     "Phase",
+    "Polar",
     "Probability",
     "Range",
     "Reason",
     "Score",
+    "Size",
     "State",
     "Status",
     "TextReason",

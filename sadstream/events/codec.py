@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -15,6 +16,7 @@ from sadstream.events.validation import WireError, record
 
 # The logit parts sum to the logit of p_sad this closely: six decimals each, p_sad itself in full.
 PARTS_TOLERANCE = 1e-4
+SHARES_TOLERANCE = 1e-3  # of emotions that sum to 1
 # Six decimals are below every tolerance, and half the bytes of a double. Of a probability near 0 or 1 they would lose
 # the logit, and beside the threshold the decision.
 _IN_FULL = frozenset({"p_sad", "threshold"})
@@ -111,6 +113,8 @@ def _agree(event: Event) -> None:
                 raise WireError("score: the logit parts do not sum to the logit of p_sad")
             if not event.text_used and event.text_logit:
                 raise WireError("score: text_logit without text_used")
+            if event.emotions is not None and not _sum_to_one(event.emotions):
+                raise WireError("score.emotions: the probabilities do not sum to 1")
         case Episode():
             if event.t_end < event.t_start or event.sad_segments > event.segments:
                 raise WireError("episode: times or segments out of order")
@@ -118,6 +122,10 @@ def _agree(event: Event) -> None:
                 raise WireError("episode: scores out of order")
         case Status():
             pass
+
+
+def _sum_to_one(emotions: Mapping[str, float]) -> bool:
+    return abs(math.fsum(round(share, _DECIMALS) for share in emotions.values()) - 1.0) <= SHARES_TOLERANCE
 
 
 def _body(event: Any) -> dict[str, Any]:
@@ -132,6 +140,8 @@ def _body(event: Any) -> dict[str, Any]:
         elif type(value) is Latency:
             stages = ((stage, getattr(value, stage)) for stage in Latency.__slots__)
             body[name] = {stage: round(ms, 3) for stage, ms in stages if ms is not None}
+        elif name == "emotions" and value is not None:
+            body[name] = {emotion: round(share, _DECIMALS) for emotion, share in value.items()}
         else:
             body[name] = value
     return body

@@ -1,12 +1,13 @@
 """The JSON Schema of the events, made of the records themselves."""
 
 import re
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter
 
 from sadstream.events.types import EVENT_KINDS, VERSION, Latency
-from sadstream.events.validation import Range, hints
+from sadstream.events.validation import Range, Size, hints
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -50,14 +51,20 @@ def _property(made: dict[str, Any], hint: Any, left_out: bool) -> dict[str, Any]
 
 
 def _limits(hint: Any) -> dict[str, Any]:
-    """The range or pattern that a field's type carries, in the words of JSON Schema."""
+    """The range, pattern or size that a field's type carries, in the words of JSON Schema."""
+    if get_origin(hint) is Mapping:
+        name, number = get_args(hint)
+        return {"propertyNames": _limits(name), "additionalProperties": {"type": "number"} | _limits(number)}
+    found: dict[str, Any] = {}
     for part in get_args(hint):
-        nested = _limits(part)
-        if isinstance(part, Range):
-            found = {"minimum": part.low, "maximum": part.high}
-            return {word: limit for word, limit in found.items() if limit is not None}
-        if isinstance(part, re.Pattern):
-            return {"pattern": f"^{part.pattern}$"}
-        if nested:
-            return nested
-    return {}
+        match part:
+            case Range(low, high):
+                limits = {"minimum": low, "maximum": high}
+                found |= {word: limit for word, limit in limits.items() if limit is not None}
+            case Size(low, high):
+                found |= {"minProperties": low, "maxProperties": high}
+            case re.Pattern():
+                found |= {"pattern": f"^{part.pattern}$"}
+            case _:
+                found |= _limits(part)
+    return found

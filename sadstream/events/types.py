@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from sadstream.events.validation import Range
+from sadstream.events.validation import Range, Size
 
 VERSION = 1
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5556"
@@ -44,6 +44,9 @@ Probability = Annotated[float, Range(0.0, 1.0)]
 Count = Annotated[int, Range(0, 2**53 - 1)]  # what every JSON reader holds exactly
 NotNegative = Annotated[float, Range(0.0)]
 Name = Annotated[str, STREAM_NAME]
+Polar = Annotated[float, Range(-1.0, 1.0)]  # 0: neutral
+# Each emotion of the checkpoint's with its probability; these sum to 1 within SHARES_TOLERANCE.
+Emotions = Annotated[Mapping[Annotated[str, re.compile(r"[a-z-]{1,32}")], Probability], Size(1, 16)]
 Utc = Annotated[str, re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?Z")]  # RFC 3339
 
 
@@ -104,6 +107,9 @@ class Score(Envelope):
     uncertain: bool | None = None  # too close to call at the coverage asked for
     provisional: bool | None = None  # audio alone; the final score follows under the same `segment`
     compute: Compute | None = None  # by whose models, where a room has others to ask
+    emotions: Emotions | None = None  # where the checkpoint tells more than sad, as are the next two
+    valence: Polar | None = None  # from unpleasant to pleasant
+    arousal: Polar | None = None  # from calm to excited
     speaker: Name | None = None  # which of the enrolled people, where that may be said
     text: str | None = None
 

@@ -3,7 +3,7 @@
 import math
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -21,6 +21,14 @@ class Range:
 
     low: float | None = None
     high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The least and the greatest number of names in an object, both allowed."""
+
+    low: int
+    high: int
 
 
 @cache
@@ -60,8 +68,8 @@ def _check(hint: Any) -> Check:
         return lambda value: None if value is None else present(value)
     if origin is Literal:
         return _one_of(frozenset(arguments))
-    if origin is tuple:
-        return _all_of(_check(arguments[0]))
+    if origin in (tuple, Mapping):
+        return _all_of(_check(arguments[0])) if origin is tuple else _named(*map(_check, arguments))
     if is_dataclass(hint):
         return _nested(hint)
     return {float: _float, str: _str, int: _exactly(int), bool: _exactly(bool)}[hint]
@@ -76,6 +84,15 @@ def _within(check: Check, limit: Any) -> Check:
             return value
 
         return matching
+    if isinstance(limit, Size):
+
+        def counted(value: Any) -> Any:
+            entries = check(value)
+            if limit.low <= len(entries) <= limit.high:
+                return entries
+            raise WireError("out of range")
+
+        return counted
     low = -math.inf if limit.low is None else limit.low
     high = math.inf if limit.high is None else limit.high
 
@@ -102,6 +119,15 @@ def _all_of(check: Check) -> Check:
         if isinstance(value, list):
             return tuple(map(check, value))
         raise WireError("not a list")
+
+    return each
+
+
+def _named(name: Check, entry: Check) -> Check:
+    def each(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name(key): entry(one) for key, one in value.items()}
+        raise WireError("not an object")
 
     return each
 

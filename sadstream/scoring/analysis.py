@@ -41,6 +41,9 @@ class Analysis:
     speech: float = 1.0  # probability that anybody speaks
     uncapped_logit: float = 0.0  # the audio part before its cap, by which a voice is learnt
     is_additive: bool = True  # the parts mean something; else `audio_logit` is all of the evidence
+    emotions: tuple[tuple[str, float], ...] = ()  # each with its probability; none: the checkpoint knows sad alone
+    valence: float | None = None  # -1 unpleasant, 0 neutral, 1 pleasant
+    arousal: float | None = None  # -1 calm, 0 neutral, 1 excited
     person: str = ""  # of those in [voice] only, where it names anybody
     offset_logit: float = 0.0  # the voice's own, once it is known
     mood: float | None = None  # probability of a sad stretch, once there is a before
@@ -172,8 +175,12 @@ def make_score(
     dropped: int,
     publish: PublishConfig,
 ) -> Score:
-    """The score event of an analysed segment; its words and whose they are go along only where `[publish]` says so."""
-    told = analysis.is_additive
+    """The score event of an analysed segment.
+
+    Its words and whose they are go along only where `[publish]` says so, what else is heard in the voice unless it
+    says no.
+    """
+    told, more = analysis.is_additive, publish.emotions
     return Score(
         **opening,
         segment=segment.number,
@@ -196,6 +203,9 @@ def make_score(
         uncertain=analysis.uncertain,
         provisional=True if analysis.provisional else None,
         compute=analysis.compute,
+        emotions=dict(analysis.emotions) or None if more else None,
+        valence=analysis.valence if more else None,
+        arousal=analysis.arousal if more else None,
         speaker=analysis.person or None if publish.speaker else None,
         text=analysis.transcript.text if publish.text else None,
     )

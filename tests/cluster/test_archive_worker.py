@@ -152,6 +152,7 @@ def test_an_actor_answers_in_pieces_that_ray_keeps_in_its_messages(order: ScoreO
         ({"compute": {"threads": 2}}, ()),
         ({"publish": {"endpoint": "tcp://127.0.0.1:7000"}, "journal": {"path": "/x"}}, ()),
         ({"publish": {"text": True}}, ("settings",)),
+        ({"publish": {"emotions": False}}, ("settings",)),
         ({"segment": {"hold_ms": 330}}, ("settings",)),
         ({"model": {"threshold": 0.5}}, ("settings",)),
         ({"text": {"encoder": "off"}}, ("models", "settings")),

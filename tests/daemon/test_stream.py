@@ -117,6 +117,19 @@ def test_a_score_says_whose_it_is_only_where_that_was_switched_on() -> None:
     assert [event.speaker for event in stream().take(annas) if isinstance(event, Score)] == [None]
 
 
+def test_a_score_tells_the_emotions_that_were_heard_unless_that_was_switched_off() -> None:
+    report = analyzed()
+    heard = replace(report.analysis, emotions=(("sad", 0.75), ("happy", 0.25)), valence=-0.5, arousal=0.0)
+    felt = replace(report, analysis=heard)
+
+    def told(made: Stream, one: AnalyzedSegment) -> list[object]:
+        return [(said.emotions, said.valence, said.arousal) for said in made.take(one) if isinstance(said, Score)]
+
+    assert told(stream(), felt) == [({"sad": 0.75, "happy": 0.25}, -0.5, 0.0)]
+    assert told(stream(), report) == [(None, None, None)]
+    assert told(stream(publish={"emotions": False}), felt) == [(None, None, None)]
+
+
 def test_a_pause_ends_where_the_device_has_to_be_opened_again() -> None:
     made = stream()
 

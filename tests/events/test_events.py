@@ -14,7 +14,13 @@ from wire import a_score, a_status, an_episode, assert_true_to_contract
 from sadstream.events import Event, Score, WireError, from_json, from_wire, parts_agree, to_json, to_wire, topic
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden" / "v1").glob("*.json"))
-EVENTS = [a_score(), a_score(mood=0.4, uncertain=True, provisional=True, text="słowa"), a_status(), an_episode()]
+FEELS = {"emotions": {"sad": 0.6, "not-so-sad": 0.4}, "valence": -0.4, "arousal": 0.0}
+EVENTS = [
+    a_score(),
+    a_score(mood=0.4, uncertain=True, provisional=True, text="słowa", **FEELS),
+    a_status(),
+    an_episode(),
+]
 
 
 def altered(event: Event, **changes: Any) -> bytes:
@@ -80,6 +86,9 @@ def test_a_number_that_is_none_is_never_read(text: str) -> None:
         {"seq": 2**60}, {"seq": True}, {"stream": "Room 1"}, {"stream": ""}, {"time": "yesterday"},
         {"time": "2030-02-31T12:00:00Z"}, {"time": "2030-01-31T25:00:00Z"}, {"t_end": 0.0},
         {"text_reason": "boredom"}, {"latency_ms": {}}, {"latency_ms": 5}, {"audio_logit": 0.7}, {"bias_logit": None},
+        {"emotions": {}}, {"emotions": {"sad": 0.9}}, {"emotions": {"Sad": 1.0}}, {"emotions": {"sad": True}},
+        {"emotions": {"a": 1.5, "b": -0.5}}, {"emotions": {"a" * n: 1 / 17 for n in range(1, 18)}}, {"emotions": [1]},
+        {"valence": 1.1}, {"arousal": "calm"},
         {"threshold": 0.1, "sad": False}, {"text_logit": 0.1}, {"text": "\ud800"}, {"session": 5}, {"model": None},
     ],
     ids=str,
@@ -199,7 +208,7 @@ def test_the_decision_at_the_threshold_survives_rounding() -> None:
 def test_an_optional_field_is_absent_not_null() -> None:
     body = json.loads(to_json(a_score()))
 
-    assert not {"text", "mood", "uncertain", "provisional"} & set(body)
+    assert not {"text", "mood", "uncertain", "provisional", *FEELS} & set(body)
     assert "replay" not in json.loads(to_json(a_status()))
 
 
@@ -208,6 +217,16 @@ def test_a_model_that_is_not_additive_has_null_parts() -> None:
     body = assert_true_to_contract(to_json(event))
 
     assert body["audio_logit"] is None
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=16), st.floats(-2e-3, 2e-3))
+def test_emotions_that_can_be_read_can_be_written_and_read_again(weights: list[float], off: float) -> None:
+    shares = [weight / (sum(weights) or 1.0) for weight in weights]
+    emotions = {"a" * (1 + number): share for number, share in enumerate(shares)}
+    with suppress(WireError):
+        event = from_wire(altered(EVENTS[0], emotions=emotions | {"a": max(0.0, emotions["a"] + off)}))
+        assert isinstance(event, Score)
+        assert from_json(to_json(event)) is not None
 
 
 def test_a_wire_error_never_repeats_what_was_sent() -> None:

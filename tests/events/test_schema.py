@@ -10,7 +10,12 @@ from wire import a_score, a_status, an_episode, validator
 from sadstream.events import Event, to_json
 from sadstream.events.schema import event_schema
 
-EVENTS = [a_score(), a_score(text="a", mood=0.1), a_status(last_score_seq=3, replay="ipc:///x"), an_episode()]
+EVENTS = [
+    a_score(),
+    a_score(text="a", mood=0.1, emotions={"sad": 1.0}),
+    a_status(last_score_seq=3, replay="ipc:///x"),
+    an_episode(),
+]
 
 
 def test_the_command_prints_it_and_it_is_a_schema() -> None:
@@ -31,7 +36,7 @@ def test_it_accepts_events_and_those_with_more_fields(event: Event) -> None:
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.type)
 def test_it_refuses_a_missing_field(event: Event) -> None:
     body = json.loads(to_json(event))
-    optional = {"score": {"text", "mood"}, "status": {"replay"}, "episode": set()}[event.type]
+    optional = {"score": {"text", "mood", "emotions"}, "status": {"replay"}, "episode": set()}[event.type]
     for name in set(body) - optional:
         assert not validator().is_valid({key: value for key, value in body.items() if key != name}), name
     for name in optional & set(body):
@@ -42,6 +47,8 @@ def test_it_refuses_a_missing_field(event: Event) -> None:
     ("event", "changes"),
     [
         (a_score(), {"p_sad": 1.2}), (a_score(), {"stream": "Room 1"}), (a_score(), {"seq": -1}),
+        (a_score(), {"emotions": {}}), (a_score(), {"emotions": {"a": 2}}), (a_score(), {"emotions": {"A": 1}}),
+        (a_score(), {"emotions": {"a" * n: 0.01 for n in range(1, 18)}}), (a_score(), {"arousal": -2}),
         (a_score(), {"text": None}), (a_score(), {"time": "now"}), (a_score(), {"v": 2}),
         (a_status(), {"state": "bored"}), (a_status(), {"rtf": -1}), (an_episode(), {"phase": "middle"}),
         (an_episode(), {"type": "score"}),

@@ -106,8 +106,10 @@ def _settings(config: Config) -> object:
 
 
 def _said(config: Config) -> dict[str, bool]:
-    """What a score says beside numbers; a key that is off by default stays out, so that older archives are known."""
-    return {"text": config.publish.text} | ({"speaker": True} if config.publish.speaker else {})
+    """What a score may say; a key that stands as it does by default stays out, so that older archives are known."""
+    said = config.publish
+    names, emotions = {"speaker": True} if said.speaker else {}, {} if said.emotions else {"emotions": False}
+    return {"text": said.text} | names | emotions
 
 
 def _models(config: Config, device: str) -> list[tuple[str, Kind]]:
