@@ -298,6 +298,7 @@ def fake(
     stream: Annotated[str, typer.Option(help="The stream's name.")] = "mic",
     speed: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Times as fast as people talk.")] = 1.0,
     rounds: Annotated[int | None, typer.Option(min=1, help="End after so many restarts; default never.")] = None,
+    emotions: Annotated[bool, typer.Option("--emotions", help="Scores tell more than sad.")] = False,
     rooms: Annotated[
         int | None, typer.Option(min=1, max=5000, help="So many rooms knock at a door instead, and keep a ledger.")
     ] = None,
@@ -316,7 +317,11 @@ def fake(
         return
     from sadstream.testing.story import tell
 
-    tell(publish, stream, seed, speed, rounds, lambda where: print(FAKE.format(where), file=sys.stderr, flush=True))
+    tell(publish, stream, seed, speed, rounds, emotions, _fake_began)
+
+
+def _fake_began(endpoint: str) -> None:
+    print(FAKE.format(endpoint), file=sys.stderr, flush=True)
 
 
 app.command()(cli_fleet.serve)

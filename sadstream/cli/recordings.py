@@ -41,7 +41,7 @@ from sadstream.views.report.write import MARK as PAGE
 
 COLUMNS = (
     "file", "segment", "t_start", "t_end", "p_sad", "threshold", "sad", "bias_logit", "audio_logit", "text_logit",
-    "offset_logit", "text_used", "text_reason", "voiced", "model",
+    "offset_logit", "text_used", "text_reason", "voiced", "model", "emotions", "valence", "arousal",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@")
 
@@ -204,10 +204,14 @@ def _row(path: Path, score: Score, output: str) -> str:
 
 
 def csv_row(file: str, event: Mapping[str, Any]) -> str:
-    """A score as a row of COLUMNS; a row is a line, and no spreadsheet takes a name for a formula."""
+    """A score as a row of COLUMNS, emotions as the object they are in JSON, what it does not have empty.
+
+    A row is a line, and no spreadsheet takes a name for a formula.
+    """
     name = one_line(f"./{file}" if file.startswith(FORMULA) else file)  # ./=x.wav is the same file as =x.wav
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow([name, *(event[column] for column in COLUMNS[1:])])
+    cells = {**event, "emotions": json.dumps(felt, separators=(",", ":")) if (felt := event.get("emotions")) else None}
+    csv.writer(line, lineterminator="").writerow([name, *(cells.get(column) for column in COLUMNS[1:])])
     return line.getvalue()
 
 

@@ -37,7 +37,7 @@ def finding_line(finding: Finding) -> str:
 
 
 def score_line(score: Score) -> str:
-    """When, how sad as a number and as a bar with its threshold, the two parts, and how long it took."""
+    """When, how sad as a number and as a bar with its threshold, its parts, the likeliest emotion, how long it took."""
     words = "" if score.text is None else f"  {score.text!r}"
     who = "" if score.speaker is None else f"  {score.speaker}"
     parts = ""
@@ -45,11 +45,17 @@ def score_line(score: Score) -> str:
         text = f"{score.text_logit:+.2f}" if score.text_used else f"  ({score.text_reason})"
         parts = f"  voice {score.audio_logit:+.2f}  words {text}"
     mark = "sad" if score.sad else "   "
+    parts += emotion_part(score)
     parts += "  provisional" if score.provisional else ""
     return (
         f"{score.stream}  {score.t_start:7.2f} to {score.t_end:7.2f} s  {score.p_sad:.2f} "
         f"{bar(score.p_sad, score.threshold)} {mark}{parts}  {score.latency_ms.total:.0f} ms{who}{words}"
     )
+
+
+def emotion_part(score: Score) -> str:
+    """Two spaces, the likeliest emotion and its probability; nothing where there are none."""
+    return "" if score.likeliest is None else f"  {score.likeliest[0]} {score.likeliest[1]:.2f}"
 
 
 def status_line(status: Status) -> str:

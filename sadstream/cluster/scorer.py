@@ -117,6 +117,7 @@ def _answer_of(job: _Job, found: SegmentAnswer) -> Answer:
         audio=found.audio_logit, text=found.text_logit, uncapped=found.uncapped_logit, speech=found.speech,
         no_speech=heard.no_speech, avg_logprob=heard.avg_logprob, reason=heard.reason, model=found.model,
         whisper_ms=found.whisper_ms, text_ms=found.text_ms, fusion_ms=found.fusion_ms,
+        emotions=dict(found.emotions) or None, valence=found.valence, arousal=found.arousal,
         words=heard.text if job.request.words else None,
     )  # fmt: skip
 

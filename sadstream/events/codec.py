@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -11,7 +10,19 @@ from typing import Annotated, Any
 
 from sadstream.base.json_text import parsed
 from sadstream.base.odds import logit
-from sadstream.events.types import EVENT_KINDS, VERSION, Count, Episode, Event, Latency, Name, Score, Status, topic
+from sadstream.events.types import (
+    EVENT_KINDS,
+    VERSION,
+    Count,
+    Emotions,
+    Episode,
+    Event,
+    Latency,
+    Name,
+    Score,
+    Status,
+    topic,
+)
 from sadstream.events.validation import WireError, record
 
 # The logit parts sum to the logit of p_sad this closely: six decimals each, p_sad itself in full.
@@ -97,6 +108,11 @@ def parts_agree(score: Score) -> bool:
     return abs(total - logit(score.p_sad)) <= PARTS_TOLERANCE
 
 
+def shares_agree(emotions: Emotions) -> bool:
+    """The probabilities sum to 1, as they are written."""
+    return abs(math.fsum(round(share, _DECIMALS) for share in emotions.values()) - 1.0) <= SHARES_TOLERANCE
+
+
 def _agree(event: Event) -> None:
     """WireError for what contradicts itself, as it would be written again."""
     try:
@@ -113,7 +129,7 @@ def _agree(event: Event) -> None:
                 raise WireError("score: the logit parts do not sum to the logit of p_sad")
             if not event.text_used and event.text_logit:
                 raise WireError("score: text_logit without text_used")
-            if event.emotions is not None and not _sum_to_one(event.emotions):
+            if event.emotions is not None and not shares_agree(event.emotions):
                 raise WireError("score.emotions: the probabilities do not sum to 1")
         case Episode():
             if event.t_end < event.t_start or event.sad_segments > event.segments:
@@ -122,10 +138,6 @@ def _agree(event: Event) -> None:
                 raise WireError("episode: scores out of order")
         case Status():
             pass
-
-
-def _sum_to_one(emotions: Mapping[str, float]) -> bool:
-    return abs(math.fsum(round(share, _DECIMALS) for share in emotions.values()) - 1.0) <= SHARES_TOLERANCE
 
 
 def _body(event: Any) -> dict[str, Any]:

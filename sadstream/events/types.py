@@ -113,6 +113,11 @@ class Score(Envelope):
     speaker: Name | None = None  # which of the enrolled people, where that may be said
     text: str | None = None
 
+    @property
+    def likeliest(self) -> tuple[str, float] | None:
+        """The emotion with the greatest probability, and that; None where there are none."""
+        return max(self.emotions.items(), key=lambda one: one[1]) if self.emotions else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status(Envelope):

@@ -26,6 +26,7 @@ def run(words: list[str], prog_name: str, standalone_mode: bool) -> int:
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same numbers")
     parser.add_argument("--speed", type=float, default=1.0, help="times as fast as people talk")
     parser.add_argument("--rounds", type=int, help="end after so many restarts; default never")
+    parser.add_argument("--emotions", action="store_true", help="scores tell more than sad")
     parser.add_argument("--told", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     if not 0.01 <= asked.speed <= 1000.0:
@@ -33,7 +34,7 @@ def run(words: list[str], prog_name: str, standalone_mode: bool) -> int:
     if asked.told:
         obey(asked.endpoint, asked.stream)
     else:
-        tell(asked.endpoint, asked.stream, asked.seed, asked.speed, asked.rounds, _began)
+        tell(asked.endpoint, asked.stream, asked.seed, asked.speed, asked.rounds, asked.emotions, _began)
     return 0
 
 

@@ -62,6 +62,9 @@ def score(
     uncertain: bool | None = False,
     provisional: bool | None = None,
     compute: Compute | None = None,
+    emotions: Mapping[str, float] | None = None,
+    valence: float | None = None,
+    arousal: float | None = None,
     speaker: str | None = None,
     text: str | None = None,
     latency_ms: Latency = LATENCY,
@@ -98,7 +101,8 @@ def score(
             bias_logit=bias_logit, audio_logit=audio_logit, text_logit=text_logit, offset_logit=offset_logit,
             text_used=text_used, text_reason=text_reason or ("none" if text_used else "off"), voiced=voiced,
             latency_ms=latency_ms, dropped=dropped, model=model, mood=p_sad if mood is None else mood,
-            uncertain=uncertain, provisional=provisional, compute=compute, speaker=speaker, text=text,
+            uncertain=uncertain, provisional=provisional, compute=compute, emotions=emotions, valence=valence,
+            arousal=arousal, speaker=speaker, text=text,
         )
     )  # fmt: skip
 

@@ -1,9 +1,11 @@
 """What a fake daemon says by itself: talk with an episode in it, a loss, a microphone that goes and comes back."""
 
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import TypedDict
 
 from sadstream.base.errors import UsageError
 from sadstream.base.odds import sigmoid
@@ -15,6 +17,7 @@ from sadstream.testing.made_up import BIAS_LOGIT, episode, score, status
 THRESHOLD = 0.5
 LOST = 3  # scores in the gap
 ROUND_SEGMENTS = 60
+EMOTIONS = ("neutral", "sad", "angry", "happy", "fearful", "disgusted")  # a real checkpoint names its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +117,16 @@ def _talk(rng: random.Random) -> Iterator[Step]:
 
 
 class Storyteller:
-    """Plays the script into a publisher; the numbers follow from the seed, sessions and times are real."""
+    """Plays the script into a publisher; the numbers follow from the seed, sessions and times are real.
 
-    def __init__(self, publisher: FakePublisher, stream: str, speed: float) -> None:
+    feels: draws what its scores tell beside sad; without it they tell nothing more.
+    """
+
+    def __init__(self, publisher: FakePublisher, stream: str, speed: float, feels: random.Random | None = None) -> None:
         self._publisher = publisher
         self._stream = stream
         self._speed = speed
+        self._feels = feels
         self._segment, self._episode, self._first_seq = 0, -1, 0
         self._last: Score | None = None
 
@@ -139,6 +146,7 @@ class Storyteller:
                 self._publisher.send(self._told(step, self._last))
 
     def _score(self, step: ScoreStep) -> Score:
+        felt = {} if self._feels is None else _felt(step, self._feels)
         return score(
             audio_logit=step.audio_logit,
             text_logit=step.text_logit,
@@ -151,6 +159,7 @@ class Storyteller:
             mood=step.mood,
             uncertain=abs(sigmoid(BIAS_LOGIT + step.audio_logit + step.text_logit) - THRESHOLD) < 0.1,
             stream=self._stream,
+            **felt,
         )
 
     def _told(self, step: EpisodeStep, last: Score) -> Episode:
@@ -171,27 +180,45 @@ class Storyteller:
         )
 
 
+class _Felt(TypedDict, total=False):
+    emotions: dict[str, float]
+    valence: float
+    arousal: float
+
+
+def _felt(step: ScoreStep, rng: random.Random) -> _Felt:
+    """What a checkpoint with more heads might say of a segment: sad where its voice is, the rest as it falls."""
+    powers = {name: math.exp(rng.gauss(0.0, 1.0) + (step.audio_logit if name == "sad" else 0.0)) for name in EMOTIONS}
+    return {
+        "emotions": {name: power / sum(powers.values()) for name, power in powers.items()},
+        "valence": math.tanh(rng.gauss(-0.4 * step.audio_logit, 0.3)),
+        "arousal": math.tanh(rng.gauss(0.0, 0.5)),
+    }
+
+
 def tell(
     endpoint: str,
     stream: str,
     seed: int,
     speed: float,
     rounds: int | None,
+    emotions: bool = False,
     began: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Publish the story of a seed until so many rounds are over, or for ever.
 
-    began: told where it publishes, once it does. Raises UsageError for a name, else what a daemon's publisher raises.
+    emotions: its scores tell more than sad. began: told where it publishes, once it does. Raises UsageError for a
+    name, else what a daemon's publisher raises.
     """
     if STREAM_NAME.fullmatch(stream) is None:
         raise UsageError(f"stream {stream!r}: {NAME_EXPECTED}")
-    steps = script(seed)
+    steps, feels = script(seed), random.Random(seed) if emotions else None  # noqa: S311  a script, no secret
     paused = False  # holds over a restart, as a real one does
     for number in count() if rounds is None else range(rounds):
         with FakePublisher(endpoint, stream, "paused" if paused else "starting") as publisher:
             if number == 0:
                 began(publisher.endpoint)
-            teller = Storyteller(publisher, stream, speed)
+            teller = Storyteller(publisher, stream, speed, feels)
             for step in steps:
                 if isinstance(step, RestartStep):
                     break

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -65,8 +66,13 @@ def _lines(found: Iterator[Score], output: Output) -> Iterator[str]:
             yield to_json(score)
         elif output == "csv":
             row = io.StringIO()
-            csv.writer(row, lineterminator="").writerow([getattr(score, column) for column in COLUMNS])
+            csv.writer(row, lineterminator="").writerow(map(_cell, (getattr(score, column) for column in COLUMNS)))
             yield row.getvalue()
         else:
             local = datetime.fromtimestamp(unix_s(score.time), UTC).astimezone()
             yield f"{local:%Y-%m-%d %H:%M:%S}  {score_line(score)}"
+
+
+def _cell(value: object) -> object:
+    """Emotions as in the event, the rest as it is."""
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, dict) else value

@@ -44,7 +44,7 @@ def test_every_round_has_an_episode_a_gap_no_device_and_a_restart(seed: int) -> 
 
 def test_what_it_publishes_is_true_and_an_app_sees_gap_and_restart() -> None:
     endpoint = free_tcp()
-    fake = start("fake", "--publish", endpoint, "--speed", SPEED, "--rounds", "2", "--seed", "5")
+    fake = start("fake", "--publish", endpoint, "--speed", SPEED, "--rounds", "2", "--seed", "5", "--emotions")
     try:
         found = []
         for item in subscribe(endpoint, timeout_s=60.0):
@@ -62,6 +62,7 @@ def test_what_it_publishes_is_true_and_an_app_sees_gap_and_restart() -> None:
     scores = [item for item in found if isinstance(item, Score)]
 
     assert {item.state for item in found if isinstance(item, Status)} >= {"listening", "no-device", "stopping"}
+    assert all(score.likeliest and score.valence is not None and score.arousal is not None for score in scores)
     assert {item.type for item in found} >= {"score", "status", "episode", "gap", "restart"}
     assert sum(isinstance(item, Restarted) for item in found) == 1
     assert LOST in [gap.missed for gap in gaps]
@@ -81,7 +82,9 @@ def test_its_gap_can_be_filled_from_its_memory(endpoint: str) -> None:
         fake.kill()
         fake.communicate()
 
-    assert [item.seq for item in found if isinstance(item, Score)] == list(range(ROUND_SEGMENTS))
+    scores = [item for item in found if isinstance(item, Score)]
+    assert [item.seq for item in scores] == list(range(ROUND_SEGMENTS))
+    assert {item.emotions for item in scores} == {None}
     assert not [item for item in found if isinstance(item, Gap)]
 
 

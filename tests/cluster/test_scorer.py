@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -18,9 +19,11 @@ from sadstream.daemon.remote.request import (
     RefusedAnswer,
     ScoredAnswer,
     UnscoredAnswer,
+    answer_frame,
     read_answer,
     request_frames,
 )
+from sadstream.events.validation import WireError
 from sadstream.scoring.analysis import Analysis, Early
 
 CANARY = "the-words-that-nobody-may-read"
@@ -57,6 +60,24 @@ def test_a_segment_is_heard_to_the_last_bit() -> None:
     assert isinstance(answer, ScoredAnswer)
     assert np.array_equal(heard[0].heard, samples)
     assert not heard[0].samples[40_000:].any()
+
+
+def test_what_is_heard_beside_sad_comes_back_and_nothing_where_there_is_none() -> None:
+    def feeling(segment: Segment) -> Analysis:
+        heard = analysis(segment)
+        felt = (("sad", 0.25), ("calm", 0.75))
+        return replace(heard, emotions=felt, valence=-0.5, arousal=0.0) if segment.t_start else heard
+
+    asked = (request_frames(request(t_start=start, t_end=start + 1), noise()) for start in (0.0, 3.0))
+    plain, felt = answers(Scorer(Each(feeling), 2), *asked)
+
+    assert isinstance(plain, ScoredAnswer)
+    assert isinstance(felt, ScoredAnswer)
+    assert (plain.emotions, plain.valence, plain.arousal) == (None, None, None)
+    assert (felt.emotions, felt.valence, felt.arousal) == ({"sad": 0.25, "calm": 0.75}, -0.5, 0.0)
+    assert b"valence" not in answer_frame(plain)
+    with pytest.raises(WireError, match="emotions"):
+        read_answer(answer_frame(replace(felt, emotions={"sad": 0.5})))
 
 
 @pytest.mark.parametrize("codec", ["pcm", "flac"])

@@ -89,8 +89,12 @@ def local_models(made: list[float] | None = None) -> LoadedAnalyzer:
 
 
 def test_what_comes_back_is_what_the_models_said(endpoint: str) -> None:
+    felt = (("sad", 0.25), ("calm", 0.75))
+
     def analyze(one: Segment) -> Analysis | UnscoredSegment:
-        return UnscoredSegment(0.03125) if one.t_start == 2.0 else analysis(one)
+        if one.t_start == 2.0:
+            return UnscoredSegment(0.03125)
+        return replace(analysis(one), emotions=felt, valence=-0.5, arousal=0.0)
 
     with door(endpoint, analyze), connected(endpoint) as (link, _):
         found = room(link, config(endpoint)).many([segment(0), segment(2)])
@@ -101,6 +105,7 @@ def test_what_comes_back_is_what_the_models_said(endpoint: str) -> None:
     assert found[0].remote_ms is not None
     assert found[0].remote_ms > 0
     assert found[1] == UnscoredSegment(0.03125)
+    assert (found[0].emotions, found[0].valence, found[0].arousal) == (felt, -0.5, 0.0)
 
 
 @pytest.mark.parametrize("published", [False, True])

@@ -300,7 +300,8 @@ def test_a_place_that_cannot_be_written_is_known_at_the_start(tmp_path: Path) ->
 
 
 def test_history_prints_people_json_csv_and_a_picture(path: Path, tmp_path: Path) -> None:
-    Journal(path, 30.0).write([scored(number, 7200.0 - 600 * number, audio_logit=number / 4) for number in range(13)])
+    felt = [None, {"sad": 0.75, "calm": 0.25}]
+    Journal(path, 30.0).write([scored(n, 7200.0 - 600 * n, audio_logit=n / 4, emotions=felt[n % 2]) for n in range(13)])
     base = ("history", "--journal", str(path))
     as_json = run(*base, "--since", "61m", "--json").stdout.splitlines()
     table = list(csv.DictReader(io.StringIO(run(*base, "--since", "3h", "--csv").stdout)))
@@ -310,7 +311,9 @@ def test_history_prints_people_json_csv_and_a_picture(path: Path, tmp_path: Path
     assert [assert_true_to_contract(line)["seq"] for line in as_json] == list(range(6, 13))
     assert [row["seq"] for row in table] == [str(number) for number in range(13)]
     assert [float(row["p_sad"]) for row in table] == [score.p_sad for score in stored(path)]
+    assert [row["emotions"] for row in table[:2]] == ["", '{"sad":0.75,"calm":0.25}']
     assert len(people) == 7
+    assert sum("  sad 0.75" in line for line in people) == 3
     assert drawn.returncode == 0, drawn.stderr
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 

@@ -27,6 +27,7 @@ STATES = ("starting", "listening", "no-device", "overloaded", "degraded", "pause
     "event",
     [
         score(), score(0.001), score(0.999), score(audio_logit=-3.0), score(0.3, text_used=False), score(text="słowa"),
+        score(emotions={"sad": 0.25, "calm": 0.75}, valence=-1.0, arousal=1.0),
         score(provisional=True), score(0.5, threshold=0.6), score(text_reason="silence"), *scores(0.1, 0.5, 0.9),
         *(status(state) for state in STATES), *(episode(phase) for phase in PHASES), episode(segments=2),
     ],
@@ -49,6 +50,7 @@ def test_what_follows_from_what_is_given_follows() -> None:
     "make",
     [
         lambda: score(1.0), lambda: score(0.5, audio_logit=1.0), lambda: score(stream="Kitchen"),
+        lambda: score(emotions={"sad": 0.5}), lambda: score(valence=2.0),
         lambda: score(t_start=2.0, t_end=1.0), lambda: score(text_used=False, text_logit=1.0),
         lambda: episode(segments=2, sad_segments=3), lambda: status(reason="sunshine"), lambda: score(time="noon"),
     ],

@@ -64,6 +64,11 @@ class Kitchen:
         template = jinja2.Environment(autoescape=False).from_string(self.entities[entity]["value_template"])
         return template.render(value_json=self.state)
 
+    def attributes(self, entity: str) -> Any:
+        """What Home Assistant adds to it."""
+        template = jinja2.Environment(autoescape=False).from_string(self.entities[entity]["json_attributes_template"])
+        return json.loads(template.render(value_json=self.state))
+
 
 @pytest.fixture
 def kitchen() -> Kitchen:
@@ -91,7 +96,8 @@ def test_a_stream_is_one_device_of_home_assistant(kitchen: Kitchen) -> None:
 
 
 def test_the_page_names_the_entities_that_there_are(kitchen: Kitchen) -> None:
-    kitchen.says(a_status(), a_score(mood=0.4)).take(kitchen.translation.controlled("kitchen"))
+    felt = a_score(mood=0.4, emotions={"sad": 1.0}, valence=0.0, arousal=0.0)
+    kitchen.says(a_status(), felt).take(kitchen.translation.controlled("kitchen"))
     page = Path("docs/home-assistant.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| ([a-z ]+) \|", page, re.M)
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
@@ -129,6 +135,20 @@ def test_what_is_not_known_yet_is_unknown_and_not_a_number(kitchen: Kitchen) -> 
     assert kitchen.shown("score") == "None"
     assert "mood" not in kitchen.entities
     assert "mood" in kitchen.says(a_score(mood=0.4)).entities
+
+
+def test_what_is_heard_beside_sad_is_there_once_a_score_tells_it(kitchen: Kitchen) -> None:
+    kitchen.says(a_status(), a_score())
+    assert not {"emotion", "valence", "arousal"} & set(kitchen.entities)
+    assert not {"emotion", "emotions", "valence", "arousal"} & set(kitchen.state)
+
+    kitchen.says(a_score(1, emotions={"sad": 0.25, "calm": 0.75}, arousal=-0.5))
+    assert [kitchen.shown(name) for name in ("emotion", "arousal")] == ["calm", "-0.5"]
+    assert "valence" not in kitchen.entities
+    assert kitchen.attributes("emotion") == {"sad": 0.25, "calm": 0.75}
+    kitchen.says(a_score(2))
+    assert [kitchen.shown(name) for name in ("emotion", "arousal")] == ["None", "None"]
+    assert kitchen.attributes("emotion") == {}
 
 
 def test_nothing_is_a_device_before_its_state_is_known(kitchen: Kitchen) -> None:

@@ -44,6 +44,16 @@ def test_eighty_by_twenty_four_shows_all_of_it() -> None:
     assert len(shown.splitlines()) == 24
 
 
+def test_the_likeliest_emotion_stands_beside_the_newest_score_where_there_is_one() -> None:
+    made = screen()
+    before = text(made)
+    made.feed(a_score(1, emotions={"calm": 0.25, "happy": 0.75}), 1.0)
+
+    assert "happy 0.75" in text(made)
+    assert "happy" not in before
+    assert "calm" not in text(made)
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 10), (20, 3), (12, 1)])
 def test_what_matters_most_is_left_where_there_is_little_room(width: int, height: int) -> None:
     assert "DEAF" in text(screen(state="no-device", reason="device-lost"), width, height)

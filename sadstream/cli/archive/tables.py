@@ -15,7 +15,8 @@ from sadstream.cluster.archive.plan import ArchivedRecording, FailedRecording, F
 from sadstream.cluster.archive.score_file import ScoreHead
 
 SCORES, FAILED = "scores.csv", "failed.csv"
-SCORES_MARK, FAILED_MARK = ",".join(COLUMNS).encode(), b"file,exit_code,line"
+SCORES_MARK = b"file,segment,t_start,t_end,p_sad,"  # as every version's table begins
+FAILED_MARK = b"file,exit_code,line"
 CUT = 65  # the exit code of a recording that ends early
 
 
@@ -61,7 +62,7 @@ def expect_places(found: FoundArchive, out: Path, force: bool) -> None:
 def write_tables(found: FoundArchive, tally: Tally, out: Path) -> None:
     """All scores as one table, in the order of the input, and what failed, where anything did."""
     with replacing(out / SCORES) as table:
-        table.write(SCORES_MARK + b"\n")
+        table.write(f"{','.join(COLUMNS)}\n".encode())
         for recording in found.recordings:
             if recording.file in tally.heads:
                 with recording.target.open(encoding="utf-8") as lines:

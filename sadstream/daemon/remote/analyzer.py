@@ -170,6 +170,9 @@ class RemoteAnalyzer:
             attention=None,
             speech=found.speech,
             uncapped_logit=found.uncapped,
+            emotions=tuple((found.emotions or {}).items()),
+            valence=found.valence,
+            arousal=found.arousal,
             compute="remote",
             remote_ms=max(0.0, ms - models_ms),
         )

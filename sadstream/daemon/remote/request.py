@@ -12,7 +12,8 @@ from sadstream.audio.segmenter import Segment
 from sadstream.base.errors import DataError
 from sadstream.base.json_text import parsed
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S, SEGMENT_SAMPLES, to_float, to_pcm
-from sadstream.events.types import NotNegative, Probability, TextReason
+from sadstream.events.codec import shares_agree
+from sadstream.events.types import Emotions, NotNegative, Polar, Probability, TextReason
 from sadstream.events.validation import Range, WireError, record
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ class ScoredAnswer:
     whisper_ms: NotNegative
     text_ms: NotNegative
     fusion_ms: NotNegative
+    emotions: Emotions | None = None  # of a checkpoint that tells more than sad, as are the next two
+    valence: Polar | None = None
+    arousal: Polar | None = None
     words: str | None = None
 
 
@@ -163,6 +167,8 @@ def read_answer(frame: bytes) -> Answer:
     if kind is None:
         raise WireError("answer: expected a known kind")
     found: Answer = record(kind, body, "answer")
+    if isinstance(found, ScoredAnswer) and found.emotions is not None and not shares_agree(found.emotions):
+        raise WireError("answer.emotions: the probabilities do not sum to 1")
     return found
 
 

@@ -13,6 +13,8 @@ SWITCH = "{{{{ 'ON' if value_json.{} else 'OFF' }}}}"
 SAD_ICON = "mdi:emoticon-sad-outline"
 MORE = "{{ {'reason': value_json.reason, 'dropped': value_json.dropped, 'lost': value_json.lost} | tojson }}"
 
+SHARES = "{{ (value_json.emotions or {}) | tojson }}"
+
 Entity = dict[str, Any]  # as JSON has it
 
 
@@ -20,7 +22,7 @@ Entity = dict[str, Any]  # as JSON has it
 class DeviceTraits:
     """What a stream's device has beside what all have."""
 
-    mood: bool = False  # its scores carry one
+    tells: frozenset[str] = frozenset()  # of what not every score carries
     pause: bool = False  # its daemon has answered on its control socket
     never_pause: bool = False  # it is not to be asked, or is elsewhere
 
@@ -57,7 +59,11 @@ def _sensors(state: str, traits: DeviceTraits) -> dict[str, Entity]:
         "sad": _binary("Sad", "sad") | {"icon": SAD_ICON},
         "episode": _binary("Episode", "episode"),
     }
-    return sensors | ({"mood": _number("Mood", "mood")} if traits.mood else {})
+    if "emotions" in traits.tells:
+        more = {"json_attributes_topic": state, "json_attributes_template": SHARES}
+        sensors["emotion"] = _sensor("Emotion", "{{ value_json.emotion }}") | more
+    numbers = (name for name in ("mood", "valence", "arousal") if name in traits.tells)
+    return sensors | {name: _number(name.capitalize(), name) for name in numbers}
 
 
 def _sensor(name: str, template: str) -> Entity:

@@ -7,6 +7,7 @@ from sadstream.client.follower import Gap, Restart, Stale
 from sadstream.client.reader import Item
 from sadstream.events import Episode, Event, Score, Status
 
+MAY_TELL = ("mood", "emotions", "valence", "arousal")  # not every checkpoint does
 QUIET_S = 30.0  # a segment has 3 s at most and is scored in 2, so that after these nobody has talked for a while
 
 
@@ -16,7 +17,7 @@ class KnownStream:
 
     there: bool = False
     lost: int = 0  # events of all types
-    has_mood: bool = False
+    tells: frozenset[str] = frozenset()  # of MAY_TELL, what its scores have carried
     _status: Status | None = None
     _score: Score | None = None
     _episode: bool = False
@@ -44,7 +45,7 @@ class KnownStream:
                 self._episode = event.phase != "end"
             case Score() if not event.provisional:  # the whole one follows
                 self._score = event
-                self.has_mood = self.has_mood or event.mood is not None
+                self.tells |= {name for name in MAY_TELL if getattr(event, name) is not None}
 
     @property
     def is_known(self) -> bool:
@@ -71,4 +72,10 @@ class KnownStream:
             "dropped": None if status is None else status.dropped,
             "lost": self.lost,
         }
-        return json.dumps(body, separators=(",", ":"))
+        return json.dumps(body | self._felt(), separators=(",", ":"))
+
+    def _felt(self) -> dict[str, object]:
+        """What the scores tell beside sad, the likeliest emotion by itself."""
+        found: dict[str, object] = {name: getattr(self._score, name, None) for name in MAY_TELL if name in self.tells}
+        likeliest = None if self._score is None else self._score.likeliest
+        return found | ({"emotion": likeliest and likeliest[0]} if "emotions" in self.tells else {})

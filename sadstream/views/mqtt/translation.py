@@ -74,7 +74,7 @@ class Translation:
     def _changed(self, daemon: str, stream: str) -> Iterator[MqttMessage]:
         """Discovery and availability, where they are not what was said last."""
         heard = self._streams[daemon, stream]
-        traits = DeviceTraits(heard.has_mood, daemon in self._controlled, daemon not in self._pausable)
+        traits = DeviceTraits(heard.tells, daemon in self._controlled, daemon not in self._pausable)
         config = device_config(self._topics, daemon, stream, traits)
         wanted = {self._topics.config(daemon, stream): config} if heard.is_known else {}
         wanted[self._topics.availability(daemon, stream)] = ONLINE if heard.there else OFFLINE

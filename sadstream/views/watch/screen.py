@@ -6,7 +6,7 @@ from typing import Literal
 from rich.text import Text
 
 from sadstream.client.follower import Finding, Stale
-from sadstream.client.lines import finding_line
+from sadstream.client.lines import emotion_part, finding_line
 from sadstream.events import Event, Score
 from sadstream.views.watch.glyphs import Glyphs
 from sadstream.views.watch.strip import QUIET, SAD
@@ -179,6 +179,7 @@ def _score(score: Score | None) -> Text:
     row = Text(f"at {score.t_start:.1f} s  p_sad {score.p_sad:.2f} ", end="")
     row.append("SAD" if score.sad else "not sad", SAD if score.sad else "")
     row.append(", close" if score.uncertain else "")
+    row.append(emotion_part(score))
     row.append("" if score.speaker is None else f"  {score.speaker}")
     if score.audio_logit is not None and score.text_logit is not None:
         row.append(f"  voice {score.audio_logit:+.2f}  words ")
