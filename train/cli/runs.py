@@ -23,12 +23,18 @@ from train.cli.options import (
 
 def prepare(
     corpus: Annotated[
-        str, typer.Argument(help="iemocap, ravdess, nemo, cremad, meld-text, goemotions, csv, audiofolder or emobox.")
+        str,
+        typer.Argument(
+            help="iemocap, ravdess, nemo, cremad, meld-text, goemotions, csv, audiofolder, emobox or audformat."
+        ),
     ],
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="The corpus in its official layout, or a CSV file.", readable=False)
     ],
     out: Annotated[Path, typer.Option(help="Folder for manifest.csv.", readable=False)],
+    label: Annotated[
+        str | None, typer.Option(help="Of audformat: the column of the emotions, as COLUMN or TABLE.COLUMN.")
+    ] = None,
     allow_partial: PartialOption = False,
     force: ForceOption = False,
 ) -> None:
@@ -39,7 +45,7 @@ def prepare(
     expect_folder("--out", out)
     if (out / NAME).exists():
         expect_place("--out", out / NAME, mark=",".join(COLUMNS).encode(), reads=(folder,), force=force)
-    prepared = prepare_corpus(corpus, folder, out, allow_partial, say)
+    prepared = prepare_corpus(corpus, folder, out, allow_partial, say, label)
     rows, path = prepared.manifest.rows, out / "manifest.csv"
     print(f"{path}: {len(rows):,} utterances, {sum(row.sad for row in rows):,} sad")
     if prepared.left_out:

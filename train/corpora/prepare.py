@@ -10,9 +10,9 @@ from sadstream.base.errors import DataError, UsageError
 from train.corpora.counts import EXPECTED, differences
 from train.corpora.counts import table as differences_table
 from train.corpora.manifest import NAME, CorpusManifest, write
-from train.corpora.readers import audio_folder, cremad, emobox, goemotions, iemocap, meld, nemo, ravdess
+from train.corpora.readers import audformat, audio_folder, cremad, emobox, goemotions, iemocap, meld, nemo, ravdess
 from train.corpora.readers import own_csv as table
-from train.corpora.reading import FoundCorpus, reason_of
+from train.corpora.reading import FoundCorpus, cut, reason_of
 
 READERS: dict[str, Callable[[Path], FoundCorpus]] = {
     "iemocap": iemocap.read,
@@ -24,8 +24,10 @@ READERS: dict[str, Callable[[Path], FoundCorpus]] = {
     "csv": table.read,
     "audiofolder": audio_folder.read,
     "emobox": emobox.read,
+    "audformat": audformat.read,
 }
 
+SEGMENTS = "segments"  # beside the manifest
 SHOWN = 20  # lines about recordings and labels that cannot be used; a wrong folder would print thousands
 
 
@@ -37,12 +39,15 @@ class PreparedCorpus:
     left_out: int
 
 
-def read_corpus(corpus: str, folder: Path) -> FoundCorpus:
-    """What stands in a corpus's folder."""
-    if corpus not in READERS:
+def read_corpus(corpus: str, folder: Path, label: str | None = None) -> FoundCorpus:
+    """What stands in a corpus's folder; `label`: the column of a database's emotions."""
+    reader = READERS.get(corpus)
+    if reader is None:
         raise UsageError(f"corpus {corpus!r}: expected one of {', '.join(READERS)}")
+    if label is not None and reader is not audformat.read:
+        raise UsageError(f"--label {label}: {corpus} has one label an utterance: it is for audformat")
     try:
-        reading = READERS[corpus](folder)
+        reading = audformat.read(folder, label) if reader is audformat.read else reader(folder)
     except (OSError, UnicodeError, csv.Error) as error:
         where = getattr(error, "filename", None) or folder
         raise DataError(f"{where}: cannot be read: {reason_of(error)}") from None
@@ -51,9 +56,19 @@ def read_corpus(corpus: str, folder: Path) -> FoundCorpus:
     return reading
 
 
-def prepare(corpus: str, folder: Path, out: Path, allow_partial: bool, say: Callable[[str], None]) -> PreparedCorpus:
-    """Write OUT/manifest.csv; where counts are wrong no manifest but the table of differences, and DataError."""
-    reading = read_corpus(corpus, folder)
+def prepare(
+    corpus: str,
+    folder: Path,
+    out: Path,
+    allow_partial: bool,
+    say: Callable[[str], None],
+    label: str | None = None,
+) -> PreparedCorpus:
+    """Write OUT/manifest.csv; where counts are wrong no manifest but the table of differences, and DataError.
+
+    What is a part of a longer recording is cut out, into OUT/segments.
+    """
+    reading = read_corpus(corpus, folder, label)
     for line in (*reading.notes, *reading.problems[:SHOWN]):
         say(one_line(line))
     if len(reading.problems) > SHOWN:
@@ -65,7 +80,7 @@ def prepare(corpus: str, folder: Path, out: Path, allow_partial: bool, say: Call
             say(f"what differs\n{differences_table(wrong)}")
             raise DataError(f"{explained}; complete it, or use --allow-partial")
         say(f"{explained}\n{differences_table(wrong)}")
-    manifest = write(out / NAME, reading.rows)
+    manifest = write(out / NAME, cut(reading.rows, out / SEGMENTS) if reading.segments else reading.rows)
     left_out = len(reading.problems) if corpus not in EXPECTED and not allow_partial else 0
     return PreparedCorpus(manifest, left_out)
 

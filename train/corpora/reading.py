@@ -1,15 +1,20 @@
 """What a corpus reader gives: the utterances that are sound, and a line for each thing that is not."""
 
 import errno
+import hashlib
+import io
 import os
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sadstream.base.errors import DataError, SadstreamError
+from sadstream.base.files import save_atomic
 from sadstream.base.samples import SAMPLE_RATE
 from train.corpora.clips import CURE, audio_rate, read_audio
 from train.corpora.manifest import Utterance
@@ -27,6 +32,7 @@ class FoundCorpus:
     rows: tuple[Utterance, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    segments: bool = False  # `path` is a longer recording, from which start_s to end_s is still to be cut
 
 
 def sound_problem(path: Path, expected_s: float = 0.0) -> str | None:
@@ -34,15 +40,73 @@ def sound_problem(path: Path, expected_s: float = 0.0) -> str | None:
 
     expected_s: what somebody wrote down that it holds; 0: nobody did.
     """
+    samples = _samples(path)
+    if isinstance(samples, str):
+        return samples
+    return _level_problem(path, samples) or _length_problem(path, samples.size / SAMPLE_RATE, expected_s)
+
+
+def segment_place(path: Path, start_s: float, end_s: float) -> tuple[float, float] | str:
+    """(start, end) of a part of a recording that can be learned from, seconds, or why it cannot; end 0: to its end."""
+    samples = _segmented(path)
+    if isinstance(samples, str):
+        return samples
+    length = samples.size / SAMPLE_RATE
+    end_s = end_s or length
+    if not start_s < end_s <= length + LEEWAY_S:
+        return f"{start_s:g} to {end_s:g} s: expected a part of the {length:.2f} s of {path}"
+    part = samples[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
+    where = path.with_name(f"{path.name}, {start_s:g} to {end_s:g} s,")
+    if not part.size:
+        return f"{where} holds nothing"
+    end_s = min(end_s, length)
+    return _level_problem(where, part) or _length_problem(where, end_s - start_s, 0.0) or (start_s, end_s)
+
+
+def _segmented(path: Path) -> NDArray[np.float32] | str:
+    """A recording's segments stand one after the other: it is decoded once for all of them."""
+    found = path.stat() if path.is_file() else None
+    return _kept(path, (found.st_mtime_ns, found.st_size) if found else ())
+
+
+@lru_cache(maxsize=1)
+def _kept(path: Path, _state: tuple[int, ...]) -> NDArray[np.float32] | str:
+    return _samples(path)
+
+
+def _samples(path: Path) -> NDArray[np.float32] | str:
+    """A recording at 16 kHz, or why there is none."""
     try:
         if not path.is_file():
             return f"no recording at {path}" if not path.exists() else f"{path} is not a file"
-        samples = read_audio(path)
+        return read_audio(path)
     except SadstreamError as error:
         return _without_cure(path, error)
     except (OSError, ValueError, MemoryError) as error:
         return f"{path} cannot be read: {reason_of(error)}"
-    return _level_problem(path, samples) or _length_problem(path, samples.size / SAMPLE_RATE, expected_s)
+
+
+def cut(rows: Sequence[Utterance], folder: Path) -> tuple[Utterance, ...]:
+    """Each segment as a recording of its own in `folder` (FLAC, 16 kHz, 24 bits); where it stood is kept.
+
+    DataError where it cannot be written.
+    """
+    import soundfile
+
+    made = []
+    for row in sorted(rows, key=lambda row: row.path):
+        samples = _segmented(Path(row.path))
+        if isinstance(samples, str):
+            raise DataError(samples)
+        name = re.sub(r"[^\w.@-]+", "_", row.utterance)[-100:]
+        path = folder / f"{name}-{hashlib.sha256(row.utterance.encode()).hexdigest()[:8]}.flac"
+        part = samples[round(row.start_s * SAMPLE_RATE) : round(row.end_s * SAMPLE_RATE)]
+        file = io.BytesIO()
+        soundfile.write(file, np.clip(part, -1.0, 1.0), SAMPLE_RATE, format="FLAC", subtype="PCM_24")
+        save_atomic(path, file.getvalue())
+        length = part.size / SAMPLE_RATE
+        made.append(replace(row, path=str(path.resolve()), end_s=row.start_s + length))
+    return tuple(made)
 
 
 def _level_problem(path: Path, samples: NDArray[np.float32]) -> str | None:

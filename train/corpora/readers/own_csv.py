@@ -14,7 +14,7 @@ from sadstream.base.progress import progress
 from train.corpora.folds import dealt
 from train.corpora.guards import check_splits
 from train.corpora.manifest import SPLITS, Utterance
-from train.corpora.reading import FoundCorpus, length_s, reason_of, sound_problem
+from train.corpora.reading import FoundCorpus, length_s, reason_of, segment_place, sound_problem
 
 EXPECTED = "columns path or transcript, speaker, sad (0 or 1) or label; also utterance, gender, dialogue, split"
 CORPUS = "csv"
@@ -80,7 +80,8 @@ def utterances(table: UtteranceTable, corpus: str) -> FoundCorpus:
     except DataError as error:
         lost = f"; left out: {len(problems):,}, the first: {problems[0]}" if problems else ""
         raise DataError(f"{error}{lost}") from None
-    return FoundCorpus(tuple(rows), tuple(problems), (*table.notes, *_labels(rows, table.columns), *notes))
+    segments = any(_is_segment(cells) for _, cells in table.lines)
+    return FoundCorpus(tuple(rows), tuple(problems), (*table.notes, *_labels(rows, table.columns), *notes), segments)
 
 
 def read_table(path: Path) -> UtteranceTable:
@@ -171,19 +172,19 @@ def _utterance(file: Path, cells: Cells, number: int, corpus: str) -> Utterance 
     transcript = "" if cells.get("transcript", "").lower() in NOTHING else cells.get("transcript", "")
     if recording is None and not transcript:
         return "neither a recording nor a transcript"
-    trouble = _sound_problem(recording, cells.get("duration_s", ""))
-    if trouble:
-        return trouble
+    place = _place(recording, cells)
+    if isinstance(place, str):
+        return place
     return Utterance(
         utterance=cells.get("utterance") or f"{file.stem}_{number:06d}",
         corpus=corpus,
         session=0,
         speaker=speaker,
         gender=cells.get("gender", "").upper()[:1],
-        dialogue=cells.get("dialogue", ""),
+        dialogue=cells.get("dialogue") or (cells.get("path", "") if _is_segment(cells) else ""),
         path=str(recording.resolve()) if recording else "",
-        start_s=0.0,
-        end_s=length_s(recording) if recording else 0.0,
+        start_s=place[0],
+        end_s=place[1],
         label=label or ("sad" if said in YES else "other"),
         sad=int(said in YES),
         transcript=transcript,
@@ -191,11 +192,23 @@ def _utterance(file: Path, cells: Cells, number: int, corpus: str) -> Utterance 
     )
 
 
-def _sound_problem(recording: Path | None, written: str) -> str | None:
-    duration_s = _seconds(written)
-    if duration_s is None:
-        return f"duration_s = {written[:SHOWN]!r}: expected seconds, or nothing"
-    return None if recording is None else sound_problem(recording, duration_s)
+def _is_segment(cells: Cells) -> bool:
+    return bool(cells.get("from_s") or cells.get("to_s"))
+
+
+def _place(recording: Path | None, cells: Cells) -> tuple[float, float] | str:
+    """(start, end) of an utterance in its recording, seconds, all of which was heard; or why it is no good."""
+    numbers = {}
+    for name in ("duration_s", "from_s", "to_s"):
+        seconds = _seconds(cells.get(name, ""))
+        if seconds is None:
+            return f"{name} = {cells[name][:SHOWN]!r}: expected seconds, or nothing"
+        numbers[name] = seconds
+    if recording is None:
+        return 0.0, 0.0
+    if not _is_segment(cells):
+        return sound_problem(recording, numbers["duration_s"]) or (0.0, length_s(recording))
+    return segment_place(recording, numbers["from_s"], numbers["to_s"])
 
 
 def recording_at(folder: Path, written: str) -> Path:
@@ -243,7 +256,8 @@ def _same(speaker: str) -> str:
 
 def _again(row: Utterance, number: int, seen: dict[str, int]) -> str:
     """That this utterance or its recording stands in an earlier line, or nothing."""
-    for value in filter(None, (f"utterance {row.utterance}", f"recording {row.path}" if row.path else "")):
+    part = f", {row.start_s:g} to {row.end_s:g} s" if row.start_s or row.dialogue else ""
+    for value in filter(None, (f"utterance {row.utterance}", f"recording {row.path}{part}" if row.path else "")):
         if (first := seen.setdefault(value, number)) != number:
             return f"{value} stands in line {first} already"
     return ""
