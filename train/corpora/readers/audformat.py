@@ -26,7 +26,7 @@ Place: TypeAlias = tuple[str, str, str]  # file, start, end as they are written;
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class _EmotionTable:
     """A table as the header describes it, with the split that it is of."""
 
     name: str
@@ -50,10 +50,10 @@ class _Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class _TableColumn:
     """A column of a table."""
 
-    table: _Table
+    table: _EmotionTable
     name: str
 
     def values(self) -> Iterator[tuple[int, Place, str]]:
@@ -115,14 +115,14 @@ def _name(header: Facts) -> str:
     return "audformat-" + re.sub(r"[^a-z0-9]+", "-", str(header.get("name", "")).lower()).strip("-")
 
 
-def _tables(root: Path, header: Facts) -> list[_Table]:
+def _tables(root: Path, header: Facts) -> list[_EmotionTable]:
     splits = _part(header, "splits")
     found = []
     for name in header["tables"]:
         facts = _part(header["tables"], name)
         columns = _part(facts, "columns")
         schemes = tuple((str(column), str(_part(columns, column).get("scheme_id") or column)) for column in columns)
-        found.append(_Table(str(name), schemes, _split(str(name), facts, splits), root / f"db.{name}.csv"))
+        found.append(_EmotionTable(str(name), schemes, _split(str(name), facts, splits), root / f"db.{name}.csv"))
     return found
 
 
@@ -133,9 +133,9 @@ def _split(name: str, facts: Facts, splits: Facts) -> str:
     return next((SPLIT_NAMES[word.lower()] for word in words if word.lower() in SPLIT_NAMES), "")
 
 
-def _emotions(root: Path, header: Facts, tables: Sequence[_Table], label: str | None) -> list[_Column]:
+def _emotions(root: Path, header: Facts, tables: Sequence[_EmotionTable], label: str | None) -> list[_TableColumn]:
     """One column of each table that has it; where some tables are splits, of those alone."""
-    every = [(_Column(table, name), scheme) for table in tables for name, scheme in table.columns]
+    every = [(_TableColumn(table, name), scheme) for table in tables for name, scheme in table.columns]
     if label is None:
         chosen = [column for column, scheme in every if scheme == EMOTION]
         chosen = chosen or [column for column, scheme in every if _names_sadness(header, scheme)]
@@ -161,7 +161,7 @@ def _names_sadness(header: Facts, scheme: str) -> bool:
     return isinstance(labels, dict | list) and any(str(one).lower() in SAD_LABELS for one in labels)
 
 
-def _meaning(header: Facts, column: _Column) -> dict[str, str]:
+def _meaning(header: Facts, column: _TableColumn) -> dict[str, str]:
     """What a scheme's codes (numbers, letters) stand for, where it says so; a label in words is its own meaning."""
     scheme = dict(column.table.columns)[column.name]
     labels = _part(_part(header, "schemes"), scheme).get("labels")
@@ -173,13 +173,13 @@ def _meaning(header: Facts, column: _Column) -> dict[str, str]:
     return meant
 
 
-def _of_places(tables: Sequence[_Table], schemes: Sequence[str]) -> dict[Place, str]:
+def _of_places(tables: Sequence[_EmotionTable], schemes: Sequence[str]) -> dict[Place, str]:
     """What the columns of these schemes say of each place."""
     found: dict[Place, str] = {}
     for table in tables:
         for name, scheme in table.columns:
             if scheme in schemes or name in schemes:
-                for _, place, value in _Column(table, name).values():
+                for _, place, value in _TableColumn(table, name).values():
                     found.setdefault(place, value)
     return found
 
@@ -189,7 +189,7 @@ def _at(facts: Mapping[Place, str], place: Place) -> str:
     return facts.get(place) or facts.get((place[0], "", ""), "")
 
 
-def _genders(header: Facts, tables: Sequence[_Table]) -> dict[str, str]:
+def _genders(header: Facts, tables: Sequence[_EmotionTable]) -> dict[str, str]:
     """Of speakers, where their scheme's labels say it, or the table that holds these labels."""
     labels = _part(_part(header, "schemes"), "speaker").get("labels")
     if isinstance(labels, dict):
@@ -198,11 +198,11 @@ def _genders(header: Facts, tables: Sequence[_Table]) -> dict[str, str]:
     path = tables[0].path.with_name(f"db.{labels}.csv") if tables else Path()
     if not isinstance(labels, str) or not path.is_file():
         return {}
-    people = _Table(labels, (), "", path).lines()
+    people = _EmotionTable(labels, (), "", path).lines()
     return {line.get("speaker", ""): next((line[key] for key in GENDER if line.get(key)), "") for _, line in people}
 
 
-def _where(place: Place, table: _Table) -> Cells:
+def _where(place: Place, table: _EmotionTable) -> Cells:
     file, start, end = place
     if not start and not end:
         return {"path": file, "utterance": file}
@@ -210,7 +210,7 @@ def _where(place: Place, table: _Table) -> Cells:
     return {"path": file, "utterance": f"{file}@{begin or '0'}-{last}", "from_s": begin or "0", "to_s": last}
 
 
-def _seconds(written: str, table: _Table) -> str:
+def _seconds(written: str, table: _EmotionTable) -> str:
     """Seconds of a Timedelta as pandas writes it; nothing where it is none (the end of the file)."""
     if not written or written == "NaT":
         return ""
