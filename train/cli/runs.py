@@ -25,7 +25,8 @@ def prepare(
     corpus: Annotated[
         str,
         typer.Argument(
-            help="iemocap, ravdess, nemo, cremad, meld-text, goemotions, csv, audiofolder, emobox or audformat."
+            help="iemocap, ravdess, nemo, cremad, meld-text, goemotions, csv, audiofolder, emobox, audformat; or a "
+            "reader of your own, *.py."
         ),
     ],
     folder: Annotated[

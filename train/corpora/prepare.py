@@ -10,6 +10,7 @@ from sadstream.base.errors import DataError, UsageError
 from train.corpora.counts import EXPECTED, differences
 from train.corpora.counts import table as differences_table
 from train.corpora.manifest import NAME, CorpusManifest, write
+from train.corpora.own_reader import SUFFIX, reader_in
 from train.corpora.readers import audformat, audio_folder, cremad, emobox, goemotions, iemocap, meld, nemo, ravdess
 from train.corpora.readers import own_csv as table
 from train.corpora.reading import FoundCorpus, cut, reason_of
@@ -41,9 +42,9 @@ class PreparedCorpus:
 
 def read_corpus(corpus: str, folder: Path, label: str | None = None) -> FoundCorpus:
     """What stands in a corpus's folder; `label`: the column of a database's emotions."""
-    reader = READERS.get(corpus)
+    reader = reader_in(Path(corpus)) if corpus.endswith(SUFFIX) else READERS.get(corpus)
     if reader is None:
-        raise UsageError(f"corpus {corpus!r}: expected one of {', '.join(READERS)}")
+        raise UsageError(f"corpus {corpus!r}: expected one of {', '.join(READERS)}, or a reader of your own, *{SUFFIX}")
     if label is not None and reader is not audformat.read:
         raise UsageError(f"--label {label}: {corpus} has one label an utterance: it is for audformat")
     try:

@@ -39,6 +39,7 @@ class UtteranceTable:
     lines: tuple[tuple[int, Cells], ...]  # with their numbers in the file
     columns: frozenset[str]
     notes: tuple[str, ...]
+    unit: str = "line"  # that the numbers count
 
 
 def read(path: Path) -> FoundCorpus:
@@ -56,16 +57,16 @@ def utterances(table: UtteranceTable, corpus: str) -> FoundCorpus:
     given = {bool(cells.get("split")) for _, cells in table.lines}
     if given == {True, False}:
         missing = next(number for number, cells in table.lines if not cells.get("split"))
-        raise DataError(f"{path}: line {missing}: no split, where others have one: give it for all or for none")
+        raise DataError(f"{path}: {table.unit} {missing}: no split, where others have one: give it for all or for none")
     rows: list[Utterance] = []
     problems: list[str] = []
     seen: dict[str, int] = {}
     with progress("recordings", len(table.lines)) as advance:
         for number, cells in table.lines:
             found = _utterance(path, cells, number, corpus)
-            trouble = found if isinstance(found, str) else _again(found, number, seen)
+            trouble = found if isinstance(found, str) else _again(found, number, seen, table.unit)
             if trouble:
-                problems.append(f"{path}: line {number}: {trouble}; left out")
+                problems.append(f"{path}: {table.unit} {number}: {trouble}; left out")
             elif isinstance(found, Utterance):
                 rows.append(found)
             advance()
@@ -254,12 +255,12 @@ def _same(speaker: str) -> str:
     return str(int(number)) if number.is_integer() else speaker.casefold()
 
 
-def _again(row: Utterance, number: int, seen: dict[str, int]) -> str:
+def _again(row: Utterance, number: int, seen: dict[str, int], unit: str) -> str:
     """That this utterance or its recording stands in an earlier line, or nothing."""
     part = f", {row.start_s:g} to {row.end_s:g} s" if row.start_s or row.dialogue else ""
     for value in filter(None, (f"utterance {row.utterance}", f"recording {row.path}{part}" if row.path else "")):
         if (first := seen.setdefault(value, number)) != number:
-            return f"{value} stands in line {first} already"
+            return f"{value} stands in {unit} {first} already"
     return ""
 
 
