@@ -122,8 +122,8 @@ def reported(recordings: SimpleNamespace, tmp_path_factory: pytest.TempPathFacto
     out = tmp_path_factory.mktemp("reported")
     cache = ["--cache", str(recordings.folder / "cache")]
     data = prepared(recordings, out, "free speech")
-    for fold in ("fixed", "1of3", "2of3", "3of3"):
-        assert fit(recordings, data, out, "cnn", "--fold", fold) == 0
+    assert fit(recordings, data, out, "cnn") == 0
+    assert fit(recordings, data, out, "cnn", "--folds", "3") == 0
     assert fit(recordings, data, out, "attention") == 0
     for run in (out / "runs").iterdir():
         assert ended(["evaluate", str(run), "--protocol", "strict", *cache]) == 0
@@ -143,7 +143,7 @@ def test_the_thesis_is_not_judged_by_another_corpus(reported: SimpleNamespace) -
 
 def test_too_little_to_judge_by_is_said_with_what_can_be_done(reported: SimpleNamespace) -> None:
     assert "One speaker: no interval" in reported.text
-    assert "`fit --fold 1of5` to `--fold 5of5` test all 6 speakers" in reported.text
+    assert "`fit --folds 5` (or `reproduce` with it) tests all 6 speakers" in reported.text
     assert "Fewer than 20 of a class" in reported.text
 
 
@@ -152,6 +152,36 @@ def test_folds_by_speaker_are_pooled_over_everybody(reported: SimpleNamespace) -
 
     assert "n = 60 utterances" in section
     assert "6 speakers" in section
+
+
+def test_the_runs_of_all_folds_are_evaluated_together(
+    reported: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(path) for path in sorted((reported.out / "runs").glob("*of3"))]
+    assert ended(["evaluate", *runs, "--protocol", "strict", *reported.cache]) == 0
+
+    assert len(runs) == 3
+    assert "Audio CNN: n = 60 utterances, " in capsys.readouterr().out
+
+
+def test_the_ladder_is_climbed_on_any_manifest_and_every_seed_is_shown(
+    recordings: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = prepared(recordings, tmp_path)
+    asked = ["--preset", str(recordings.preset), "--system", "cnn", "--system", "text", "--epochs", "1", "--seeds", "2"]
+    where = ["--manifest", str(data), "--out", str(tmp_path / "out"), "--cache", str(recordings.folder / "cache")]
+    assert ended(["reproduce", *asked, "--folds", "3", *where]) == 0
+    said = capsys.readouterr()
+    seeds = said.out.partition("## F1 over seeds")[2].partition("\n## ")[0]
+    lines = [line.split(" | ") for line in seeds.splitlines() if line.startswith("| Audio CNN")]
+
+    assert [line[1] for line in lines] == ["thesis", "strict", "strict, 3 folds by speaker"]
+    for line in lines:
+        first, second = (float(part.split(": ")[1]) for part in line[-1].strip(" |").split(", "))
+        assert float(line[3]) == pytest.approx((first + second) / 2, abs=0.011)
+    assert len(list((tmp_path / "out/runs").iterdir())) == 8
+    assert said.err.count("left out: ") == 1
+    assert "text reads words alone, and they say nothing" in said.err
 
 
 LICENCES: dict[str, tuple[list[str], int, str, bool | None]] = {

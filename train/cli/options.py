@@ -26,6 +26,7 @@ ShareOption = Annotated[
 ClusterOption = Annotated[bool, typer.Option("--cluster", help="A task a run on the machines of a Ray cluster.")]
 HeadOption = Annotated[str | None, typer.Option("--head", help="HOST[:PORT] of the cluster; default this machine's.")]
 TokenOption = Annotated[Path | None, typer.Option("--token", help="File with the cluster's token.", readable=False)]
+FoldsOption = Annotated[int, typer.Option("--folds", min=0, max=999, help="All N folds by speaker, N from 3.")]
 SEED = typer.Option(min=0, help="Of weights, order and oversampling.")
 DataOption = Annotated[Path, typer.Option("--data", help="Folder with speech/, english/ and noise/.", readable=False)]
 

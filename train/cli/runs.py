@@ -12,6 +12,7 @@ from train.cli.options import (
     SEED,
     CacheOption,
     ComputeOption,
+    FoldsOption,
     ForceOption,
     PartialOption,
     SpeechOption,
@@ -67,6 +68,7 @@ def fit(
     fold: Annotated[
         str, typer.Option(help="fixed; s1 to s5: the session that is tested; KofN, such as 1of5: by speaker.")
     ] = "fixed",
+    folds: FoldsOption = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most; without it the preset's.")] = None,
     text_encoder: TextOption = None,
     audio_encoder: SpeechOption = None,
@@ -78,25 +80,33 @@ def fit(
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile; pays from some ten epochs on.")] = False,
 ) -> None:
     """Train one system; the same command again goes on where it stopped."""
+    from train.corpora.folds import FIXED, crossing
+    from train.corpora.manifest import read
     from train.training.session import Session
 
+    if folds and fold != FIXED:
+        raise UsageError(f"--fold {fold}, --folds {folds}: expected one of them: a fold, or all of so many")
     expect_folder("--out", out)
     session = Session.start(cache, compute, threads, amp=amp, compiled=compiled)
     preset = session.preset(config, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
-    run = session.fit(preset, system, manifest, out, seed=seed, fold=fold, allow_partial=allow_partial, say=say)
-    last = run.history.epochs[-1]
-    say(run.provenance.partial)
-    print(f"{run.folder}: {last.epoch} epochs, lowest validation loss at {run.history.lowest_loss_epoch}")
+    for each in crossing(read(manifest).rows, loso=False, count=folds) if folds else (fold,):
+        run = session.fit(preset, system, manifest, out, seed=seed, fold=each, allow_partial=allow_partial, say=say)
+        last = run.history.epochs[-1]
+        say(run.provenance.partial)
+        print(f"{run.folder}: {last.epoch} epochs, lowest validation loss at {run.history.lowest_loss_epoch}")
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", readable=False)],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="A run's folder, or those of its folds.", readable=False)
+    ],
     protocol: Annotated[str, typer.Option(help="strict, thesis (optimistic), or both.")] = "both",
     cache: CacheOption = None,
     compute: ComputeOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
-    """Choose epoch and threshold as a protocol says, and write the predictions."""
+    """Choose epoch and threshold as a protocol says, and write the predictions; those of folds are pooled."""
+    from train.comparison.compare import pooled_figures
     from train.corpora.guards import Protocol
     from train.thesis.tables import run_table
     from train.training.session import Session
@@ -106,7 +116,8 @@ def evaluate(
     if names is None:
         raise UsageError(f"--protocol {protocol}: expected strict, thesis or both")
     session = Session.start(cache, compute, threads)
-    print(run_table(session.evaluate(run, names), names))
+    done = [session.evaluate(run, names) for run in runs]
+    print(run_table(done[0], names) if len(done) == 1 else pooled_figures(done, names))
 
 
 def export(

@@ -12,6 +12,7 @@ from train.cli.options import (
     CacheOption,
     ClusterOption,
     ComputeOption,
+    FoldsOption,
     ForceOption,
     HeadOption,
     PartialOption,
@@ -26,7 +27,12 @@ from train.cli.options import (
 
 
 def reproduce(
-    iemocap: Annotated[Path, typer.Option(help="The IEMOCAP release, or the folder above it.", readable=False)],
+    iemocap: Annotated[
+        Path | None, typer.Option(help="The IEMOCAP release, or the folder above it.", readable=False)
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Instead: any corpus, by what `prepare` wrote.", readable=False)
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for manifest, runs and report.", readable=False)] = Path(
         "reproduction"
     ),
@@ -35,7 +41,10 @@ def reproduce(
     text_encoder: TextOption = None,
     audio_encoder: SpeechOption = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds, from 0.")] = 1,
-    loso: Annotated[bool, typer.Option("--loso", help="Also leave one session out at a time.")] = False,
+    loso: Annotated[
+        bool, typer.Option("--loso", help="Also leave one session out at a time; where there are none, one speaker.")
+    ] = False,
+    folds: FoldsOption = 0,
     ablations: Annotated[bool, typer.Option("--ablations", help="Also the thesis's open questions.")] = False,
     system: Annotated[list[str] | None, typer.Option(help="Only these; without it all eleven.")] = None,
     force: ForceOption = False,
@@ -58,6 +67,8 @@ def reproduce(
     from train.training.launch import ProcessShare
     from train.training.session import Session
 
+    if (iemocap is None) == (manifest is None):
+        raise UsageError("reproduce: expected one of --iemocap and --manifest")
     mine = ProcessShare.asked(share)
     machines = ClusterChoice.asked(cluster, head, token, mine, per_gpu=per_gpu, compute=compute, amp=amp)
     # What a cluster's machines compute with is theirs; this one reads the corpus.
@@ -74,6 +85,8 @@ def reproduce(
         ablations=ablations,
         allow_partial=allow_partial,
         force=force,
+        folds=folds,
+        manifest=manifest,
         share=mine,
         cluster=machines,
     )

@@ -39,6 +39,17 @@ def compare(folders: Sequence[Path], protocol: Protocol) -> str:
     )
 
 
+def pooled_figures(runs: Sequence[Run], protocols: Sequence[Protocol]) -> str:
+    """Every figure of these runs, the folds of one configuration pooled: each utterance is tested by the fold that did
+    not learn from its speaker."""
+    parts = []
+    for protocol in protocols:
+        scored = _scored(runs, protocol)
+        text = f"## All figures, protocol {protocol}\n\n{tables.more_figures(scored)}\n"
+        parts.append(text + "".join(f"{one.title}: {tables.spread([one])}\n" for one in scored))
+    return "\n".join([*dict.fromkeys(filter(None, (run.provenance.partial for run in runs))), *parts])
+
+
 def _scored(runs: Sequence[Run], protocol: Protocol) -> list[SystemPredictions]:
     """In the order of their first folders; a title says the seed where several runs would have the same."""
     groups: dict[tuple[str, int, str], list[Run]] = {}
@@ -49,7 +60,7 @@ def _scored(runs: Sequence[Run], protocol: Protocol) -> list[SystemPredictions]:
     scored = []
     for (title, seed, preset), folds in groups.items():
         if len({run.config.fold for run in folds}) < len(folds):
-            raise UsageError(f"compare: {folds[0].folder}: given twice, or another run of its configuration and fold")
+            raise UsageError(f"{folds[0].folder}: given twice, or another run of its configuration and fold")
         name = title if titles.count(title) == 1 else f"{title}, {preset}, seed {seed}"
         parts = [_test(run, protocol) for run in sorted(folds, key=lambda run: run.config.fold)]
         scored.append(SystemPredictions(folds[0].config.system, name, pooled(parts)))

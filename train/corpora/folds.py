@@ -21,6 +21,28 @@ def fold_names(loso: bool) -> tuple[str, ...]:
     return tuple(f"s{session}" for session in range(1, SESSIONS + 1)) if loso else (FIXED,)
 
 
+def crossing(rows: Sequence[Utterance], loso: bool, count: int) -> tuple[str, ...]:
+    """The folds of a cross-validation: a session left out at a time, or a speaker where there are none; `count` parts.
+
+    DataError where this corpus cannot have so many.
+    """
+    alone = len(units(rows))
+    names = list(fold_names(loso=True)) if loso and _has_sessions(rows) else parts(alone) if loso else []
+    names += [name for name in parts(count) if name not in names] if count else []
+    if names:
+        assign(rows, names[0])
+    return tuple(names)
+
+
+def parts(count: int) -> list[str]:
+    """`1ofN` to `NofN`."""
+    return [f"{number}of{count}" for number in range(1, count + 1)]
+
+
+def _has_sessions(rows: Sequence[Utterance]) -> bool:
+    return {row.session for row in rows} == set(range(1, SESSIONS + 1))
+
+
 def assign(rows: Sequence[Utterance], fold: str) -> tuple[Utterance, ...]:
     """The rows with the split of this fold.
 
@@ -52,9 +74,7 @@ def advice(rows: Sequence[Utterance]) -> str:
     count = min(SESSIONS, len(units(rows)))
     if count < LEAST_FOLDS:
         return ""
-    return (
-        f"`fit --fold 1of{count}` to `--fold {count}of{count}` test all {len({row.speaker for row in rows})} speakers"
-    )
+    return f"`fit --folds {count}` (or `reproduce` with it) tests all {len({row.speaker for row in rows})} speakers"
 
 
 def fold_count(fold: str) -> int:
@@ -72,9 +92,12 @@ def _part(rows: Sequence[Utterance], number: int, count: int) -> tuple[Utterance
             f"fold {number}of{count}: {_found(rows)}: expected at least {count} speakers (or groups of them) with both "
             f"sad and other utterances; at most {len(groups)} folds are possible"
         )
-    part_of = {speaker: at % count for at, unit in enumerate(groups) for speaker in unit}
-    rest = sorted({row.speaker for row in rows} - part_of.keys(), key=_order)
-    part_of |= {speaker: at % count for at, speaker in enumerate(rest)}
+    part_of = {
+        speaker: at % count
+        for some in (groups, _rest(rows, groups))
+        for at, unit in enumerate(some)
+        for speaker in unit
+    }
     names = {number - 1: "test", (number - 2) % count: "validation"}
     return tuple(replace(row, split=names.get(part_of[row.speaker], "train")) for row in rows)
 
@@ -82,16 +105,42 @@ def _part(rows: Sequence[Utterance], number: int, count: int) -> tuple[Utterance
 def units(rows: Sequence[Utterance]) -> list[tuple[str, ...]]:
     """The least groups of speakers that hold both classes, in the order of a hash of their names.
 
-    A speaker with sad and other utterances is one alone; of the rest a sad one and another make a pair, and those
-    that find no partner are in none.
+    Who speaks in one dialogue stays together. Such a company (mostly a speaker alone) with sad and other utterances is
+    a group; of the rest a sad one and another make a pair, and those that find no partner are in none.
     """
-    said: dict[str, set[int]] = {}
+    said: dict[tuple[str, ...], set[int]] = {}
+    company_of = {speaker: company for company in _companies(rows) for speaker in company}
     for row in rows:
-        said.setdefault(row.speaker, set()).add(row.sad)
-    names = sorted(said, key=_order)
-    mixed = [(name,) for name in names if len(said[name]) == 2]
+        said.setdefault(company_of[row.speaker], set()).add(row.sad)
+    names = sorted(said, key=_first)
+    mixed = [name for name in names if len(said[name]) == 2]
     sad, other = ([name for name in names if said[name] == {kind}] for kind in (1, 0))
-    return sorted([*mixed, *zip(sad, other, strict=False)], key=lambda unit: _order(unit[0]))
+    return sorted([*mixed, *(one + two for one, two in zip(sad, other, strict=False))], key=_first)
+
+
+def _companies(rows: Sequence[Utterance]) -> list[tuple[str, ...]]:
+    """Speakers who share a dialogue, or who share one with somebody who does; in the order of a hash."""
+    leader: dict[str, str] = {row.speaker: row.speaker for row in rows}
+
+    def led(speaker: str) -> str:
+        while leader[speaker] != speaker:
+            speaker = leader[speaker]
+        return speaker
+
+    first_in: dict[str, str] = {}
+    for row in rows:
+        if row.dialogue:
+            leader[led(row.speaker)] = led(first_in.setdefault(row.dialogue, row.speaker))
+    company: dict[str, list[str]] = {}
+    for speaker in sorted(leader):
+        company.setdefault(led(speaker), []).append(speaker)
+    return sorted(map(tuple, company.values()), key=_first)
+
+
+def _rest(rows: Sequence[Utterance], groups: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The companies that are in none of these groups."""
+    there = {speaker for group in groups for speaker in group}
+    return [company for company in _companies(rows) if company[0] not in there]
 
 
 def dealt(rows: Sequence[Utterance], where: str) -> tuple[list[Utterance], str]:
@@ -105,8 +154,7 @@ def dealt(rows: Sequence[Utterance], where: str) -> tuple[list[Utterance], str]:
             f"{where}: no column split, and {_found(rows)}: expected at least {len(SPLITS)} speakers with both sad and "
             "other utterances, one each to train, validate and test; record more of them"
         )
-    rest = [(name,) for name in sorted({row.speaker for row in rows} - set(sum(groups, ())), key=_order)]
-    split_of = _shares(groups, least=1) | _shares(rest, least=0)
+    split_of = _shares(groups, least=1) | _shares(_rest(rows, groups), least=0)
     made = [replace(row, split=split_of[row.speaker]) for row in rows]
     return made, f"no column split: {len(split_of)} speakers dealt by a hash of their names: {_who(made)}"
 
@@ -132,5 +180,5 @@ def _found(rows: Sequence[Utterance]) -> str:
     return f"{len(speakers)} speaker{'s' if len(speakers) != 1 else ''}, {len(both)} of them with both"
 
 
-def _order(speaker: str) -> bytes:
-    return hashlib.sha256(speaker.encode()).digest()
+def _first(company: tuple[str, ...]) -> bytes:
+    return hashlib.sha256(company[0].encode()).digest()

@@ -5,15 +5,15 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 from sadstream.base.errors import DataError, SadstreamError
 from sadstream.base.files import expect_folder, expect_place, save_atomic
-from train.corpora.folds import FIXED, advice, assign, fold_count, fold_names
+from train.corpora.folds import FIXED, advice, assign, fold_count, fold_names, parts, units
 from train.corpora.guards import Protocol
 from train.corpora.manifest import CorpusManifest, Utterance, read
 from train.metrics.markdown import markdown
-from train.metrics.paired import against, sad_figures
+from train.metrics.paired import against
 from train.metrics.predictions import Predictions, pooled
 from train.metrics.predictions import read as read_predictions
 from train.thesis import plots as figures
@@ -21,7 +21,7 @@ from train.thesis import printed as thesis
 from train.thesis import tables
 from train.thesis.attention import PICTURED, picture
 from train.thesis.latex import HEAD, latex
-from train.thesis.tables import SystemPredictions, percent
+from train.thesis.tables import SystemPredictions
 from train.training.run import PROTOCOLS, Run
 
 MARK = b"Sadness in "  # the title of each, near its start
@@ -49,9 +49,15 @@ class Ladder:
     runs: tuple[Run, ...]
     manifest: CorpusManifest
 
-    def chosen(self, fold: str = FIXED, seed: int = 0, variant: bool = False) -> list[Run]:
-        """The runs of a fold and seed: the ladder's, or those of the ablations."""
-        found = [run for run in self.runs if (run.config.fold, run.config.seed) == (fold, seed)]
+    @property
+    def seeds(self) -> list[int]:
+        """Of its runs, in order; the first one's stand in the tables, all of them in those over seeds."""
+        return sorted({run.config.seed for run in self.runs if not run.config.variant} or {0})
+
+    def chosen(self, fold: str = FIXED, seed: int | None = None, variant: bool = False) -> list[Run]:
+        """The runs of a fold and seed (the first): the ladder's, or those of the ablations."""
+        wanted = (fold, self.seeds[0] if seed is None else seed)
+        found = [run for run in self.runs if (run.config.fold, run.config.seed) == wanted]
         return [run for run in found if bool(run.config.variant) == variant]
 
     def scored(self, runs: Sequence[Run], protocol: Protocol) -> list[SystemPredictions]:
@@ -196,56 +202,61 @@ def _list(lines: Sequence[str]) -> str:
 
 
 def _seeds(ladder: Ladder, note: str) -> str:
-    seeds = sorted({run.config.seed for run in ladder.runs if run.config.fold == FIXED and not run.config.variant})
-    if len(seeds) < 2:
+    """Every seed's F1, and what they come to: of the fixed split under both protocols, and of the pooled folds."""
+    if len(ladder.seeds) < 2:
         return ""
     lines = []
     for protocol in PROTOCOLS:
-        by_title: dict[str, list[float]] = {}
-        for seed in seeds:
-            for one in ladder.scored(ladder.chosen(seed=seed), protocol):
-                by_title.setdefault(one.title, []).append(sad_figures(one.found)["F1"].value)
-        for title, values in by_title.items():
-            spread = percent(stdev(values)) if len(values) > 1 else "-"
-            lines.append([title, protocol, str(len(values)), percent(mean(values)), spread])
-    return (
-        f"## F1 over seeds\n\n{note}{markdown(('system', 'protocol', 'seeds', 'mean F1', 'SD'), lines, numbers=True)}\n"
-    )
+        tried = {seed: ladder.scored(ladder.chosen(seed=seed), protocol) for seed in ladder.seeds}
+        lines += tables.seed_lines(tried, protocol)
+    for folds, name in _crossings(ladder):
+        tried = {seed: _out_of_fold(ladder, folds, seed) for seed in ladder.seeds}
+        lines += tables.seed_lines(tried, f"strict, {name}")
+    if not lines:
+        return ""
+    first = f"The tables above and below are seed {ladder.seeds[0]}'s."
+    return f"## F1 over seeds\n\n{note}{first}\n\n{tables.seeds_table(lines)}\n"
+
+
+def _crossings(ladder: Ladder) -> list[tuple[list[str], str]]:
+    """The cross-validations that the ladder may hold, each with its folds and its name."""
+    alone = len(units(ladder.manifest.rows))
+    counts = sorted({fold_count(run.config.fold) for run in ladder.runs} - {0})
+    named = [(parts(n), "leave one speaker out" if n == alone else f"{n} folds by speaker") for n in counts]
+    return [(list(fold_names(loso=True)), "leave one session out"), *named]
 
 
 def _crossed(ladder: Ladder, note: str) -> str:
     """Leave one session out, and each number of parts by speaker, of which all folds were evaluated."""
-    head = f"## Leave one session out, protocol strict\n\n{note}Each fold tests one session, validates on the one"
-    text = _pooled(ladder, fold_names(loso=True), f"{head} before and trains on three")
-    for count in sorted({fold_count(run.config.fold) for run in ladder.runs} - {0}):
-        text += _pooled(
-            ladder,
-            [f"{number}of{count}" for number in range(1, count + 1)],
-            f"## Cross-validation by speaker, {count} folds, protocol strict\n\n{note}Each fold tests one part of the "
-            "speakers, validates on the part before and trains on the rest",
-        )
+    text = ""
+    for folds, name in _crossings(ladder):
+        scored = _out_of_fold(ladder, folds)
+        if not scored:
+            continue
+        by_speaker = f"Cross-validation by speaker, {len(folds)} folds"
+        by_speaker += f" ({name})" if "one" in name else ""
+        title = name.capitalize() if folds[0] == "s1" else by_speaker
+        part = "session" if folds[0] == "s1" else "part of the speakers"
+        text += f"## {title}, protocol strict\n\n{note}Each fold tests one {part}, validates on the one before and "
+        text += "trains on the rest; threshold and calibration are each fold's own; predictions are pooled.\n\n"
+        text += f"{tables.more_figures(scored)}\n{tables.spread(scored)}\n\n"
+        attention = next((one.title for one in scored if one.system == "attention"), None)
+        if attention and len(scored) > 1:
+            tests = against(attention, {one.title: one.found for one in scored})
+            text += f"### {attention} against each other system, {name}\n\n{tables.paired_table(tests)}\n"
     return text
 
 
-def _pooled(ladder: Ladder, folds: Sequence[str], head: str) -> str:
-    runs = {fold: ladder.chosen(fold=fold) for fold in folds}
-    titles = [run.config.title for run in runs[folds[0]]]
+def _out_of_fold(ladder: Ladder, folds: Sequence[str], seed: int | None = None) -> list[SystemPredictions]:
+    """The systems of which every fold was evaluated, each utterance as the fold that tests it says."""
+    runs = {fold: ladder.chosen(fold=fold, seed=seed) for fold in folds}
     scored = []
-    for title in titles:
+    for title in [run.config.title for run in runs[folds[0]]]:
         same = [run for fold in folds for run in runs[fold] if run.config.title == title and run.evaluated("strict")]
         if len(same) == len(folds):
-            parts = [_test(run, "strict", ladder.manifest) for run in same]
-            scored.append(SystemPredictions(same[0].config.system, title, pooled(parts)))
-    if not scored:
-        return ""
-    text = f"{head}; threshold and calibration are each fold's own; predictions are pooled.\n\n"
-    text += f"{tables.more_figures(scored)}\n{tables.spread(scored)}\n\n"
-    attention = next((one.title for one in scored if one.system == "attention"), None)
-    if attention and len(scored) > 1:
-        tests = against(attention, {one.title: one.found for one in scored})
-        crossed = "leave one session out" if folds[0] == "s1" else f"{len(folds)} folds by speaker"
-        text += f"### {attention} against each other system, {crossed}\n\n{tables.paired_table(tests)}\n"
-    return text
+            tests = [_test(run, "strict", ladder.manifest) for run in same]
+            scored.append(SystemPredictions(same[0].config.system, title, pooled(tests)))
+    return scored
 
 
 def _ablations(ladder: Ladder, note: str) -> str:

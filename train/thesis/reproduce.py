@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sadstream.base.errors import UsageError
+from sadstream.base.errors import DataError, UsageError
 from sadstream.base.files import expect_folder
 from train.corpora.counts import partial_note, require_whole
-from train.corpora.folds import FIXED, fold_names
-from train.corpora.manifest import NAME, CorpusManifest, as_bytes, parse
+from train.corpora.folds import FIXED, crossing, fold_names
+from train.corpora.manifest import NAME, CorpusManifest, Utterance, as_bytes, parse
 from train.corpora.manifest import read as read_manifest
 from train.corpora.prepare import prepare as prepare_corpus
 from train.corpora.prepare import read_corpus
@@ -26,9 +26,9 @@ CORPUS = "iemocap"
 
 @dataclass(frozen=True, slots=True)
 class ThesisRequest:
-    """What of the thesis is to be reproduced, and where."""
+    """What of the thesis is to be reproduced, and where: with IEMOCAP, or with what a manifest names."""
 
-    corpus: Path
+    corpus: Path | None
     out: Path
     preset: Preset
     systems: tuple[str, ...]
@@ -37,16 +37,32 @@ class ThesisRequest:
     ablations: bool
     allow_partial: bool
     force: bool = False
+    folds: int = 0  # by speaker
+    manifest: Path | None = None
     share: ProcessShare = field(default_factory=ProcessShare.of_environment)
     cluster: ClusterChoice | None = None
+
+    def rows(self) -> tuple[Utterance, ...]:
+        """The utterances of whatever was named, as they are found."""
+        if self.manifest is not None:
+            return read_manifest(self.manifest).rows
+        if self.corpus is None:
+            raise UsageError("reproduce: expected --iemocap, or --manifest with what `prepare` wrote")
+        return read_corpus(CORPUS, self.corpus).rows
+
+    def crossed(self) -> tuple[str, ...]:
+        """The folds beside the corpus's own split."""
+        if self.manifest is None and not self.folds:
+            return fold_names(loso=True) if self.loso else ()
+        return crossing(self.rows(), self.loso, self.folds) if self.loso or self.folds else ()
 
     def configs(self) -> list[RunConfig]:
         """Every run in the order in which it is done: features that several share come together."""
         for system in self.systems:
             if system not in self.preset.systems:
                 raise UsageError(f"--system {system}: expected one of {', '.join(self.preset.systems)}")
-        folds = (FIXED, *fold_names(loso=True)) if self.loso else (FIXED,)
-        where = str((self.out / NAME).resolve())
+        folds = (FIXED, *self.crossed())
+        where = str((self.out / NAME if self.manifest is None else _file(self.manifest)).resolve())
         runs = [
             run_config(self.preset, system, where, seed=seed, fold=fold, allow_partial=self.allow_partial)
             for system in self.systems
@@ -76,6 +92,8 @@ def reproduce(wanted: ThesisRequest, session: Session, dry_run: bool, say: Calla
         encoders = {config.text.label for config in configs if config.spec.text}
         expect_report(wanted.out, encoders, wanted.force)
     manifest, share = _manifest(wanted, say), wanted.share
+    if wanted.manifest is not None:
+        configs = _with_words(configs, manifest, session, say)
     planned = [_planned(wanted.out, config) for config in configs]
     if not finish_all(planned, manifest, session, share, wanted.cluster, say):
         if share.array:
@@ -87,6 +105,10 @@ def reproduce(wanted: ThesisRequest, session: Session, dry_run: bool, say: Calla
 
 def _manifest(wanted: ThesisRequest, say: Callable[[str], None]) -> CorpusManifest:
     """The manifest of this corpus; one that stands there must be the same, or the runs beside it are another's."""
+    if wanted.manifest is not None or wanted.corpus is None:
+        own = read_manifest(wanted.manifest or wanted.out)
+        require_whole(own.corpus, own.rows, wanted.allow_partial)
+        return own
     path = wanted.out / NAME
     if not path.is_file():
         return prepare_corpus(CORPUS, wanted.corpus, wanted.out, wanted.allow_partial, say).manifest
@@ -98,13 +120,35 @@ def _manifest(wanted: ThesisRequest, say: Callable[[str], None]) -> CorpusManife
     return manifest
 
 
+def _file(manifest: Path) -> Path:
+    return manifest / NAME if manifest.is_dir() else manifest
+
+
+def _with_words(
+    configs: Sequence[RunConfig], manifest: CorpusManifest, session: Session, say: Callable[[str], None]
+) -> list[RunConfig]:
+    """The runs that this corpus can have: where its words say nothing none reads words alone, and the others none."""
+    found: list[RunConfig] = []
+    told: list[str] = []
+    for config in configs:
+        try:
+            found.append(session.with_words(config, manifest, told.append))
+        except DataError as error:
+            if config.spec.front_end != "none":
+                raise
+            told.append(f"left out: {error}")
+    for line in dict.fromkeys(told):
+        say(line)
+    return found
+
+
 def _planned(out: Path, config: RunConfig) -> PlannedRun:
     return PlannedRun(out / "runs" / config.name, config, PROTOCOLS if config.fold == FIXED else ("strict",))
 
 
 def _estimate(wanted: ThesisRequest, configs: Sequence[RunConfig], session: Session, say: Callable[[str], None]) -> str:
-    rows = read_corpus(CORPUS, wanted.corpus).rows
-    require_whole(CORPUS, rows, wanted.allow_partial)
-    say(partial_note(CORPUS, rows))
+    rows = wanted.rows()
+    require_whole(rows[0].corpus, rows, wanted.allow_partial)
+    say(partial_note(rows[0].corpus, rows))
     done = {config.name for config in configs if Run(wanted.out / "runs" / config.name).evaluated("strict")}
     return estimate([config for config in wanted.share.of(configs) if config.name not in done], rows, session)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
 
 from train.corpora import folds
 from train.corpora import manifest as manifests
@@ -18,6 +19,7 @@ SHOWN = (
     "accuracy", "unweighted recall", "F1", "precision", "recall", "macro F1", "ROC AUC", "average precision", "ECE",
     "Brier",
 )  # fmt: skip
+OVER_SEEDS = ("F1", "macro F1", "unweighted recall", "ROC AUC")
 LEAST_OF_A_CLASS = 20  # test utterances; of fewer each one moves recall by more than 5 points
 
 
@@ -88,6 +90,27 @@ def confusions(scored: Sequence[SystemPredictions], beside: bool = True) -> str:
         cells = confusion(one.found)
         lines.append([one.title, str(cells.tn), str(cells.fp), str(cells.fn), str(cells.tp)])
     return markdown(("system", "TN", "FP", "FN", "TP"), lines, numbers=True)
+
+
+def seed_lines(tried: Mapping[int, Sequence[SystemPredictions]], protocol: str) -> list[list[str]]:
+    """A line a system of which several seeds were tried under a protocol, percent."""
+    by_title: dict[str, dict[int, Predictions]] = {}
+    for seed, scored in tried.items():
+        for one in scored:
+            by_title.setdefault(one.title, {})[seed] = one.found
+    lines = []
+    for title, found in by_title.items():
+        values = [[sad_figures(one)[name].value for one in found.values()] for name in OVER_SEEDS]
+        deviations = [(percent(mean(v)), percent(stdev(v)) if len(v) > 1 else "-") for v in values]
+        each = ", ".join(f"{seed}: {percent(value)}" for seed, value in zip(found, values[0], strict=True))
+        lines.append([title, protocol, str(len(found)), *(cell for pair in deviations for cell in pair), each])
+    return lines
+
+
+def seeds_table(lines: Sequence[Sequence[str]]) -> str:
+    """Mean and standard deviation over seeds, and F1 of each."""
+    means = [cell for name in OVER_SEEDS for cell in (f"mean {name}", "SD")]
+    return markdown(("system", "protocol", "seeds", *means, "F1 of each seed"), lines, numbers=True)
 
 
 def spread(scored: Sequence[SystemPredictions], advice: str = "") -> str:

@@ -85,16 +85,14 @@ class Session:
         found = manifests.read(manifest)
         path = manifest / manifests.NAME if manifest.is_dir() else manifest
         config = run_config(preset, system, str(path.resolve()), seed=seed, fold=fold, allow_partial=allow_partial)
-        config = self._with_words_that_say_something(config, found, say)
+        config = self.with_words(config, found, say)
         require_encoders(config)
         with _alone(out / config.name):
             run = open_run(out / config.name, config)
             self.fit_run(run, found)
         return run
 
-    def _with_words_that_say_something(
-        self, config: RunConfig, manifest: CorpusManifest, say: Callable[[str], None]
-    ) -> RunConfig:
+    def with_words(self, config: RunConfig, manifest: CorpusManifest, say: Callable[[str], None]) -> RunConfig:
         """The same run, or one without its text part where the corpus has no words to learn from; that is said."""
         if not config.spec.text:
             return config
