@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sadstream.base.errors import DataError, UsageError
@@ -129,15 +130,15 @@ def _with_words(
 ) -> list[RunConfig]:
     """The runs that this corpus can have: where its words say nothing none reads words alone, and the others none."""
     found: list[RunConfig] = []
-    told: list[str] = []
+    told: dict[str, str] = {}  # of a system once, however many folds and seeds
     for config in configs:
         try:
-            found.append(session.with_words(config, manifest, told.append))
+            found.append(session.with_words(config, manifest, partial(told.setdefault, config.system)))
         except DataError as error:
             if config.spec.front_end != "none":
                 raise
-            told.append(f"left out: {error}")
-    for line in dict.fromkeys(told):
+            told.setdefault(config.system, f"left out: {error}")
+    for line in told.values():
         say(line)
     return found
 

@@ -92,7 +92,7 @@ class Session:
             self.fit_run(run, found)
         return run
 
-    def with_words(self, config: RunConfig, manifest: CorpusManifest, say: Callable[[str], None]) -> RunConfig:
+    def with_words(self, config: RunConfig, manifest: CorpusManifest, say: Callable[[str], object]) -> RunConfig:
         """The same run, or one without its text part where the corpus has no words to learn from; that is said."""
         if not config.spec.text:
             return config
