@@ -150,7 +150,9 @@ class WhisperConfig(TomlTable):
     """Who hears the words."""
 
     model: str = Field(
-        default="auto", min_length=1, description="auto: tiny.en on a CPU, base with CUDA; or name, or path"
+        default="auto",
+        min_length=1,
+        description="auto: tiny.en on a CPU, base with CUDA; or name, or folder, also as transformers saves it",
     )
     linguist: str = Field(
         default="auto", min_length=1, description="who is asked which language it is: auto: base where it is here; off"

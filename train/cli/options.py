@@ -16,7 +16,8 @@ CacheOption = Annotated[Path | None, typer.Option("--cache", help="Folder for co
 ThreadsOption = Annotated[int, typer.Option("--threads", min=0, help="Of PyTorch; 0: its own choice.")]
 ComputeOption = Annotated[str, typer.Option("--compute", help="auto, cpu or cuda.")]
 SpeechOption = Annotated[
-    str | None, typer.Option("--audio-encoder", help="Whisper's name, or the folder of an AutoModel speech encoder.")
+    str | None,
+    typer.Option("--audio-encoder", help="Whisper's name, a folder of one, or of an AutoModel speech encoder."),
 ]
 TextOption = Annotated[str | None, typer.Option("--text-encoder", help="Name or folder; without it the preset's.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Also over a file that something else made.")]

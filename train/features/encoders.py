@@ -86,7 +86,10 @@ class AutoStates:
 
 
 def load(audio: AudioSource, device: str) -> SpeechEncoder:
-    """The encoder that a run names: a Whisper model's name or folder, or the folder of an AutoModel."""
+    """The encoder that a run names: a Whisper model's name or folder, or the folder of an AutoModel.
+
+    Whisper checkpoints as transformers saves them are heard as the daemon hears Whisper, so that they can be exported.
+    """
     path = Path(audio.encoder).expanduser()
     if path.is_dir() and not _is_whisper(path):
         return AutoStates(path, audio.pool, device, audio.layers)
@@ -102,9 +105,10 @@ def _chosen(layers: tuple[int, ...], there: int, where: Path) -> tuple[int, ...]
 
 def _is_whisper(folder: Path) -> bool:
     try:
-        return "n_audio_state" in parsed((folder / "config.json").read_text(encoding="utf-8"))
+        config = parsed((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
+    return isinstance(config, dict) and ("n_audio_state" in config or config.get("model_type") == "whisper")
 
 
 def shape(states: Sequence[Any]) -> StatesShape:

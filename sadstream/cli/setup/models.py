@@ -18,7 +18,10 @@ def models_list() -> None:
 
 @app.command("fetch")
 def models_fetch(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: what is needed.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Or the path of a Whisper of your own. Default: what is needed."),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option(help="Another folder, for instance an offline bundle.", readable=False)
     ] = None,

@@ -12,13 +12,14 @@ import numpy as np
 
 from sadstream.base.errors import DataError
 from sadstream.scoring.weights import ctranslate2 as ct2
-from sadstream.scoring.weights import manifest
+from sadstream.scoring.weights import manifest, transformers_whisper
 from sadstream.scoring.weights.ctranslate2 import Array, WhisperDimensions
 from sadstream.scoring.weights.store import CONFIG, WEIGHTS, load_tensors
 
 if TYPE_CHECKING:
     import torch
 
+TERMS = ("LICENSE", "NOTICE")
 # What a tokenizer may consist of; anything else in a folder (pickles, code, pictures) stays behind.
 TEXT_FILES = (
     "tokenizer.json",
@@ -30,8 +31,7 @@ TEXT_FILES = (
     "merges.txt",
     "spiece.model",
     "sentencepiece.bpe.model",
-    "LICENSE",
-    "NOTICE",
+    *TERMS,
 )
 
 GE2E_FILE = "pretrained.pt"
@@ -133,6 +133,13 @@ def from_transformers(folder: Path, source: str) -> Payload:
         raise DataError(f"{folder / WEIGHTS}: not a safetensors file: {error}") from None
     files = {name: (folder / name).read_bytes() for name in TEXT_FILES if (folder / name).is_file()}
     return Payload(source, (folder / CONFIG).read_bytes(), dict(_halves(state)), files)
+
+
+def from_transformers_whisper(folder: Path, source: str) -> Payload:
+    """A Whisper model from a folder as transformers saves it, fine-tuned or distilled; DataError if it is none."""
+    dims, state = transformers_whisper.read(folder)
+    files = {name: (folder / name).read_bytes() for name in TERMS if (folder / name).is_file()}
+    return Payload(source, _dims_json(dims), dict(_halves(state)), files)
 
 
 def from_bundle(folder: Path) -> Payload:

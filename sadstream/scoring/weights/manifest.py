@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from sadstream.base.errors import UnavailableError
-from sadstream.scoring.weights.catalogue import Kind
+from sadstream.scoring.weights.catalogue import KNOWN, Kind
 
 MANIFEST = "manifest.json"
 
@@ -82,6 +82,8 @@ def checked(folder: Path, listed: ListedFile) -> bytes:
 def again(folder: Path) -> str:
     """The command that replaces this folder."""
     name = folder.name.split("-", 1)[-1].replace("--", "/")
+    if "/" not in name and folder.name not in {known.folder for known in KNOWN}:
+        return "remove that folder and fetch it again with: sadstream models fetch PATH, where it was converted from"
     return f"fetch it again with: sadstream models fetch {name}"
 
 

@@ -1,15 +1,16 @@
 """The pretrained models on this machine: where they lie, and proof that they are what they claim."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from sadstream.base.errors import UnavailableError, UsageError
+from sadstream.base.errors import DataError, UnavailableError, UsageError
 from sadstream.base.json_text import parsed
-from sadstream.scoring.weights import manifest
+from sadstream.scoring.weights import manifest, transformers_whisper
 from sadstream.scoring.weights.catalogue import KNOWN, LICENCE_UNKNOWN, Kind, ModelSpec, models_dir, noun, spec
 from sadstream.scoring.weights.manifest import MANIFEST, ModelManifest, again
 
@@ -32,15 +33,18 @@ __all__ = [
     "folders",
     "identity",
     "installed",
+    "is_path",
     "load_tensors",
     "locate",
     "models_dir",
+    "own_whisper",
     "spec",
     "verify",
 ]
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,86}")  # of a user's own; 9 more for what it holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +106,23 @@ def installed(root: Path | None = None) -> list[InstalledModel]:
 def locate(name_or_path: str, kind: Kind) -> Path:
     """The folder of a fetched model, or a user's own; UnavailableError with the command that fetches it.
 
-    What holds a separator or starts with . or ~ may be a path; a fetched model of that name comes first.
+    A fetched model of that name comes first. A Whisper checkpoint as transformers saves it is converted into the
+    models' folder the first time that it is asked for.
     """
     path = Path(name_or_path).expanduser()
-    is_path = os.sep in name_or_path or name_or_path.startswith((".", "~"))
     try:
         wanted = spec(name_or_path)
     except UsageError as error:
-        if is_path:
-            return _own_folder(path)
+        if is_path(name_or_path):
+            return _own_folder(path, kind)
+        if NAME.fullmatch(name_or_path) and (models_dir() / f"{kind}-{name_or_path}" / MANIFEST).is_file():
+            return models_dir() / f"{kind}-{name_or_path}"
         raise UnavailableError(f"{noun(kind)} {error}") from None
     fetched = models_dir() / wanted.folder
     if wanted.kind == kind and fetched.is_dir():
         return fetched
-    if is_path and path.is_dir():
-        return _own_folder(path)
+    if is_path(name_or_path) and path.is_dir():
+        return _own_folder(path, kind)
     if wanted.kind != kind:
         raise UnavailableError(f"{name_or_path} is a {wanted.noun}: expected a {noun(kind)}")
     raise UnavailableError(
@@ -124,7 +130,36 @@ def locate(name_or_path: str, kind: Kind) -> Path:
     )
 
 
-def _own_folder(path: Path) -> Path:
+def is_path(name: str) -> bool:
+    """What holds a separator or starts with . or ~ may be a path."""
+    return os.sep in name or name.startswith((".", "~"))
+
+
+def own_whisper(folder: Path) -> ModelSpec:
+    """What a Whisper checkpoint as transformers saves it is called here: its folder's name, and what it holds.
+
+    Runs call their folders alike, so the name alone would be many models'. UnavailableError for what is no such folder.
+    """
+    folder = folder.resolve()
+    if not transformers_whisper.is_saved(folder):
+        raise UnavailableError(f"{folder}: expected a Whisper checkpoint as transformers saves it, with {CONFIG}")
+    if not NAME.fullmatch(folder.name):
+        raise UnavailableError(f"{folder}: expected a folder named with letters, digits and ._- only")
+    try:
+        return ModelSpec(f"{folder.name}-{transformers_whisper.fingerprint(folder)}", "whisper", LICENCE_UNKNOWN)
+    except DataError as error:
+        raise UnavailableError(str(error)) from None
+
+
+def _converted(folder: Path) -> Path:
+    """Where a Whisper checkpoint as transformers saves it lies as every other model does."""
+    from sadstream.scoring.weights.fetch import fetch  # reads what it wrote through this module
+
+    there = models_dir() / own_whisper(folder).folder
+    return there if (there / MANIFEST).is_file() else fetch([str(folder.resolve())])[0].directory
+
+
+def _own_folder(path: Path, kind: Kind) -> Path:
     if path.is_file():
         raise UnavailableError(
             f"{path}: a file, expected a folder with {CONFIG} and {WEIGHTS}; "
@@ -132,7 +167,7 @@ def _own_folder(path: Path) -> Path:
         )
     if not path.is_dir():
         raise UnavailableError(f"{path}: no such folder, expected one with {CONFIG} and {WEIGHTS}")
-    return path
+    return _converted(path) if kind == "whisper" and transformers_whisper.is_saved(path) else path
 
 
 def verify(directory: Path) -> InstalledModel:

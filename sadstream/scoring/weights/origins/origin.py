@@ -142,6 +142,16 @@ def own_checkpoint(path: Path, whisper_urls: Urls | None = None) -> Origin:
     return bring
 
 
+def own_folder(path: Path) -> Origin:
+    """An origin that converts one Whisper checkpoint as transformers saves it."""
+
+    def bring(spec: ModelSpec, _work: Path, progress: FetchProgress) -> Payload:
+        progress.step(f"{spec.name}: {path}", 0, None)
+        return convert.from_transformers_whisper(path, f"folder:{path.name}")
+
+    return bring
+
+
 def _names(place: Path, spec: ModelSpec) -> bool:
     claimed = manifest.read(place)
     return (claimed.name, claimed.kind) == (spec.name, spec.kind)
