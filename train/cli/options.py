@@ -28,6 +28,9 @@ ClusterOption = Annotated[bool, typer.Option("--cluster", help="A task a run on 
 HeadOption = Annotated[str | None, typer.Option("--head", help="HOST[:PORT] of the cluster; default this machine's.")]
 TokenOption = Annotated[Path | None, typer.Option("--token", help="File with the cluster's token.", readable=False)]
 FoldsOption = Annotated[int, typer.Option("--folds", min=0, max=999, help="All N folds by speaker, N from 3.")]
+TrackOption = Annotated[
+    str | None, typer.Option("--track", help="Show the runs in tensorboard or mlflow; local, nothing is sent.")
+]
 SEED = typer.Option(min=0, help="Of weights, order and oversampling.")
 DataOption = Annotated[Path, typer.Option("--data", help="Folder with speech/, english/ and noise/.", readable=False)]
 

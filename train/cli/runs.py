@@ -18,6 +18,7 @@ from train.cli.options import (
     SpeechOption,
     TextOption,
     ThreadsOption,
+    TrackOption,
     say,
 )
 
@@ -78,6 +79,7 @@ def fit(
     threads: ThreadsOption = 0,
     amp: Annotated[bool, typer.Option("--amp", help="bfloat16 on a GPU; changes the last digits.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile; pays from some ten epochs on.")] = False,
+    track: TrackOption = None,
 ) -> None:
     """Train one system; the same command again goes on where it stopped."""
     from train.corpora.folds import FIXED, crossing
@@ -87,7 +89,7 @@ def fit(
     if folds and fold != FIXED:
         raise UsageError(f"--fold {fold}, --folds {folds}: expected one of them: a fold, or all of so many")
     expect_folder("--out", out)
-    session = Session.start(cache, compute, threads, amp=amp, compiled=compiled)
+    session = Session.start(cache, compute, threads, amp=amp, compiled=compiled, track=track)
     preset = session.preset(config, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
     for each in crossing(read(manifest).rows, loso=False, count=folds) if folds else (fold,):
         run = session.fit(preset, system, manifest, out, seed=seed, fold=each, allow_partial=allow_partial, say=say)

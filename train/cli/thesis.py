@@ -22,6 +22,7 @@ from train.cli.options import (
     TextOption,
     ThreadsOption,
     TokenOption,
+    TrackOption,
     say,
 )
 
@@ -59,6 +60,7 @@ def reproduce(
     head: HeadOption = None,
     token: TokenOption = None,
     per_gpu: Annotated[int, typer.Option("--per-gpu", min=1, max=64, help="Runs at a time on a GPU of it.")] = 2,
+    track: TrackOption = None,
 ) -> None:
     """Tables 1 and 2 of the thesis: six systems, a seventh and four more under both protocols."""
     from train.thesis.reproduce import ThesisRequest
@@ -71,9 +73,11 @@ def reproduce(
         raise UsageError("reproduce: expected one of --iemocap and --manifest")
     mine = ProcessShare.asked(share)
     machines = ClusterChoice.asked(cluster, head, token, mine, per_gpu=per_gpu, compute=compute, amp=amp)
+    if machines and track:
+        raise UsageError("--track, --cluster: a cluster's tasks tell no tracker; leave one of the two away")
     # What a cluster's machines compute with is theirs; this one reads the corpus.
     here = "auto" if machines and compute == "cuda" else compute
-    session = Session.start(cache, here, threads, amp=amp)
+    session = Session.start(cache, here, threads, amp=amp, track=track)
     chosen = session.preset(preset, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
     wanted = ThesisRequest(
         corpus=iemocap,

@@ -220,12 +220,21 @@ class Trainer:
         return loss, float(macro)
 
 
-def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: None) -> tuple[History, EpochTimes]:
-    """Train until the epochs or the patience are used up; what stands in the folder is gone on with."""
+def fit(
+    trainer: Trainer,
+    folder: Path,
+    advance: Callable[[], None] = lambda: None,
+    told: Callable[[History], None] = lambda history: None,
+) -> tuple[History, EpochTimes]:
+    """Train until the epochs or the patience are used up; what stands in the folder is gone on with.
+
+    told: is given the history after each epoch, and first the one that is gone on with.
+    """
     weights, state = EpochWeights(folder), folder / STATE
     history, timing = History(), EpochTimes()
     if state.is_file():
         history, timing = trainer.restore(state.read_bytes(), str(state))
+        told(history)
     training = trainer.config.training
     while not history.finished(training.epochs, training.patience):
         epoch, start = len(history.epochs) + 1, time.monotonic()
@@ -243,4 +252,5 @@ def fit(trainer: Trainer, folder: Path, advance: Callable[[], None] = lambda: No
             )
         )
         save_atomic(state, trainer.state(history, timing))
+        told(history)
     return history, timing

@@ -134,19 +134,25 @@ def open_run(folder: Path, config: RunConfig) -> Run:
 
 
 def fit_run(
-    run: Run, manifest: CorpusManifest, load: Loader, compute: ComputeTarget, advance: Callable[[], None] = lambda: None
+    run: Run,
+    manifest: CorpusManifest,
+    load: Loader,
+    compute: ComputeTarget,
+    advance: Callable[[], None] = lambda: None,
+    told: Callable[[History], None] = lambda history: None,
 ) -> Inputs:
-    """Train a run to its end, or go on where it stopped; returns what it read."""
+    """Train a run to its end, or go on where it stopped; returns what it read. `told`: see `loop.fit`."""
     rows = run.rows(manifest)
     inputs = load(rows, run.config)
     check_contents(rows, inputs.digests)
     if run.fitted:
+        told(run.history)
         return inputs
     if not run.begun:
         note = partial_note(manifest.corpus, manifest.rows)
         run.write("provenance.json", provenance(manifest.sha256, note, compute.device))
     trainer = Trainer(inputs, run.config, compute)
-    history, timing = fit(trainer, run.folder, advance)
+    history, timing = fit(trainer, run.folder, advance, told)
     run.write("timing.json", timing)
     run.write("history.json", history)
     drawn = {int(i) for i in inputs.owner[trainer.drawn].tolist()}

@@ -19,24 +19,34 @@ from train.corpora.manifest import CorpusManifest
 from train.features.cache import Cache, default_folder
 from train.features.inputs import Inputs, Loader
 from train.features.words import words_fixed, words_missing
+from train.metrics.paired import sad_figures
+from train.metrics.predictions import read as read_predictions
 from train.presets import Preset, RunConfig, load_preset, run_config
 from train.training.export import export
 from train.training.launch import PlannedRun, ProcessShare, held
 from train.training.loop import ComputeTarget, EpochWeights
-from train.training.run import Run, evaluate_run, fit_run, open_run
+from train.training.run import PROTOCOLS, Run, evaluate_run, fit_run, open_run
+from train.training.tracking.tracker import Kind, followed, kind_of
 
 
 class Session:
     """One process's device, cache and inputs."""
 
-    def __init__(self, cache: Cache, compute: ComputeTarget, load: Loader) -> None:
-        self.cache, self.compute, self.load = cache, compute, load
+    def __init__(self, cache: Cache, compute: ComputeTarget, load: Loader, track: Kind | None = None) -> None:
+        self.cache, self.compute, self.load, self.track = cache, compute, load, track
 
     @classmethod
     def start(
-        cls, cache: Path | None, device: str, threads: int, *, amp: bool = False, compiled: bool = False
+        cls,
+        cache: Path | None,
+        device: str,
+        threads: int,
+        *,
+        amp: bool = False,
+        compiled: bool = False,
+        track: str | None = None,
     ) -> "Session":
-        """Choose the device; nothing is loaded yet."""
+        """Choose the device; nothing is loaded yet. `track`: the tool that every run is told to."""
         if device not in ("auto", "cpu", "cuda"):
             raise UsageError(f"--compute {device}: expected auto, cpu or cuda")
         if threads:
@@ -47,7 +57,8 @@ class Session:
         if where == "cuda":
             torch.cuda.set_device(ProcessShare.of_environment().local_rank % torch.cuda.device_count())
         kept = Cache(cache or default_folder())
-        return cls(kept, ComputeTarget(where, amp=amp and where == "cuda", compiled=compiled), Loader(kept, where))
+        target = ComputeTarget(where, amp=amp and where == "cuda", compiled=compiled)
+        return cls(kept, target, Loader(kept, where), kind_of(track))
 
     def preset(
         self,
@@ -114,8 +125,8 @@ class Session:
         require_encoders(run.config)
         title, epochs = run.config.title, run.config.training.epochs
         steps = epochs * _steps(manifest, run.config)
-        with progress(title, steps, "batches") as advance:
-            return fit_run(run, manifest, self.load, self.compute, advance)
+        with progress(title, steps, "batches") as advance, followed(self.track, run.folder, run.config) as told:
+            return fit_run(run, manifest, self.load, self.compute, advance, told)
 
     def evaluate(self, folder: Path, protocols: Sequence[Protocol]) -> Run:
         """Write the predictions of a run that was trained."""
@@ -125,6 +136,7 @@ class Session:
             inputs = self.fit_run(run, manifest)
             for protocol in protocols:
                 evaluate_run(run, inputs, protocol, self.compute.device)
+            self._tell(run)
         return run
 
     def finish(self, planned: PlannedRun, manifest: CorpusManifest) -> None:
@@ -132,11 +144,25 @@ class Session:
         run = open_run(planned.folder, planned.config)
         if all(run.evaluated(protocol) for protocol in planned.protocols):
             run.rows(manifest)  # the guards hold for finished runs too
+            if self.track:
+                self._tell(run)
             return
         inputs = self.fit_run(run, manifest)
         chosen = [evaluate_run(run, inputs, protocol, self.compute.device).epoch for protocol in planned.protocols]
 
         EpochWeights(run.folder).keep(chosen)
+        self._tell(run)
+
+    def _tell(self, run: Run) -> None:
+        """What came out, on test, to the tool that the run is told to."""
+        with followed(self.track, run.folder, run.config) as told:
+            told(run.history)
+            for protocol in PROTOCOLS:
+                if run.evaluated(protocol):
+                    found = sad_figures(read_predictions(run.predictions_path(protocol), "test"))
+                    values = {f"{protocol}/{name}": figure.value for name, figure in found.items()}
+                    values[f"{protocol}/epoch"] = float(run.selection(protocol).epoch)
+                    told.figures(values, len(run.history.epochs))
 
     def export(self, folder: Path, out: Path, licence: str | None = None, commercial: bool | None = None) -> str:
         """Write the daemon's checkpoint of a run; returns its SHA-256."""
