@@ -1,8 +1,10 @@
 """Stories for pages, and what a reader finds in a page."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import MappingProxyType
 from typing import Any
 
 import fakes
@@ -41,9 +43,11 @@ def an_update(**changes: Any) -> EpisodeUpdate:
     return replace(EpisodeUpdate(0, "end", 3.5, 9.0, 3, 2, 1.5, 0.8, 1, 3), **changes)
 
 
-def a_report(n: int = 3, text: str = "", words: bool = False, **changes: Any) -> ReportData:
-    """A recording of so many segments, all with the same words."""
-    segments = tuple(report_segment(scored(number, text), STEP_S, words) for number in range(n))
+def a_report(
+    n: int = 3, text: str = "", words: bool = False, told: Mapping[str, Any] = MappingProxyType({}), **changes: Any
+) -> ReportData:
+    """A recording of so many segments, all with the same words; told: what each tells beside sad."""
+    segments = tuple(report_segment(scored(number, text, **told), STEP_S, words) for number in range(n))
     made = ReportData(
         name="talk.flac", duration_s=3.0 * n + 1.0, segments=segments, episodes=(an_update(),), false_alarms_h=1.0,
         model="0123456789ab", system="fake", licence="Apache-2.0", with_words=words,

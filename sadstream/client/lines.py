@@ -54,8 +54,8 @@ def score_line(score: Score) -> str:
 
 
 def emotion_part(score: Score) -> str:
-    """Two spaces, the likeliest emotion and its probability; nothing where there are none."""
-    return "" if score.likeliest is None else f"  {score.likeliest[0]} {score.likeliest[1]:.2f}"
+    """`  emotion happy 0.62`, the likeliest; nothing where there are none."""
+    return "" if score.likeliest is None else f"  emotion {score.likeliest[0]} {score.likeliest[1]:.2f}"
 
 
 def status_line(status: Status) -> str:

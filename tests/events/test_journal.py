@@ -313,7 +313,7 @@ def test_history_prints_people_json_csv_and_a_picture(path: Path, tmp_path: Path
     assert [float(row["p_sad"]) for row in table] == [score.p_sad for score in stored(path)]
     assert [row["emotions"] for row in table[:2]] == ["", '{"sad":0.75,"calm":0.25}']
     assert len(people) == 7
-    assert sum("  sad 0.75" in line for line in people) == 3
+    assert sum("  emotion sad 0.75" in line for line in people) == 3
     assert drawn.returncode == 0, drawn.stderr
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 

@@ -65,7 +65,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("full")
     journal = chromium.made_journal(folder / "j.sqlite", 2000)
     with (
-        chromium.running("fake", "--publish", f"ipc://{folder}/pub", "--speed", "40"),
+        chromium.running("fake", "--publish", f"ipc://{folder}/pub", "--speed", "40", "--emotions"),
         chromium.dashboard(f"ipc://{folder}/pub", "--journal", str(journal)) as address,
     ):
         yield address
@@ -84,6 +84,7 @@ def test_a_score_is_on_the_screen_within_a_second(page: Page, endpoint: str) -> 
         page.goto(address)
         page.wait_for_selector("#now-p[data-seq]")
         found = chromium.delays(page, endpoint, 3.0)
+        assert not any(page.is_visible(what) for what in ("#felt", "#now-valence", "#now-arousal"))
 
     assert len(found) >= 5
     assert max(found) < 1.0
@@ -212,6 +213,9 @@ def test_axe_finds_nothing_and_nothing_hangs_over(
     page.evaluate("() => document.querySelector('.episodes details').setAttribute('open', '')")
     page.evaluate("() => document.querySelector('.point details').setAttribute('open', '')")
     page.wait_for_selector("#heat td.h1, #heat td.h2, #heat td.h3")
+    assert page.locator("#felt li").all_inner_texts()
+    assert page.is_visible("#now-valence")
+    assert page.is_visible(".episodes th >> text=likeliest")
     found = Axe().run(page)
     wide = page.evaluate("() => document.documentElement.scrollWidth")
     theme = page.evaluate("() => document.documentElement.dataset.theme")

@@ -29,7 +29,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of a minute with words and sound."""
     pcm = to_pcm(fakes.talk(20))
     path = tmp_path_factory.mktemp("page") / "talk.html"
-    report = a_report(n=20, text="so it goes, on and on and on", words=True)
+    told = {"emotions": (("sad", 0.25), ("calm", 0.75)), "valence": 0.5, "arousal": -0.5}
+    report = a_report(n=20, text="so it goes, on and on and on", words=True, told=told)
     path.write_text(document(report, sound_rows(pcm), to_flac(pcm)))
     return path
 
@@ -63,6 +64,7 @@ def test_its_style_and_its_script_are_let_in_by_its_own_policy(page: Page) -> No
 
 def test_a_click_moves_the_sound_there_and_the_line_with_it(page: Page) -> None:
     ground = page.locator("#at-20 .ground")
+    ground.scroll_into_view_if_needed()
     box = ground.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 5)

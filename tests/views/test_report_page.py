@@ -29,9 +29,11 @@ from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.mood.episodes import EpisodeUpdate
 from sadstream.scoring.mood.mood import MoodPlan
 from sadstream.scoring.recording import RecordedSegment, score_recording
+from sadstream.views.report.axis import GUTTER, UNITS_S
 from sadstream.views.report.data import last_updates, report_segment
 from sadstream.views.report.document import page
-from sadstream.views.report.drawing import ATTENTION, GUTTER, SCORE, UNITS_S
+from sadstream.views.report.drawing import ATTENTION, EMOTIONS_TOP, SCORE
+from sadstream.views.report.emotions import BAR_HEIGHT, LEVEL_HEIGHT, emotion_tracks
 from sadstream.views.report.spectrogram import ROW_S, SoundRow, sound_rows, to_png
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes" \u2028 ]]> <!--'
@@ -140,6 +142,36 @@ def test_what_a_row_cuts_is_drawn_in_both_and_written_in_one() -> None:
     assert ["<title>segment 6" in row for row in rows] == [True, True]
     assert [len(re.findall('class="value"', row)) for row in rows] == [7, 1]
     assert [row.count(">once<") for row in rows] == [7, 1]
+
+
+def felt(number: int, *shares: float, **levels: float) -> RecordedSegment:
+    return scored(number, emotions=tuple(zip(("sad", "calm"), shares, strict=True)), **levels)
+
+
+def test_an_emotion_is_as_high_as_its_probability_and_the_likeliest_stands_out() -> None:
+    segments = [felt(0, 0.25, 0.75, valence=-0.5), scored(1), felt(2, 0.5, 0.5, valence=1.0)]
+    found = read(segments=tuple(report_segment(one, STEP_S, with_words=False) for one in segments))
+    bars = found.all("rect", "emotion")
+    dots = found.all("circle", "valence")
+
+    assert [float(bar["height"]) for bar in bars] == pytest.approx([BAR_HEIGHT * p for p in (0.25, 0.5, 0.75, 0.5)])
+    assert ["likeliest" in bar["class"] for bar in bars] == [False, True, True, False]
+    assert float(dots[0]["cy"]) - float(dots[1]["cy"]) == pytest.approx(0.75 * LEVEL_HEIGHT, abs=0.1)
+    assert len(dots) == 2
+    assert not found.all("polyline", "arousal")
+    assert {"emotions", "calm", "0.75", "-0.50"} <= set(found.text.split())
+
+
+def test_a_page_of_scores_that_tell_nothing_more_has_no_place_for_it() -> None:
+    found = read()
+    plain, tracks = found.all("svg", "row"), emotion_tracks(a_report(), EMOTIONS_TOP)
+
+    assert not {"emotion", "valence", "arousal"} & {
+        kind for _, at in found.elements for kind in at.get("class", "").split()
+    }
+    assert "emotion" not in found.text
+    assert tracks.bottom == EMOTIONS_TOP
+    assert plain[0]["viewbox"].endswith(f" {EMOTIONS_TOP + 2}")
 
 
 def test_an_episode_is_told_once_as_it_ended() -> None:

@@ -49,8 +49,8 @@ def test_the_likeliest_emotion_stands_beside_the_newest_score_where_there_is_one
     before = text(made)
     made.feed(a_score(1, emotions={"calm": 0.25, "happy": 0.75}), 1.0)
 
-    assert "happy 0.75" in text(made)
-    assert "happy" not in before
+    assert "emotion happy 0.75" in text(made)
+    assert "emotion" not in before
     assert "calm" not in text(made)
 
 

@@ -10,6 +10,7 @@ from sadstream import __version__
 from sadstream.events import Score, to_json
 from sadstream.views.report.data import ReportData, ReportSegment
 from sadstream.views.report.drawing import drawn_row, overview, summary
+from sadstream.views.report.emotions import EmotionTracks, emotion_tracks
 from sadstream.views.report.markup import Tree, add, clock, to_html, tree
 from sadstream.views.report.spectrogram import SoundRow
 
@@ -24,6 +25,11 @@ READING = (
     ("voice", "the voice, for sadness (up) or against it, in log-odds"),
     ("words", "the words; nothing where they did not count"),
     ("mood", "scores smoothed over time; below it the episodes"),
+)
+READING_EMOTIONS = (
+    ("emotion likeliest", "an emotion, as high as its probability; darkest: the likeliest"),
+    ("valence", "from unpleasant (down) to pleasant"),
+    ("arousal", "from calm (down) to excited"),
 )
 
 
@@ -41,12 +47,13 @@ def page(report: ReportData, rows: Iterable[SoundRow], flac: bytes | None = None
     if flac is not None:
         add(body, "audio", controls="", src=f"data:audio/flac;base64,{base64.b64encode(flac).decode()}")
     _scrolled(body, "the whole recording").append(overview(report))
-    _reading(body)
+    tracks = emotion_tracks(report, 0)
+    _reading(body, tracks)
     drawings = _scrolled(body, "the recording, row by row")
     for row in rows:
         drawings.append(drawn_row(report, row))
     _episodes(body, report)
-    _table(body, report, plays=flac is not None)
+    _table(body, report, tracks, plays=flac is not None)
     _foot(body, report)
     scores = ",".join(_score_json(segment.score) for segment in report.segments)
     add(body, "script", f"[{scores}]", type="application/json", id="scores")
@@ -67,9 +74,10 @@ def _head(head: Tree, report: ReportData, style: str, script: str) -> None:
     add(head, "style", style)
 
 
-def _reading(body: Tree) -> None:
+def _reading(body: Tree, tracks: EmotionTracks) -> None:
     keys = add(body, "ul", class_="keys", aria_label="how to read it")
-    for key, meaning in READING:
+    there = {"emotion likeliest": tracks.emotions} | dict.fromkeys(tracks.levels, ("there",))
+    for key, meaning in (*READING, *(one for one in READING_EMOTIONS if there.get(one[0]))):
         add(add(keys, "li"), "span", class_=f"key {key}".strip()).tail = meaning
 
 
@@ -86,19 +94,25 @@ def _episodes(body: Tree, report: ReportData) -> None:
         )
 
 
-def _table(body: Tree, report: ReportData, plays: bool) -> None:
+def _table(body: Tree, report: ReportData, tracks: EmotionTracks, plays: bool) -> None:
     add(body, "h2", "Segments")
-    table = add(_scrolled(body, "segments"), "table")
+    table = add(_scrolled(body, "segments"), "table", **({"class_": "wide"} if tracks.emotions else {}))
     names = ["", "from", "to", "p sad", "threshold", "", "voice", "words", "bias", "offset", "mood", "voiced"]
-    header = add(add(table, "thead"), "tr")
+    head = add(table, "thead")
+    if tracks.emotions:
+        groups = add(head, "tr")
+        add(groups, "td", colspan=len(names))
+        add(groups, "th", "emotions", scope="colgroup", colspan=len(tracks.emotions), class_="group")
+    header = add(head, "tr")
+    names += [*tracks.emotions, *tracks.levels]
     for name in [*names, "heard"] if report.with_words else names:
         add(header, "th", name, scope="col", class_="said" if name == "heard" else "number")
     rows = add(table, "tbody")
     for segment in report.segments:
-        _table_row(rows, segment, report.with_words, plays)
+        _table_row(rows, segment, tracks, report.with_words, plays)
 
 
-def _table_row(rows: Tree, segment: ReportSegment, with_words: bool, plays: bool) -> None:
+def _table_row(rows: Tree, segment: ReportSegment, tracks: EmotionTracks, with_words: bool, plays: bool) -> None:
     score = segment.score
     row = add(rows, "tr", class_="sad" if score.sad else "other")
     cell = add(row, "td")
@@ -108,11 +122,14 @@ def _table_row(rows: Tree, segment: ReportSegment, with_words: bool, plays: bool
         cell.text = str(score.segment)
     decision = "sad" if score.sad else "not sad"
     words = _signed(score.text_logit) if score.text_used else score.text_reason
+    felt = score.emotions or {}
     for text in (
         f"{score.t_start:.2f}", f"{score.t_end:.2f}", f"{score.p_sad:.3f}", f"{score.threshold:.3f}",
         f"{decision}, close" if score.uncertain else decision, _signed(score.audio_logit), words,
         _signed(score.bias_logit), _signed(score.offset_logit),
         "" if score.mood is None else f"{score.mood:.2f}", f"{100 * score.voiced:.0f} %",
+        *("" if name not in felt else f"{felt[name]:.2f}" for name in tracks.emotions),
+        *(_signed(getattr(score, name)) for name in tracks.levels),
     ):  # fmt: skip
         add(row, "td", text)
     if with_words:

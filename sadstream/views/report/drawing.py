@@ -1,15 +1,15 @@
-"""A row of a recording as one drawing: ruler, sound, attention, scores with their parts, mood, episodes, words."""
+"""A row of a recording as one drawing: sound, attention, scores, their parts, mood, episodes, emotions, words."""
 
 import base64
 import textwrap
 from collections.abc import Sequence
 
+from sadstream.views.report.axis import GUTTER, UNITS_S, WIDTH, label
 from sadstream.views.report.data import ReportData, ReportSegment
+from sadstream.views.report.emotions import EmotionTracks, draw_emotions, emotion_tracks, label_emotions
 from sadstream.views.report.markup import Tree, add, clock, number, tree
 from sadstream.views.report.spectrogram import ROW_S, ROW_STEPS, SoundRow, to_png
 
-GUTTER, WIDTH = 64, 1000  # units left of the sound, and of ROW_S seconds of it
-UNITS_S = WIDTH / ROW_S
 # Where each track begins, and how high it is.
 RULER, WAVE, SPECTRUM, ATTENTION, SCORE, PARTS, MOOD = (
     (0, 16), (18, 44), (64, 80), (148, 30), (190, 60), (258, 44), (308, 34)
@@ -19,7 +19,8 @@ EPISODE_HEIGHT = 10
 STRIP_HEIGHT, STRIP_SCORE, STRIP_EPISODES = 96, (4, 68), 78
 STRIP_SCORE_END = sum(STRIP_SCORE)
 STRIP_SCORE_LABEL, STRIP_EPISODES_LABEL = 40, 84
-WORDS_TOP, LINE_HEIGHT, LETTER = 366, 12, 4.9  # units: where words begin, a line of them, a letter's width
+# Units: where emotions begin, where words do after these, a line of words, a letter's width.
+EMOTIONS_TOP, WORDS_GAP, LINE_HEIGHT, LETTER = 358, 8, 12, 4.9
 FULL_PART = 3.0  # log-likelihood ratio that reaches the edge of its track
 
 
@@ -34,8 +35,8 @@ def overview(report: ReportData) -> Tree:
         role="group",
         aria_label=summary(report),
     )
-    _label(svg, "p sad", STRIP_SCORE_LABEL)
-    _label(svg, "episodes", STRIP_EPISODES_LABEL)
+    label(svg, "p sad", STRIP_SCORE_LABEL)
+    label(svg, "episodes", STRIP_EPISODES_LABEL)
     inner = add(svg, "svg", x=GUTTER, width=WIDTH, height=STRIP_HEIGHT, viewBox=f"0 0 {WIDTH} {STRIP_HEIGHT}")
     for segment in report.segments:
         score = segment.score
@@ -69,22 +70,25 @@ def drawn_row(report: ReportData, row: SoundRow) -> Tree:
     t_end = row.t_start + ROW_S
     shown = [one for one in report.segments if one.score.t_start < t_end and one.score.t_end > row.t_start]
     lines = max((len(_lines(one, row.t_start)) for one in shown), default=0)
-    height = (WORDS_TOP + lines * LINE_HEIGHT + 4) if lines else MOOD[0] + MOOD[1] + EPISODE_HEIGHT + 8
+    tracks = emotion_tracks(report, EMOTIONS_TOP)
+    words_top = tracks.bottom + WORDS_GAP
+    height = (words_top + lines * LINE_HEIGHT + 4) if lines else tracks.bottom + 2
     said = f"{clock(row.t_start)} to {clock(min(t_end, report.duration_s))}: {len(shown)} segments, "
     svg = tree(
         "svg", class_="row", id=f"at-{row.t_start:.0f}", viewBox=f"0 0 {GUTTER + WIDTH} {height}", role="img",
         aria_label=said + f"{sum(one.score.sad for one in shown)} sad", data_start=row.t_start, data_seconds=ROW_S,
     )  # fmt: skip
-    _labels(svg, report, lines > 0)
+    _labels(svg, report, tracks, lines > 0)
     inner = add(svg, "svg", class_="sound", x=GUTTER, width=WIDTH, height=height, viewBox=f"0 0 {WIDTH} {height}")
     add(inner, "rect", class_="ground", x=0, y=WAVE[0], width=WIDTH, height=height - WAVE[0])
     _ruler(inner, row.t_start, report.duration_s)
     _sound(inner, row)
     for one in shown:
-        _segment(inner, one, row.t_start, report.peak_share)
+        _segment(inner, one, row.t_start, report.peak_share, words_top)
     _limits(inner, shown)
     _moods(inner, shown, row.t_start)
     _episodes(inner, report, row.t_start)
+    draw_emotions(inner, tracks, shown, row.t_start)
     add(inner, "line", class_="head", x1=-1, x2=-1, y1=WAVE[0], y2=height)
     return svg
 
@@ -97,21 +101,18 @@ def summary(report: ReportData) -> str:
     return f"{clock(report.duration_s)} long, {len(report.segments)} segments of speech, {sad} of them sad, {episodes}"
 
 
-def _labels(svg: Tree, report: ReportData, has_words: bool) -> None:
+def _labels(svg: Tree, report: ReportData, tracks: EmotionTracks, has_words: bool) -> None:
     for name, (top, height) in (("wave", WAVE), ("0 to 8 kHz", SPECTRUM), ("attention", ATTENTION), ("p sad", SCORE)):
-        _label(svg, name, top + height / 2)
-    _label(svg, "voice", PARTS[0] + 8, "voice")
-    _label(svg, "words", PARTS[0] + 20, "words")
-    _label(svg, f"±{FULL_PART:.0f}", PARTS[0] + 36)
-    _label(svg, "mood", MOOD[0] + 14)
+        label(svg, name, top + height / 2)
+    label(svg, "voice", PARTS[0] + 8, "voice")
+    label(svg, "words", PARTS[0] + 20, "words")
+    label(svg, f"±{FULL_PART:.0f}", PARTS[0] + 36)
+    label(svg, "mood", MOOD[0] + 14)
     if report.episodes:
-        _label(svg, "episodes", MOOD[0] + MOOD[1] + 5)
+        label(svg, "episodes", MOOD[0] + MOOD[1] + 5)
+    label_emotions(svg, tracks)
     if has_words:
-        _label(svg, "heard", WORDS_TOP)
-
-
-def _label(svg: Tree, name: str, y: float, kind: str = "") -> None:
-    add(svg, "text", name, class_=f"label {kind}".strip(), x=GUTTER - 6, y=y + 3)
+        label(svg, "heard", tracks.bottom + WORDS_GAP)
 
 
 def _ruler(inner: Tree, t_start: float, duration_s: float) -> None:
@@ -137,7 +138,7 @@ def _sound(inner: Tree, row: SoundRow) -> None:
     )  # fmt: skip
 
 
-def _segment(inner: Tree, segment: ReportSegment, row_start: float, peak_share: float) -> None:
+def _segment(inner: Tree, segment: ReportSegment, row_start: float, peak_share: float, words_top: float) -> None:
     score = segment.score
     x, width = (score.t_start - row_start) * UNITS_S, (score.t_end - score.t_start) * UNITS_S
     group = add(inner, "g", class_=_kind(segment), data_segment=score.segment)
@@ -155,7 +156,7 @@ def _segment(inner: Tree, segment: ReportSegment, row_start: float, peak_share: 
     add(group, "text", f"{score.p_sad:.2f}", class_="value", x=(left + right) / 2, y=y)
     for at, line in enumerate(_lines(segment, row_start)):
         kind = "heard" if segment.words_counted else "heard unused"
-        add(group, "text", line, class_=kind, x=left + 1, y=WORDS_TOP + 4 + at * LINE_HEIGHT)
+        add(group, "text", line, class_=kind, x=left + 1, y=words_top + 4 + at * LINE_HEIGHT)
 
 
 def _attention(group: Tree, segment: ReportSegment, row_start: float, peak_share: float) -> None:

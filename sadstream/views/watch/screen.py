@@ -179,12 +179,12 @@ def _score(score: Score | None) -> Text:
     row = Text(f"at {score.t_start:.1f} s  p_sad {score.p_sad:.2f} ", end="")
     row.append("SAD" if score.sad else "not sad", SAD if score.sad else "")
     row.append(", close" if score.uncertain else "")
-    row.append(emotion_part(score))
     row.append("" if score.speaker is None else f"  {score.speaker}")
     if score.audio_logit is not None and score.text_logit is not None:
         row.append(f"  voice {score.audio_logit:+.2f}  words ")
         row.append(f"{score.text_logit:+.2f}" if score.text_used else f"({score.text_reason})")
-    return row.append("" if score.mood is None else f"  mood {score.mood:.2f}")
+    row.append("" if score.mood is None else f"  mood {score.mood:.2f}")
+    return row.append(emotion_part(score))
 
 
 def _episode(shown: WatchedStream) -> Text:

@@ -1,5 +1,6 @@
 // Stretches of sad talk, newest first, each with how its evidence went and the scores that are it.
 
+import { likeliest } from "./felt.js";
 import { at, clock, lasting, make, say, signed } from "./words.js";
 
 const SHOWN = 12;
@@ -68,13 +69,15 @@ function table(scores) {
   const made = make("table");
   made.append(make("caption", "Scores of the episode", { class: "hidden" }));
   const head = make("tr");
-  for (const name of ["at", "score", "voice", "words"]) head.append(make("th", name, { scope: "col" }));
+  const felt = scores.some((score) => score.emotions);
+  for (const name of ["at", "score", "voice", "words", ...(felt ? ["likeliest"] : [])]) head.append(make("th", name, { scope: "col" }));
   made.createTHead().append(head);
   const body = made.createTBody();
   for (const score of scores) {
     const line = make("tr", "", { "data-sad": String(score.sad) });
     const logit = (value) => (value === null ? "–" : signed(value));
     line.append(make("td", clock(score.end_s)), make("td", score.p_sad.toFixed(2)), make("td", logit(score.audio_logit)), make("td", score.text_used ? logit(score.text_logit) : "–"));
+    if (felt) line.append(make("td", likeliest(score)));
     body.append(line);
   }
   return made;

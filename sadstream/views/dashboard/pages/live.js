@@ -1,6 +1,7 @@
 // The last minutes: a bar a segment, as wide as it lasted and as high as its score; below it what voice and words gave.
 
 import { axes, box, chart, even, hatch, logit } from "./chart.js";
+import { showFelt } from "./felt.js";
 import { colour } from "./theme.js";
 import { NO_WORDS, at, lasting, say, signed } from "./words.js";
 
@@ -76,6 +77,7 @@ export class Live {
     say("now-mood", last.mood === undefined ? "–" : last.mood.toFixed(2));
     say("now-audio", last.audio_logit === null ? "–" : signed(last.audio_logit));
     say("now-text", last.text_used ? (last.text_logit === null ? "–" : signed(last.text_logit)) : NO_WORDS[last.text_reason] || "–");
+    showFelt(stream);
     at("now-words").hidden = last.text === undefined;
     say("now-words", last.text ?? "");
     const sad = seen.filter((score) => score.sad).length;
