@@ -1,4 +1,4 @@
-"""`sadstream-train reproduce`, `report`, `compare`, `synth-iemocap`, `benchmark`: the ladder of systems."""
+"""`sadstream-train reproduce`, `report`, `compare`, `cross`, `sweep`, `synth-iemocap`, `benchmark`: the ladder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -151,6 +151,39 @@ def cross(
     session = Session.start(cache, compute, threads)
     chosen = session.preset(preset, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
     print(crossed(CrossRequest(tuple(manifests), out, chosen, system, seed, allow_partial), session, say), end="")
+
+
+def sweep(
+    config: Annotated[str, typer.Argument(metavar="PRESET", help="A preset's name or TOML file.")],
+    manifest: Annotated[Path, typer.Option(help="What `prepare` wrote.", readable=False)],
+    grid: Annotated[
+        list[str] | None, typer.Option("--grid", metavar="KEY=V,V", help="Of the preset; system.KEY: of the system.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs and the tables.", readable=False)] = Path("sweep"),
+    system: Annotated[str, typer.Option(help="Which of the preset's systems.")] = "attention",
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds, from 0.")] = 1,
+    fold: Annotated[str, typer.Option(help="fixed, s1 to s5, or KofN.")] = "fixed",
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most; without it the preset's.")] = None,
+    text_encoder: TextOption = None,
+    audio_encoder: SpeechOption = None,
+    allow_partial: PartialOption = False,
+    force: ForceOption = False,
+    cache: CacheOption = None,
+    compute: ComputeOption = "auto",
+    threads: ThreadsOption = 0,
+    track: TrackOption = None,
+) -> None:
+    """A small grid over settings and seeds: chosen on validation, its budget in the table, the chosen one tested."""
+    from train.comparison.sweep import SweepRequest, axis_of
+    from train.comparison.sweep import sweep as swept
+    from train.training.session import Session
+
+    axes = tuple(map(axis_of, grid or ()))
+    expect_folder("--out", out)
+    session = Session.start(cache, compute, threads, track=track)
+    preset = session.preset(config, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
+    wanted = SweepRequest(preset, system, manifest, out, axes, seeds, fold, allow_partial, force)
+    print(swept(wanted, session, say), end="")
 
 
 def synth_iemocap(
