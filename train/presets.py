@@ -9,12 +9,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sadstream.base.errors import ConfigError, MissingFileError, UsageError
 from sadstream.config.loading import read_table
-from sadstream.scoring.fusion.header import Joint, LogMelConfig, Pooling, Record
+from sadstream.scoring.fusion.header import Dimension, Joint, LogMelConfig, Pooling, Record
+from train.corpora.classes import EmotionClass
 
 SIX = ("text", "cnn", "cnn-lstm", "early-fusion", "multimodal-cnn-lstm", "attention")
 SEVENTH = "whisper"
 BEYOND = ("cross-modal", "gated", "hierarchical", "speaker")  # what the thesis leaves for later
 STAND_IN_NOTE = "not BERT"
+Target = Literal["sad", "emotions", "dimensions"]
 
 
 class SystemConfig(Record):
@@ -129,6 +131,13 @@ class RunConfig(Record):
     fold: str = "fixed"
     manifest: str
     allow_partial: bool = False
+    classes: tuple[EmotionClass, ...] = ()  # learned beside sad
+    dimensions: tuple[Dimension, ...] = ()  # learned beside sad
+
+    @property
+    def target(self) -> Target:
+        """What is learned beside sad, or `sad` alone."""
+        return "emotions" if self.classes else "dimensions" if self.dimensions else "sad"
 
     @property
     def heard(self) -> AudioSource:
@@ -148,16 +157,18 @@ class RunConfig(Record):
             title = title.replace(" (BERT)", "") + f" ({self.text.label})"
         if self.spec.front_end == "states":
             title += f" [{Path(self.audio.encoder).name}]"
-        return f"{title}, {self.variant}" if self.variant else title
+        title = f"{title}, {self.variant}" if self.variant else title
+        return title if self.target == "sad" else f"{title}, with {self.target}"
 
     @property
     def name(self) -> str:
-        """The run's folder: system, variant, encoders that are not the thesis's, seed, fold."""
+        """The run's folder: system, variant, encoders that are not the thesis's, target beside sad, seed, fold."""
         parts = [self.preset, self.system, re.sub(r"[^a-z0-9]+", "-", self.variant.lower()).strip("-")]
         if self.spec.text:
             parts.append(Path(self.text.encoder).name)
         if self.spec.front_end == "states":
             parts.append(Path(self.audio.encoder).name)
+        parts.append("" if self.target == "sad" else self.target)
         return "-".join([*(part for part in parts if part), f"seed{self.seed}", self.fold])
 
 

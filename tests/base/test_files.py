@@ -21,7 +21,7 @@ from sadstream.views.dashboard.history.table import JournalReader
 from sadstream.views.watch.marks import MarksFile
 from sadstream.views.web.options import read_token
 from train.corpora import manifest
-from train.corpora.readers import own_csv as table
+from train.corpora.readers.formats import own_csv as table
 from train.metrics import predictions
 
 MARK = b"made by a test"

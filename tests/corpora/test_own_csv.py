@@ -13,7 +13,7 @@ from train.corpora.folds import assign
 from train.corpora.guards import by_split, check_splits
 from train.corpora.manifest import Utterance, read
 from train.corpora.prepare import prepare, read_corpus
-from train.corpora.readers.own_csv import read_table
+from train.corpora.readers.formats.own_csv import read_table
 
 SPEAKERS = ("Ann", "Bob", "Cleo", "Dan")
 

@@ -10,7 +10,7 @@ from tiny_corpus import prepared
 
 from sadstream.base.errors import UnavailableError, UsageError
 from train.cli import main
-from train.training.history import Epoch, History
+from train.training.records.history import Epoch, History
 from train.training.run import Run
 from train.training.session import Session
 from train.training.tracking import tracker

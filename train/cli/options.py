@@ -31,6 +31,13 @@ FoldsOption = Annotated[int, typer.Option("--folds", min=0, max=999, help="All N
 TrackOption = Annotated[
     str | None, typer.Option("--track", help="Show the runs in tensorboard or mlflow; local, nothing is sent.")
 ]
+TargetOption = Annotated[
+    str, typer.Option("--target", help="sad; emotions or dimensions: learned beside sad, from the same features.")
+]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option("--classes", help="Which labels are which emotions: all, or such as angry=ang,happy=hap+exc,sad=sad."),
+]
 SEED = typer.Option(min=0, help="Of weights, order and oversampling.")
 DataOption = Annotated[Path, typer.Option("--data", help="Folder with speech/, english/ and noise/.", readable=False)]
 

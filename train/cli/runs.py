@@ -11,11 +11,13 @@ from train.cli.options import (
     CHECKPOINT,
     SEED,
     CacheOption,
+    ClassesOption,
     ComputeOption,
     FoldsOption,
     ForceOption,
     PartialOption,
     SpeechOption,
+    TargetOption,
     TextOption,
     ThreadsOption,
     TrackOption,
@@ -73,6 +75,8 @@ def fit(
     epochs: Annotated[int | None, typer.Option(min=1, help="At most; without it the preset's.")] = None,
     text_encoder: TextOption = None,
     audio_encoder: SpeechOption = None,
+    target: TargetOption = "sad",
+    classes: ClassesOption = None,
     allow_partial: PartialOption = False,
     cache: CacheOption = None,
     compute: ComputeOption = "auto",
@@ -84,15 +88,18 @@ def fit(
     """Train one system; the same command again goes on where it stopped."""
     from train.corpora.folds import FIXED, crossing
     from train.corpora.manifest import read
-    from train.training.session import Session
+    from train.training.session import Session, TargetRequest
 
     if folds and fold != FIXED:
         raise UsageError(f"--fold {fold}, --folds {folds}: expected one of them: a fold, or all of so many")
+    asked = TargetRequest.asked(target, classes)
     expect_folder("--out", out)
     session = Session.start(cache, compute, threads, amp=amp, compiled=compiled, track=track)
     preset = session.preset(config, epochs=epochs, text_encoder=text_encoder, audio_encoder=audio_encoder)
     for each in crossing(read(manifest).rows, loso=False, count=folds) if folds else (fold,):
-        run = session.fit(preset, system, manifest, out, seed=seed, fold=each, allow_partial=allow_partial, say=say)
+        run = session.fit(
+            preset, system, manifest, out, seed=seed, fold=each, allow_partial=allow_partial, target=asked, say=say
+        )
         last = run.history.epochs[-1]
         say(run.provenance.partial)
         print(f"{run.folder}: {last.epoch} epochs, lowest validation loss at {run.history.lowest_loss_epoch}")

@@ -10,6 +10,7 @@ from sadstream.base.files import expect_folder
 from train.cli.options import (
     SEED,
     CacheOption,
+    ClassesOption,
     ClusterOption,
     ComputeOption,
     FoldsOption,
@@ -19,6 +20,7 @@ from train.cli.options import (
     PresetOption,
     ShareOption,
     SpeechOption,
+    TargetOption,
     TextOption,
     ThreadsOption,
     TokenOption,
@@ -48,6 +50,8 @@ def reproduce(
     folds: FoldsOption = 0,
     ablations: Annotated[bool, typer.Option("--ablations", help="Also the thesis's open questions.")] = False,
     system: Annotated[list[str] | None, typer.Option(help="Only these; without it all eleven.")] = None,
+    target: TargetOption = "sad",
+    classes: ClassesOption = None,
     force: ForceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done and how long.")] = False,
     allow_partial: PartialOption = False,
@@ -67,11 +71,12 @@ def reproduce(
     from train.thesis.reproduce import reproduce as reproduce_thesis
     from train.training.cluster import ClusterChoice
     from train.training.launch import ProcessShare
-    from train.training.session import Session
+    from train.training.session import Session, TargetRequest
 
     if (iemocap is None) == (manifest is None):
         raise UsageError("reproduce: expected one of --iemocap and --manifest")
     mine = ProcessShare.asked(share)
+    beside = TargetRequest.asked(target, classes)
     machines = ClusterChoice.asked(cluster, head, token, mine, per_gpu=per_gpu, compute=compute, amp=amp)
     if machines and track:
         raise UsageError("--track, --cluster: a cluster's tasks tell no tracker; leave one of the two away")
@@ -93,6 +98,7 @@ def reproduce(
         manifest=manifest,
         share=mine,
         cluster=machines,
+        target=beside,
     )
     print(reproduce_thesis(wanted, session, dry_run, say), end="")
 

@@ -31,14 +31,22 @@ class Utterance:
     sad: int
     transcript: str
     split: str
+    valence: float | None = None  # how people rated it, -1 to 1, 0 neutral; None: nobody did
+    arousal: float | None = None
+    dominance: float | None = None
 
     @property
     def duration_s(self) -> float:
         """Seconds from its first to its last sample."""
         return self.end_s - self.start_s
 
+    def rating(self, dimension: str) -> float | None:
+        """How it was rated in one of RATINGS."""
+        return {"valence": self.valence, "arousal": self.arousal, "dominance": self.dominance}[dimension]
 
-COLUMNS = tuple(field.name for field in fields(Utterance))
+
+RATINGS = ("valence", "arousal", "dominance")  # columns of a corpus that has some
+COLUMNS = tuple(field.name for field in fields(Utterance) if field.name not in RATINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +64,14 @@ class CorpusManifest:
 
 def as_bytes(rows: Sequence[Utterance]) -> bytes:
     """The manifest as a CSV file; times in milliseconds' precision."""
+    rated = any(row.rating(name) is not None for row in rows for name in RATINGS)
+    columns = (*COLUMNS, *RATINGS) if rated else COLUMNS
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     for row in sorted(rows, key=lambda row: row.utterance):
-        writer.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in astuple(row)])
+        cells = [f"{value:.4f}" if isinstance(value, float) else value for value in astuple(row)]
+        writer.writerow(cells[: len(columns)])
     return text.getvalue().encode()
 
 
@@ -88,7 +99,7 @@ def parse(content: bytes, where: str) -> CorpusManifest:
         lines = list(csv.DictReader(io.StringIO(content.decode())))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{where}: not a manifest: {error}") from None
-    if lines and tuple(lines[0]) != COLUMNS:
+    if lines and tuple(lines[0]) not in (COLUMNS, (*COLUMNS, *RATINGS)):
         raise DataError(f"{where}: columns {', '.join(map(str, lines[0]))}: expected {', '.join(COLUMNS)}")
     rows = tuple(_row(line, f"{where}: line {number}") for number, line in enumerate(lines, start=2))
     if not rows:
@@ -118,6 +129,7 @@ def _row(line: dict[str, str], where: str) -> Utterance:
             sad=int(line["sad"]),
             transcript=line["transcript"] or "",
             split=line["split"],
+            **{name: float(line[name]) for name in RATINGS if line.get(name)},
         )
     except (TypeError, ValueError) as error:
         raise DataError(f"{where}: {error}: expected {', '.join(COLUMNS)}") from None
@@ -129,4 +141,7 @@ def _row(line: dict[str, str], where: str) -> Utterance:
         raise DataError(f"{where}: expected an utterance's and a speaker's name")
     if not 0.0 <= row.start_s <= row.end_s:
         raise DataError(f"{where}: {row.start_s} to {row.end_s} s: expected a start before an end")
+    for name in RATINGS:
+        if not -1.0 <= (row.rating(name) or 0.0) <= 1.0:
+            raise DataError(f"{where}: {name} = {row.rating(name)}: expected -1 to 1, or nothing")
     return row

@@ -10,9 +10,10 @@ from sadstream.base.errors import DataError, UsageError
 from train.corpora.counts import EXPECTED, differences
 from train.corpora.counts import table as differences_table
 from train.corpora.manifest import NAME, CorpusManifest, write
-from train.corpora.own_reader import SUFFIX, reader_in
-from train.corpora.readers import audformat, audio_folder, cremad, emobox, goemotions, iemocap, meld, nemo, ravdess
-from train.corpora.readers import own_csv as table
+from train.corpora.readers import cremad, goemotions, iemocap, meld, nemo, ravdess
+from train.corpora.readers.formats import audformat, audio_folder, emobox
+from train.corpora.readers.formats import own_csv as table
+from train.corpora.readers.formats.own_reader import SUFFIX, reader_in
 from train.corpora.reading import FoundCorpus, cut, reason_of
 
 READERS: dict[str, Callable[[Path], FoundCorpus]] = {

@@ -19,6 +19,8 @@ from sadstream.base.files import save_atomic
 from sadstream.base.samples import SAMPLE_RATE
 
 OTHER = ("neu", "neu", "ang", "hap", "exc", "fru", "fru", "xxx", "xxx")
+VALENCE = {"sad": 1.7, "neu": 3.0, "hap": 4.2, "exc": 4.2, "ang": 1.8, "fru": 2.1}
+AROUSAL = {"sad": 2.2, "ang": 3.8, "exc": 3.9}
 PER_DIALOGUE = 10
 SAD_TURNS = (2, 7)  # one by each speaker: twice IEMOCAP's share, so that a few hundred hold some in every session
 PAUSE_S = 0.5
@@ -133,7 +135,8 @@ def _write_dialogue(
     labels, words, start_s = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n"], [], PAUSE_S
     for line, samples in zip(lines, sounds, strict=True):
         end_s = start_s + samples.size / SAMPLE_RATE
-        labels.append(f"[{start_s:.4f} - {end_s:.4f}]\t{line.name}\t{line.label}\t[2.5000, 2.5000, 2.5000]")
+        rated = ", ".join(f"{rating:.4f}" for rating in _rated(line))
+        labels.append(f"[{start_s:.4f} - {end_s:.4f}]\t{line.name}\t{line.label}\t[{rated}]")
         labels.append("C-E2:\tNeutral;\t()\nA-E3:\tval 3; act 3; dom  3;\t()\n")
         words.append(f"{line.name} [{start_s:08.4f}-{end_s:08.4f}]: {line.words}")
         file = io.BytesIO()
@@ -143,6 +146,13 @@ def _write_dialogue(
     words.append("M: [LAUGHTER]")
     for name, content in _texts(dialogue, labels, words):
         save_atomic(session / "dialog" / name, content.encode())
+
+
+def _rated(line: ScriptLine) -> tuple[float, float, float]:
+    """Valence, activation, dominance, 1 to 5: of the label, and activation and dominance also of speed and loudness."""
+    lively = (line.speed_wpm - 145) / 70 + (line.amplitude - 80) / 80
+    arousal = _within(AROUSAL.get(line.label, 3.0) + 0.5 * lively, 1.0, 5.0)
+    return VALENCE.get(line.label, 2.5), arousal, _within(3.0 + 0.4 * lively, 1.0, 5.0)
 
 
 def _texts(dialogue: str, labels: Sequence[str], words: Sequence[str]) -> Iterator[tuple[str, str]]:

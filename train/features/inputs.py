@@ -1,6 +1,7 @@
 """What a run's model reads, in memory: features of every row, its words' embedding, its label."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from sadstream.scoring.fusion.header import (
     TextEncoderConfig,
     WhisperStatesConfig,
 )
+from train.corpora.classes import NONE
 from train.corpora.clips import read_speech
 from train.corpora.manifest import Utterance
 from train.features import encoders
@@ -57,6 +59,8 @@ class Inputs:
     heard: Tensor | None
     voices: Tensor | None  # (pieces, dim), of a system that asks whose voice it is
     labels: Tensor  # (pieces,) float32
+    emotions: Tensor  # (pieces,) int64, which of the run's classes, or NONE
+    ratings: Tensor  # (pieces, dimensions) float32 of the run's dimensions, NaN where nobody rated
     owner: Tensor  # (pieces,) indices into rows
     fusion: FusionConfig
     audio_config: LogMelConfig | WhisperStatesConfig | None
@@ -80,6 +84,8 @@ class PieceBatch:
     heard: Tensor | None
     voices: Tensor | None
     labels: Tensor
+    emotions: Tensor
+    ratings: Tensor
 
 
 class Loader:
@@ -108,6 +114,8 @@ class Loader:
             heard=sound.heard if sound and (spec.masked or spec.segments > 1) else None,
             voices=voices.vectors if voices else None,
             labels=labels,
+            emotions=_emotions(rows, config)[owner],
+            ratings=_ratings(rows, config)[owner],
             owner=owner,
             fusion=fusion_config(config, sound, words, voices),
             audio_config=sound.exported if sound else None,
@@ -161,6 +169,22 @@ class Loader:
     def texts(self, rows: Sequence[Utterance], source: TextSource) -> list[str]:
         """The words that a text part would read."""
         return words_of(rows, source, self._cache, self._device)
+
+
+def _emotions(rows: Sequence[Utterance], config: RunConfig) -> Tensor:
+    """(rows,) which of the run's classes each is, or NONE."""
+    index = {label: at for at, one in enumerate(config.classes) for label in one.labels}
+    return torch.tensor([index.get(row.label, NONE) for row in rows])
+
+
+def _ratings(rows: Sequence[Utterance], config: RunConfig) -> Tensor:
+    """(rows, dimensions), NaN where nobody rated; DataError where nobody did anywhere."""
+    ratings = [[row.rating(name) for name in config.dimensions] for row in rows]
+    for at, name in enumerate(config.dimensions):
+        if all(row[at] is None for row in ratings):
+            raise DataError(f"{config.manifest}: no utterance is rated: expected a column {name} with numbers -1 to 1")
+    numbers = [[math.nan if value is None else value for value in row] for row in ratings]
+    return torch.tensor(numbers, dtype=torch.float32).reshape(len(rows), len(config.dimensions))
 
 
 def _silent_are_zero(words: TextEmbeddings, source: TextSource) -> TextEmbeddings:
@@ -269,6 +293,8 @@ def fusion_shape(config: RunConfig, features: Tensor | None, text_dim: int, spea
         channels=config.model.channels,
         hidden=config.model.hidden,
         text_dim=text_dim,
+        emotions=len(config.classes),
+        dimensions=len(config.dimensions),
     )
 
 
@@ -288,4 +314,5 @@ def batch_of(inputs: Inputs, index: Tensor, device: str) -> PieceBatch:
         None if tensor is None else tensor[index.to(tensor.device)].to(device).float()
         for tensor in (inputs.audio, inputs.text, inputs.voices)
     )
-    return PieceBatch(audio, text, heard, voices, inputs.labels[index].to(device))
+    labels, emotions, ratings = (one[index].to(device) for one in (inputs.labels, inputs.emotions, inputs.ratings))
+    return PieceBatch(audio, text, heard, voices, labels, emotions, ratings)

@@ -10,6 +10,7 @@ import torch
 from sadstream.base.samples import SAMPLE_RATE
 from sadstream.scoring.fusion.features import log_mel
 from sadstream.scoring.fusion.header import LogMelConfig, Record
+from train.corpora.classes import NONE
 from train.corpora.guards import by_split
 from train.corpora.manifest import Utterance
 from train.features.inputs import Inputs, fusion_shape
@@ -138,6 +139,8 @@ def simulated_inputs(rows: Sequence[Utterance], config: RunConfig) -> Inputs:
         heard=heard if config.spec.masked and audio is not None else None,
         voices=voices,
         labels=torch.tensor([float(row.sad) for row in rows]),
+        emotions=torch.full((len(rows),), NONE),
+        ratings=torch.zeros(len(rows), 0),
         owner=torch.arange(len(rows)),
         fusion=fusion,
         audio_config=None,

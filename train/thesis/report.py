@@ -16,12 +16,15 @@ from train.metrics.markdown import markdown
 from train.metrics.paired import against
 from train.metrics.predictions import Predictions, pooled
 from train.metrics.predictions import read as read_predictions
+from train.metrics.targets import pooled as pooled_targets
+from train.metrics.targets import read as read_targets
+from train.presets import Target
 from train.thesis import plots as figures
 from train.thesis import printed as thesis
 from train.thesis import tables
 from train.thesis.attention import PICTURED, picture
 from train.thesis.latex import HEAD, latex
-from train.thesis.tables import SystemPredictions
+from train.thesis.tables import SystemPredictions, SystemTargets
 from train.training.run import PROTOCOLS, Run
 
 MARK = b"Sadness in "  # the title of each, near its start
@@ -42,12 +45,13 @@ th { background: #f3f3f3; } img { max-width: 100%; } code { background: #f3f3f3;
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Runs that may stand in one table: same preset, same text encoder, same manifest."""
+    """Runs that may stand in one table: same preset, same text encoder, same manifest, the same beside sad."""
 
     preset: str
     encoder: str
     runs: tuple[Run, ...]
     manifest: CorpusManifest
+    target: Target = "sad"
 
     @property
     def seeds(self) -> list[int]:
@@ -79,16 +83,20 @@ def ladders(folder: Path) -> list[Ladder]:
     runs = [run for run in found if any(run.evaluated(protocol) for protocol in PROTOCOLS)]
     if not runs:
         raise DataError(f"{folder}: no evaluated run in it; make one with: sadstream-train fit, then evaluate")
-    keys = sorted({(r.config.preset, r.config.text.label, r.config.manifest) for r in runs if r.config.spec.text})
-    keys = keys or sorted({(r.config.preset, "no text", r.config.manifest) for r in runs})
+    keys = {_key(r, r.config.text.label) for r in runs if r.config.spec.text}
+    keys |= {_key(r, "no text") for r in runs} if not keys else set()
     made = []
-    for preset, encoder, manifest in keys:
-        part = [r for r in runs if (r.config.preset, r.config.manifest) == (preset, manifest)]
+    for preset, encoder, manifest, target in sorted(keys):
+        part = [r for r in runs if _key(r, encoder) == (preset, encoder, manifest, target)]
         part = [r for r in part if not r.config.spec.text or r.config.text.label == encoder]
         order = list(dict.fromkeys([*thesis.TABLE_2, *(r.config.system for r in part)]))
         part.sort(key=lambda r: (order.index(r.config.system), r.config.seed, r.config.fold, r.config.name))
-        made.append(Ladder(preset, encoder, tuple(part), read(Path(manifest))))
+        made.append(Ladder(preset, encoder, tuple(part), read(Path(manifest)), target))
     return made
+
+
+def _key(run: Run, encoder: str) -> tuple[str, str, str, Target]:
+    return run.config.preset, encoder, run.config.manifest, run.config.target
 
 
 def expect_report(out: Path, encoders: Iterable[str], force: bool) -> tuple[Path, Path]:
@@ -131,7 +139,9 @@ def thesis_encoder(ladder: Ladder) -> bool:
 def _ladder(ladder: Ladder, number: int) -> tuple[str, dict[str, bytes]]:
     corpus, partial = ladder.manifest.corpus, ladder.runs[0].provenance.partial
     note = f"**{partial}**\n\n" if partial else ""
-    text = f"# Sadness in {corpus}: preset {ladder.preset}, text encoder {ladder.encoder}\n\n{note}{_origin(ladder)}\n"
+    beside = "" if ladder.target == "sad" else f", with {ladder.target}"
+    text = f"# Sadness in {corpus}{beside}: preset {ladder.preset}, text encoder {ladder.encoder}\n\n"
+    text += f"{note}{_origin(ladder)}\n"
     rows = assign(ladder.manifest.rows, FIXED)
     if corpus == "iemocap":
         text += f"## Table 1\n\n{note}{tables.table_1(rows)}\n{thesis.WHY_TABLE_1_DIFFERS}\n\n"
@@ -149,7 +159,7 @@ def _ladder(ladder: Ladder, number: int) -> tuple[str, dict[str, bytes]]:
             text += f"![Precision over recall, and reliability, {protocol}]({stem}-curves.png)\n\n"
     if corpus == thesis.CORPUS:
         text += "## The thesis's own numbers\n\n" + _list(tables.thesis_verdicts())
-    text += _seeds(ladder, note) + _crossed(ladder, note) + _ablations(ladder, note)
+    text += _beside(ladder, note) + _seeds(ladder, note) + _crossed(ladder, note) + _ablations(ladder, note)
     more, drawn = _training(ladder, number, rows)
     return text + more, pictures | drawn
 
@@ -257,6 +267,39 @@ def _out_of_fold(ladder: Ladder, folds: Sequence[str], seed: int | None = None) 
             tests = [_test(run, "strict", ladder.manifest) for run in same]
             scored.append(SystemPredictions(same[0].config.system, title, pooled(tests)))
     return scored
+
+
+def _beside(ladder: Ladder, note: str) -> str:
+    """What is said beside sad, of the split that stands in the manifest and pooled over folds."""
+    if ladder.target == "sad":
+        return ""
+    counts = sorted({fold_count(run.config.fold) for run in ladder.runs} - {0})
+    designs = {
+        "the corpus's own split": [FIXED],
+        "one session left out at a time": list(fold_names(loso=True)),
+        **{f"{n} folds by speaker": [f"{number}of{n}" for number in range(1, n + 1)] for n in counts},
+    }
+    text = ""
+    for design, folds in designs.items():
+        scored = _told(ladder, folds)
+        if not scored:
+            continue
+        config = ladder.chosen(fold=folds[0])[0].config
+        text += f"## {ladder.target.capitalize()} beside sad, protocol strict, {design}\n\n{note}"
+        text += f"{tables.target_figures(scored)}\n{tables.target_spread(config, scored[0].found)} Epoch and "
+        text += "calibration are chosen on validation; predictions of folds are pooled.\n\n"
+        text += "".join(f"{tables.target_confusion(one)}\n" for one in scored if config.classes)
+    return text
+
+
+def _told(ladder: Ladder, folds: Sequence[str]) -> list[SystemTargets]:
+    runs = [run for fold in folds for run in ladder.chosen(fold=fold) if run.evaluated("strict")]
+    found = []
+    for title in dict.fromkeys(run.config.title for run in runs):
+        same = [run for run in runs if run.config.title == title]
+        if len(same) == len(folds):
+            found.append(SystemTargets(title, pooled_targets([read_targets(run.targets_path, "test") for run in same])))
+    return found
 
 
 def _ablations(ladder: Ladder, note: str) -> str:

@@ -20,7 +20,7 @@ from train.thesis.report import expect_report, write_report
 from train.training.cluster import ClusterChoice, finish_all
 from train.training.launch import PlannedRun, ProcessShare
 from train.training.run import PROTOCOLS, Run
-from train.training.session import Session, require_encoders
+from train.training.session import Session, TargetRequest, require_encoders
 
 CORPUS = "iemocap"
 
@@ -42,6 +42,7 @@ class ThesisRequest:
     manifest: Path | None = None
     share: ProcessShare = field(default_factory=ProcessShare.of_environment)
     cluster: ClusterChoice | None = None
+    target: TargetRequest = field(default_factory=lambda: TargetRequest("sad"))
 
     def rows(self) -> tuple[Utterance, ...]:
         """The utterances of whatever was named, as they are found."""
@@ -93,6 +94,7 @@ def reproduce(wanted: ThesisRequest, session: Session, dry_run: bool, say: Calla
         encoders = {config.text.label for config in configs if config.spec.text}
         expect_report(wanted.out, encoders, wanted.force)
     manifest, share = _manifest(wanted, say), wanted.share
+    configs = [wanted.target.added_to(config, manifest.rows) for config in configs]
     if wanted.manifest is not None:
         configs = _with_words(configs, manifest, session, say)
     planned = [_planned(wanted.out, config) for config in configs]
@@ -151,5 +153,6 @@ def _estimate(wanted: ThesisRequest, configs: Sequence[RunConfig], session: Sess
     rows = wanted.rows()
     require_whole(rows[0].corpus, rows, wanted.allow_partial)
     say(partial_note(rows[0].corpus, rows))
+    configs = [wanted.target.added_to(config, rows) for config in configs]
     done = {config.name for config in configs if Run(wanted.out / "runs" / config.name).evaluated("strict")}
     return estimate([config for config in wanted.share.of(configs) if config.name not in done], rows, session)

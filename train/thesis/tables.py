@@ -5,13 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+import numpy as np
+
 from train.corpora import folds
 from train.corpora import manifest as manifests
+from train.corpora.classes import NONE
 from train.corpora.guards import Protocol
 from train.corpora.manifest import Utterance
 from train.metrics.markdown import markdown
 from train.metrics.paired import PairedTest, confusion, never_sad, sad_figures
 from train.metrics.predictions import Predictions, read
+from train.metrics.targets import Targets, figures_of
+from train.metrics.targets import confusion as emotion_confusion
+from train.metrics.targets import read as read_targets
+from train.presets import RunConfig
 from train.thesis import printed as thesis
 from train.training.run import Run
 
@@ -111,6 +118,53 @@ def seeds_table(lines: Sequence[Sequence[str]]) -> str:
     """Mean and standard deviation over seeds, and F1 of each."""
     means = [cell for name in OVER_SEEDS for cell in (f"mean {name}", "SD")]
     return markdown(("system", "protocol", "seeds", *means, "F1 of each seed"), lines, numbers=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SystemTargets:
+    """What a system says beside sad of the test utterances."""
+
+    title: str
+    found: Targets
+
+
+def target_figures(scored: Sequence[SystemTargets]) -> str:
+    """What is said beside sad: every figure with its interval."""
+    names = tuple(figures_of(scored[0].found))
+    lines = []
+    for one in scored:
+        figures = figures_of(one.found)
+        lines.append([one.title, *(str(figures[name]) for name in names), f"{figures[names[0]].n:,}"])
+    return markdown(("system", *names, "n"), lines, numbers=True)
+
+
+def target_confusion(one: SystemTargets) -> str:
+    """Utterances of each emotion in a row, in a column what they are called, and the recall of each."""
+    cells = emotion_confusion(one.found)
+    lines = []
+    for name, row in zip(one.found.emotions, cells.tolist(), strict=True):
+        at = one.found.emotions.index(name)
+        recall = f"{100 * row[at] / sum(row):.1f}" if sum(row) else "-"
+        lines.append([name, *(f"{cell:,}" for cell in row), recall])
+    return markdown((one.title, *one.found.emotions, "recall"), lines, numbers=True)
+
+
+def target_spread(config: RunConfig, found: Targets) -> str:
+    """What the figures beside sad rest on, so that they can stand beside others'."""
+    speakers = f"{len(set(found.speakers))} speakers; intervals: 95 percent, bootstrap over speakers"
+    if config.dimensions:
+        rated = int((~np.isnan(found.rated)).any(1).sum())
+        return f"{rated:,} utterances with ratings, scaled to -1 to 1; concordance (CCC); {speakers}."
+    classes = ", ".join(
+        one.name if one.labels == (one.name,) else f"{one.name} ({' and '.join(one.labels)})" for one in config.classes
+    )
+    kept = found.true[found.true != NONE]
+    counts = ", ".join(f"{name} {int((kept == at).sum()):,}" for at, name in enumerate(found.emotions))
+    return (
+        f"{kept.size:,} of {found.true.size:,} utterances are one of {len(config.classes)} emotions: {classes}. "
+        f"Tested: {counts}. Accuracy is the weighted recall of other tables. Sad alone was trained on the others too. "
+        f"{speakers}."
+    )
 
 
 def spread(scored: Sequence[SystemPredictions], advice: str = "") -> str:
@@ -230,4 +284,9 @@ def run_table(run: Run, protocols: Sequence[Protocol]) -> str:
         for protocol in protocols
     ]
     lines = [run.provenance.partial, more_figures(scored), spread(scored, advice)]
+    if config.target != "sad" and "strict" in protocols:
+        beside = SystemTargets(f"{config.title}, strict", read_targets(run.targets_path, "test"))
+        lines += ["", target_figures([beside])]
+        lines += [target_confusion(beside)] if config.classes else []
+        lines.append(target_spread(config, beside.found))
     return "\n".join(line for line in lines if line)

@@ -16,11 +16,13 @@ from sadstream.scoring.fusion.header import (
     WhisperStatesConfig,
 )
 from sadstream.scoring.fusion.network import Fusion
-from train.corpora.readers.emobox import PREFIX as EMOBOX
+from train.corpora.readers.formats.emobox import PREFIX as EMOBOX
 from train.features.inputs import Inputs
 from train.features.words import words_fixed
 from train.metrics.paired import sad_figures
 from train.metrics.predictions import read
+from train.metrics.targets import figures_of
+from train.metrics.targets import read as read_targets
 from train.presets import RunConfig
 from train.training.loop import EpochWeights
 from train.training.run import Run
@@ -105,6 +107,7 @@ def export(run: Run, inputs: Inputs, path: Path, licence: str | None = None, com
         text=inputs.text_config,
         speaker=inputs.speaker_config,
         calibration=tuned,
+        heads=selection.heads,
         prior=selection.prior,
         threshold=selection.threshold,
         trained_on=(_trained_on(run, inputs),),
@@ -166,4 +169,10 @@ def _metrics(run: Run, inputs: Inputs) -> tuple[Metric, ...]:
     protocol = f"strict, fold {run.config.fold}"
     if (most := run.config.spec.segments) > 1:
         protocol += f", utterances of up to {most} segments; the daemon hears one"
-    return tuple(figure.metric(name, protocol) for name, figure in sad_figures(found).items())
+    figures = sad_figures(found)
+    if run.config.target != "sad":
+        figures = figures | {
+            f"{run.config.target}: {name}": one
+            for name, one in figures_of(read_targets(run.targets_path, "test")).items()
+        }
+    return tuple(figure.metric(name, protocol) for name, figure in figures.items())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from sadstream.base.files import save_atomic
 from sadstream.scoring.fusion.network import Fusion
 from train.corpora.guards import check_drawn
 from train.features.inputs import Inputs, batch_of, resident
+from train.metrics.targets import main_figure
 from train.presets import RunConfig
-from train.training.history import Epoch, EpochTimes, History
+from train.training.beside import BesideLoss, raw_targets
+from train.training.records.history import Epoch, EpochTimes, History
 
 STATE = "state.pt"
 TEXT = ("text_out.weight", "gated.words.weight", "crossed.words_in.weight")  # whose second side is the text's width
@@ -122,16 +124,34 @@ def loss_of(logits: Tensor, labels: Tensor, kind: str, gamma: float, sad_weight:
     return (weights * (1.0 - torch.exp(-entropy)) ** gamma * entropy).mean()
 
 
-def predict(fusion: Fusion, inputs: Inputs, index: Tensor, device: str) -> Tensor:
-    """(pieces, 3) float32 on the CPU: bias, audio and text parts of the logit."""
+class PieceOutputs(NamedTuple):
+    """(pieces, 3) bias, audio and text parts of the logit, and (pieces, beside) what is said beside sad."""
+
+    parts: Tensor
+    beside: Tensor
+
+
+def predict(fusion: Fusion, inputs: Inputs, index: Tensor, device: str) -> PieceOutputs:
+    """What the model gives for these pieces, float32 on the CPU."""
     fusion.eval()
-    parts = []
+    parts, beside = [], []
     with torch.inference_mode():
         for chosen in torch.split(index, EVALUATE_BATCH if device != "cpu" else PART):
             batch = batch_of(inputs, chosen, device)
             found = fusion.parts(batch.audio, batch.text, batch.heard, batch.voices)
             parts.append(torch.stack([found.bias, found.audio, found.text], dim=1).float().cpu())
-    return torch.cat(parts)
+            said = found.beside if found.beside is not None else found.bias.new_zeros(chosen.numel(), 0)
+            beside.append(said.float().cpu())
+    return PieceOutputs(torch.cat(parts), torch.cat(beside))
+
+
+def row_means(inputs: Inputs, index: Tensor, outputs: Tensor) -> NDArray[np.float64]:
+    """(rows of these pieces, outputs) the means over the pieces of each row."""
+    _, position = np.unique(inputs.owner[index].numpy(), return_inverse=True)
+    sums = np.zeros((int(position.max()) + 1, outputs.shape[1]))
+    np.add.at(sums, position, outputs.double().numpy())
+    means: NDArray[np.float64] = sums / np.bincount(position)[:, None]
+    return means
 
 
 def seeded(seed: int, device: str) -> None:
@@ -143,6 +163,14 @@ def seeded(seed: int, device: str) -> None:
         torch.backends.cudnn.benchmark = False
 
 
+class Validation(NamedTuple):
+    """Loss, macro F1 of sad at 0.5, and the figure of what is learned beside it, or None."""
+
+    loss: float
+    macro_f1: float
+    target: float | None
+
+
 class Trainer:
     """One model and its optimiser."""
 
@@ -152,11 +180,12 @@ class Trainer:
         self.inputs, self.config, self.compute = resident(inputs, compute.device), config, compute
         self.fusion = Fusion(inputs.fusion).to(compute.device)
         self.optimiser = torch.optim.Adam(self.fusion.parameters(), lr=config.spec.learning_rate)
-        self._forward: Any = torch.compile(self.fusion) if compute.compiled else self.fusion
+        self._parts: Any = torch.compile(self.fusion.parts) if compute.compiled else self.fusion.parts
         labels, train = inputs.labels.numpy(), inputs.pieces_of("train").numpy()
         self.drawn = drawn_rows(labels, train, config.training.oversample, config.seed)
         sad = float(labels[train].sum())
         self.sad_weight = (train.size - sad) / sad if config.training.class_weights and sad else 1.0
+        self.beside = BesideLoss(inputs, self.drawn, compute.device) if inputs.fusion.beside else None
         check_drawn(inputs.rows, inputs.owner[torch.from_numpy(self.drawn)].tolist())
         self.validation = inputs.pieces_of("validation")
 
@@ -207,17 +236,28 @@ class Trainer:
 
         batch = batch_of(self.inputs, index, self.compute.device)
         with torch.autocast(self.compute.device, torch.bfloat16, enabled=self.compute.amp):
-            logits = self._forward(batch.audio, batch.text, batch.heard, batch.voices)
+            parts = self._parts(batch.audio, batch.text, batch.heard, batch.voices)
+            logits = parts.logit
         training = self.config.training
-        return loss_of(logits.float(), batch.labels, self.config.spec.loss, training.gamma, self.sad_weight)
+        loss = loss_of(logits.float(), batch.labels, self.config.spec.loss, training.gamma, self.sad_weight)
+        if self.beside is None:
+            return loss
+        return loss + self.beside(parts.beside.float(), batch.emotions, batch.ratings)
 
-    def validate(self) -> tuple[float, float]:
-        """(loss, macro F1 at 0.5) over the validation pieces."""
-        logits = predict(self.fusion, self.inputs, self.validation, self.compute.device).sum(1)
-        labels = self.inputs.labels[self.validation]
+    def validate(self) -> Validation:
+        """How the model does on the validation pieces."""
+        found = predict(self.fusion, self.inputs, self.validation, self.compute.device)
+        logits, labels = found.parts.sum(1), self.inputs.labels[self.validation]
         loss = float(loss_of(logits, labels, self.config.spec.loss, self.config.training.gamma))
         macro = f1_score(labels.numpy() == 1, logits.numpy() >= 0, average="macro", zero_division=0)
-        return loss, float(macro)
+        if self.beside is None:
+            return Validation(loss, float(macro), None)
+        emotions, ratings = self.inputs.emotions[self.validation], self.inputs.ratings[self.validation]
+        device = self.compute.device
+        loss += float(self.beside(found.beside.to(device), emotions.to(device), ratings.to(device)))
+        rows = np.unique(self.inputs.owner[self.validation].numpy())
+        means = row_means(self.inputs, self.validation, found.beside)
+        return Validation(loss, float(macro), main_figure(raw_targets(self.inputs, self.config, rows, means)))
 
 
 def fit(
@@ -239,15 +279,16 @@ def fit(
     while not history.finished(training.epochs, training.patience):
         epoch, start = len(history.epochs) + 1, time.monotonic()
         loss = trainer.train_epoch(epoch, advance)
-        validation_loss, macro_f1 = trainer.validate()
+        found = trainer.validate()
         timing = timing.with_epoch(time.monotonic() - start)
         weights.save(epoch, trainer.fusion)
         history = history.with_epoch(
             Epoch(
                 epoch=epoch,
                 train_loss=loss,
-                validation_loss=validation_loss,
-                validation_macro_f1=macro_f1,
+                validation_loss=found.loss,
+                validation_macro_f1=found.macro_f1,
+                validation_target=found.target,
                 utterances=int(trainer.drawn.size),
             )
         )

@@ -13,18 +13,20 @@ from torch import Tensor
 
 from sadstream.base.errors import ConfigError, DataError, MissingFileError
 from sadstream.base.files import read_whole, save_atomic
-from sadstream.scoring.fusion.header import Record
+from sadstream.scoring.fusion.header import Heads, Record
 from sadstream.scoring.fusion.network import Fusion
 from train.corpora.counts import partial_note, require_whole
 from train.corpora.folds import assign
 from train.corpora.guards import FitRecord, Protocol, check_contents, check_fitted, check_manifest, check_splits, fitted
 from train.corpora.manifest import CorpusManifest, Utterance
 from train.features.inputs import Inputs, Loader
-from train.metrics import predictions
+from train.metrics import predictions, targets
+from train.metrics.targets import Targets
 from train.presets import RunConfig
-from train.training.history import EpochTimes, History
-from train.training.loop import STATE, ComputeTarget, EpochWeights, Trainer, fit, predict, seeded
-from train.training.provenance import Provenance, provenance
+from train.training.beside import calibrated, raw_targets, told
+from train.training.loop import STATE, ComputeTarget, EpochWeights, Trainer, fit, predict, row_means, seeded
+from train.training.records.history import EpochTimes, History
+from train.training.records.provenance import Provenance, provenance
 from train.training.selection import Selection, best_threshold, calibration_of, macro_f1
 
 Scores = NDArray[np.float64]
@@ -80,6 +82,11 @@ class Run:
     def predictions_path(self, protocol: Protocol) -> Path:
         """Its predictions under a protocol."""
         return self.folder / protocol / "predictions.csv"
+
+    @property
+    def targets_path(self) -> Path:
+        """What is said beside sad, under the strict protocol."""
+        return self.folder / "strict" / targets.NAME
 
     @property
     def begun(self) -> bool:
@@ -175,11 +182,13 @@ def evaluate_run(run: Run, inputs: Inputs, protocol: Protocol, device: str = "cp
     weights = EpochWeights(run.folder)
     epoch = _choose_epoch(run, inputs, protocol, fusion, weights, device)
     weights.load(epoch, fusion)
-    found = {split: _logits(fusion, inputs, split, device) for split in ("validation", "test")}
+    outputs = {split: _outputs(run, fusion, inputs, split, device) for split in ("validation", "test")}
+    found = {split: one.logits for split, one in outputs.items()}
     parts = {split: [row for row in inputs.rows if row.split == split] for split in ("train", *found)}
     labels = {split: _labels(part) for split, part in parts.items()}
     judge: Literal["validation", "test"] = "test" if protocol == "thesis" else "validation"
     line = calibration_of(labels["validation"], found["validation"]) if protocol == "strict" else None
+    heads = _write_targets(run, outputs) if protocol == "strict" and inputs.fusion.beside else Heads()
     chosen = Selection(
         protocol=protocol,
         epoch=epoch,
@@ -187,11 +196,13 @@ def evaluate_run(run: Run, inputs: Inputs, protocol: Protocol, device: str = "cp
         calibration=line,
         prior=float(labels["validation"].mean()),
         text_mean=_text_mean(fusion, inputs),
+        heads=heads,
         fitted=(
             *run.learned.fitted,
             fitted("epoch", judge, parts[judge]),
             fitted("threshold", judge, parts[judge]),
             *((fitted("calibration", "validation", parts["validation"]),) if line else ()),
+            *((fitted("heads", "validation", parts["validation"]),) if heads.emotions or heads.dimensions else ()),
             fitted("text_mean", "train", parts["train"]),
         ),
     )
@@ -208,15 +219,18 @@ def evaluate_run(run: Run, inputs: Inputs, protocol: Protocol, device: str = "cp
 def _choose_epoch(
     run: Run, inputs: Inputs, protocol: Protocol, fusion: Fusion, weights: EpochWeights, device: str
 ) -> int:
-    """The epoch with the best macro F1 at 0.5, on validation or, as the thesis does it, on test."""
+    """The epoch with the best macro F1 at 0.5, on validation or, as the thesis does it, on test.
+
+    Where something is learned beside sad, the one that does it best on validation.
+    """
     epochs = run.history.epochs
     if protocol == "strict":
-        return max(epochs, key=lambda epoch: (epoch.validation_macro_f1, -epoch.epoch)).epoch
+        return max(epochs, key=lambda epoch: (epoch.strict_figure, -epoch.epoch)).epoch
     labels = _labels([row for row in inputs.rows if row.split == "test"])
     scores = []
     for epoch in epochs:
         weights.load(epoch.epoch, fusion)
-        scores.append(macro_f1(labels, _logits(fusion, inputs, "test", device)))
+        scores.append(macro_f1(labels, _outputs(run, fusion, inputs, "test", device).logits))
     return epochs[scores.index(max(scores))].epoch
 
 
@@ -224,23 +238,37 @@ def logits_of(run: Run, inputs: Inputs, index: Tensor, device: str = "cpu") -> S
     """(rows,) raw logits of the run's strict epoch for the rows of these pieces, in their order."""
     fusion = Fusion(inputs.fusion).to(device)
     EpochWeights(run.folder).load(run.selection("strict").epoch, fusion)
-    return _means(fusion, inputs, index, device)
+    return _row_outputs(run, fusion, inputs, index, device).logits
 
 
-def _logits(fusion: Fusion, inputs: Inputs, split: str, device: str) -> Scores:
-    """(rows of the split,) raw logits."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _RowOutputs:
+    """(rows,) raw logits, and what is said beside sad, raw; of an utterance in several pieces their mean."""
+
+    logits: Scores
+    beside: Targets
+
+
+def _outputs(run: Run, fusion: Fusion, inputs: Inputs, split: str, device: str) -> _RowOutputs:
     index = inputs.pieces_of(split)
+    found = _row_outputs(run, fusion, inputs, index, device)
+    names = [row.utterance for row in inputs.rows if row.split == split]
+    assert list(found.beside.names) == names, f"rows of {split} without a piece"
+    return found
+
+
+def _row_outputs(run: Run, fusion: Fusion, inputs: Inputs, index: Tensor, device: str) -> _RowOutputs:
+    found = predict(fusion, inputs, index, device)
+    logits = row_means(inputs, index, found.parts.double().sum(1, keepdim=True))[:, 0]
     rows = np.unique(inputs.owner[index].numpy())
-    assert [inputs.rows[i].split for i in rows] == [split] * rows.size
-    return _means(fusion, inputs, index, device)
+    return _RowOutputs(logits, raw_targets(inputs, run.config, rows, row_means(inputs, index, found.beside)))
 
 
-def _means(fusion: Fusion, inputs: Inputs, index: Tensor, device: str) -> Scores:
-    """Of an utterance in several pieces their mean."""
-    logits = predict(fusion, inputs, index, device).double().sum(1).numpy()
-    _, position = np.unique(inputs.owner[index].numpy(), return_inverse=True)
-    means: Scores = np.bincount(position, logits) / np.bincount(position)
-    return means
+def _write_targets(run: Run, outputs: dict[str, _RowOutputs]) -> Heads:
+    """Calibrate what is said beside sad on validation, and write it for both splits."""
+    heads = calibrated(run.config, outputs["validation"].beside)
+    targets.write(run.targets_path, {split: told(heads, one.beside) for split, one in outputs.items()})
+    return heads
 
 
 def _labels(rows: Sequence[Utterance]) -> NDArray[np.int64]:

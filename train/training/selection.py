@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from sadstream.base.errors import DataError
-from sadstream.scoring.fusion.header import Record
+from sadstream.scoring.fusion.header import Heads, Record
 from train.corpora.guards import FitRecord, Protocol
 from train.metrics.calibration import PlattScaling, fit_scaling, probability
 
@@ -29,6 +29,7 @@ class Selection(Record):
     calibration: PlattScaling | None  # None: the sigmoid of the raw logit
     prior: float  # share of sad utterances in validation, which the calibrated probability stands for
     text_mean: float  # mean raw text part over train
+    heads: Heads = Heads()  # what is said beside sad; calibrated under strict alone
     fitted: tuple[FitRecord, ...]
 
     def probability(self, logits: Scores) -> Scores:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,20 +14,45 @@ from sadstream.scoring.analyzer.models import compute_device
 from sadstream.scoring.speakers.encoder import NAME as SPEAKERS
 from sadstream.scoring.weights.store import locate
 from train.corpora import manifest as manifests
+from train.corpora.classes import classes_of
 from train.corpora.folds import assign
 from train.corpora.guards import Protocol, check_splits
-from train.corpora.manifest import CorpusManifest
+from train.corpora.manifest import RATINGS, CorpusManifest, Utterance
 from train.features.cache import Cache, default_folder
 from train.features.inputs import Inputs, Loader
 from train.features.words import words_fixed, words_missing
 from train.metrics.paired import sad_figures
 from train.metrics.predictions import read as read_predictions
-from train.presets import Preset, RunConfig, load_preset, run_config
+from train.presets import Preset, RunConfig, Target, load_preset, run_config
 from train.training.export import export
 from train.training.launch import PlannedRun, ProcessShare, held
 from train.training.loop import ComputeTarget, EpochWeights
 from train.training.run import PROTOCOLS, Run, evaluate_run, fit_run, open_run
 from train.training.tracking.tracker import Kind, followed, kind_of
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRequest:
+    """What somebody wants learned beside sad, and which labels are which emotions."""
+
+    target: Target
+    classes: str | None = None
+
+    @classmethod
+    def asked(cls, target: str, classes: str | None) -> "TargetRequest":
+        """As on a command line; UsageError for what is no target."""
+        known: dict[str, Target] = {"sad": "sad", "emotions": "emotions", "dimensions": "dimensions"}
+        if target not in known:
+            raise UsageError(f"--target {target}: expected {', '.join(known)}")
+        if classes is not None and target != "emotions":
+            raise UsageError("--classes: expected --target emotions too")
+        return cls(known[target], classes)
+
+    def added_to(self, config: RunConfig, rows: Sequence[Utterance]) -> RunConfig:
+        """The same run with it."""
+        if self.target == "emotions":
+            return config.model_copy(update={"classes": classes_of(self.classes, rows)})
+        return config.model_copy(update={"dimensions": RATINGS}) if self.target == "dimensions" else config
 
 
 class Session:
@@ -90,12 +116,15 @@ class Session:
         seed: int = 0,
         fold: str = "fixed",
         allow_partial: bool = False,
+        target: TargetRequest | None = None,
         say: Callable[[str], None] = print,
     ) -> Run:
         """Train one system of a preset in its own folder under `out`."""
         found = manifests.read(manifest)
         path = manifest / manifests.NAME if manifest.is_dir() else manifest
         config = run_config(preset, system, str(path.resolve()), seed=seed, fold=fold, allow_partial=allow_partial)
+        if target is not None:
+            config = target.added_to(config, found.rows)
         config = self.with_words(config, found, say)
         require_encoders(config)
         with _alone(out / config.name):

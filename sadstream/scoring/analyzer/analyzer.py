@@ -22,7 +22,7 @@ from sadstream.scoring.analysis import (
 )
 from sadstream.scoring.analyzer.models import Models
 from sadstream.scoring.fusion.features import heard_frames, log_mel
-from sadstream.scoring.fusion.header import WHISPER_DBFS, WhisperStatesConfig
+from sadstream.scoring.fusion.header import WHISPER_DBFS, Heads, WhisperStatesConfig
 from sadstream.scoring.whisper.recognizer import Transcript
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Analyzer:
         import torch
 
         if not rows or (sound.features is None and embedding is None):
-            return dict.fromkeys(rows, _Raw(0.0, None, None))
+            return dict.fromkeys(rows, _Raw(0.0, None, None, ()))
         at = torch.tensor(rows, device=self.models.device)
         parts = self.models.fusion.parts(
             None if sound.features is None else sound.features[at],
@@ -139,7 +139,8 @@ class Analyzer:
         )
         text = [None] * len(rows) if embedding is None else parts.text.tolist()
         attention = [None] * len(rows) if parts.attention is None else parts.attention.float().cpu().numpy()
-        return {n: _Raw(float(parts.audio[k]), text[k], attention[k]) for k, n in enumerate(rows)}
+        beside = [()] * len(rows) if parts.beside is None else parts.beside.float().tolist()
+        return {n: _Raw(float(parts.audio[k]), text[k], attention[k], tuple(beside[k])) for k, n in enumerate(rows)}
 
     def _analysis(
         self, transcript: Transcript, speech: float, raw: "_Raw", spent_ms: tuple[float, float, float]
@@ -148,6 +149,8 @@ class Analyzer:
         audio = heard_audio_part(header, raw.audio, is_sure_speech(speech, transcript))
         text = 0.0 if raw.text is None else text_part(header.calibration, raw.text)
         whisper_ms, text_ms, fusion_ms = spent_ms
+        # Of what may be a dog nobody says how it feels.
+        told = header.heads if raw.beside and is_sure_speech(speech, transcript) else Heads()
         return Analysis(
             bias_logit=self._prior_logit,
             audio_logit=audio,
@@ -163,6 +166,9 @@ class Analyzer:
             speech=speech,
             is_additive=header.fusion.is_additive,
             uncapped_logit=uncapped_part(header.calibration, raw.audio) if header.audio else 0.0,
+            emotions=told.shares(raw.beside),
+            valence=told.level("valence", raw.beside),
+            arousal=told.level("arousal", raw.beside),
         )
 
     def _warm_up(self) -> None:
@@ -223,3 +229,4 @@ class _Raw:
     audio: float
     text: float | None
     attention: "NDArray[np.float32] | None"
+    beside: tuple[float, ...]  # of the heads beside sad

@@ -1,5 +1,7 @@
 """What a checkpoint says of itself: features, architecture, encoders, calibration, licence (no torch)."""
 
+import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -25,6 +27,11 @@ Slope = Annotated[float, Field(ge=-1e4, le=1e4)]
 Cap = Annotated[float, Field(gt=0.0, le=100.0)]  # of a part: the sum of all stays where exp() does
 Layer = Annotated[int, Field(ge=0, le=64)]
 Channels = Annotated[int, Field(ge=1, le=1024)]
+
+
+Dimension = Literal["valence", "arousal", "dominance"]
+EmotionName = Annotated[str, Field(pattern=r"^[a-z-]{1,32}$")]
+MOST_EMOTIONS = 16
 
 
 Pooling = Literal["flatten", "mean", "attention", "cross-attention", "speaker-attention"]
@@ -100,6 +107,8 @@ class FusionConfig(Record):
     channels: tuple[Channels, Channels] = (32, 64)
     hidden: int = Field(default=128, ge=1, le=4096)  # of the LSTM, each way
     text_dim: int = Field(default=0, ge=0, le=10_000_000)  # 0: no text branch
+    emotions: int = Field(default=0, ge=0, le=MOST_EMOTIONS)  # beside sad, 0: none; each a logit of a softmax
+    dimensions: int = Field(default=0, ge=0, le=3)  # beside sad, 0: none; such as valence and arousal
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")
@@ -127,6 +136,11 @@ class FusionConfig(Record):
     def is_additive(self) -> bool:
         """A logit is a sum of a part of the sound and a part of the words, which nothing else depends on."""
         return self.joint == "sum" and self.pooling != "cross-attention"
+
+    @property
+    def beside(self) -> int:
+        """Outputs beside sad, emotions first."""
+        return self.emotions + self.dimensions
 
 
 class TextEncoderConfig(Record):
@@ -157,6 +171,54 @@ class Calibration(Record):
     text_cap: Cap = 20.0
 
 
+class Heads(Record):
+    """What is said beside sad: which emotions and dimensions, in the order of the network's outputs.
+
+    An emotion's probability is its share in a softmax of (logits / temperature); a dimension is -1 to 1, 0 neutral,
+    clip(slope * output + shift).
+    """
+
+    emotions: tuple[EmotionName, ...] = Field(default=(), max_length=MOST_EMOTIONS)
+    temperature: float = Field(default=1.0, ge=1e-2, le=100.0)
+    prior: tuple[Probability, ...] = ()  # share of each emotion that the probabilities stand for
+    dimensions: tuple[Dimension, ...] = Field(default=(), max_length=3)
+    slopes: tuple[Slope, ...] = ()
+    shifts: tuple[Slope, ...] = ()
+
+    @model_validator(mode="after")
+    def _match(self) -> "Heads":
+        if len(set(self.emotions)) < len(self.emotions) or len(self.emotions) == 1:
+            raise ValueError("emotions: expected two or more, each once")
+        if len(self.prior) != len(self.emotions) or (self.prior and abs(sum(self.prior) - 1.0) > 1e-3):
+            raise ValueError("prior: expected a share for each emotion, 1 together")
+        if len(set(self.dimensions)) < len(self.dimensions):
+            raise ValueError("dimensions: expected each once")
+        if not len(self.slopes) == len(self.shifts) == len(self.dimensions):
+            raise ValueError("slopes, shifts: expected one for each dimension")
+        return self
+
+    def shares(self, raw: Sequence[float]) -> tuple[tuple[str, float], ...]:
+        """Each emotion with its probability, of a network's raw outputs; ArithmeticError for what is no number."""
+        logits = [value / self.temperature for value in _numbers(raw)[: len(self.emotions)]]
+        powers = [math.exp(value - max(logits)) for value in logits]
+        return tuple((name, power / sum(powers)) for name, power in zip(self.emotions, powers, strict=True))
+
+    def level(self, dimension: Dimension, raw: Sequence[float]) -> float | None:
+        """A dimension's value, -1 to 1, of a network's raw outputs; None where the checkpoint has no such one."""
+        if dimension not in self.dimensions:
+            return None
+        at = self.dimensions.index(dimension)
+        value = self.slopes[at] * _numbers(raw)[len(self.emotions) + at] + self.shifts[at]
+        return max(-1.0, min(1.0, value))
+
+
+def _numbers(raw: Sequence[float]) -> Sequence[float]:
+
+    if not all(math.isfinite(value) for value in raw):
+        raise ArithmeticError("the fusion model gave an output that is not a number")
+    return raw
+
+
 class Metric(Record):
     """One measured figure with its protocol."""
 
@@ -181,6 +243,7 @@ class Header(Record):
     text: TextEncoderConfig | None
     speaker: SpeakerEncoderConfig | None = None
     calibration: Calibration
+    heads: Heads = Heads()
     prior: Probability  # share of sad segments that the bias stands for
     threshold: Probability
     trained_on: tuple[str, ...]
@@ -209,6 +272,8 @@ class Header(Record):
             raise ValueError(f"fusion.text_tokens and text.pooling: expected {TEXT_TOKENS} of `tokens`, else none")
         if self.fusion.speaker_dim != (0 if self.speaker is None else self.speaker.dim):
             raise ValueError("fusion.speaker_dim and speaker.dim: expected the same width")
+        if (self.fusion.emotions, self.fusion.dimensions) != (len(self.heads.emotions), len(self.heads.dimensions)):
+            raise ValueError("fusion and heads: expected as many emotions and dimensions as have names")
         return self
 
     @property

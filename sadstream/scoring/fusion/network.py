@@ -31,12 +31,21 @@ class Attended(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Logit parts before calibration, (batch,) each; of a model that is no sum all of it is in `audio`."""
+    """Logit parts before calibration, (batch,) each; of a model that is no sum all of it is in `audio`.
+
+    beside: (batch, emotions + dimensions) raw outputs of the heads beside sad, or None.
+    """
 
     bias: Tensor
     audio: Tensor
     text: Tensor
     attended: Attended
+    beside: Tensor | None = None
+
+    @property
+    def logit(self) -> Tensor:
+        """(batch,) their sum."""
+        return self.bias + self.audio + self.text
 
     @property
     def attention(self) -> Tensor | None:
@@ -51,6 +60,14 @@ class _Context(NamedTuple):
     attended: Attended
     sequence: Tensor | None = None
     mask: Tensor | None = None
+
+
+class _Read(NamedTuple):
+    """(batch, width) of sound and of words that the last layers read, None without, and where it was looked."""
+
+    sound: Tensor | None
+    words: Tensor | None
+    attended: Attended
 
 
 class LogMelCnn(nn.Module):
@@ -106,6 +123,28 @@ class Statistics(nn.Module):
         return (over_time(states, mask) - self.mean) * self.scale
 
 
+class Beside(nn.Module):
+    """What the last layer of sad reads in, `outputs` linear ones out: as for sad, sound and words side by side."""
+
+    def __init__(self, sound: int, words: int, outputs: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        if sound:
+            self.sound = nn.Linear(sound, outputs, bias=False)
+        if words:
+            self.words = nn.Linear(words, outputs, bias=False)
+
+    def forward(self, sound: Tensor | None, words: Tensor | None) -> Tensor:
+        total = self.bias
+        if sound is not None:
+            total = total + self.sound(sound)
+        if words is not None:
+            total = total + self.words(words)
+        like = sound if sound is not None else words
+        assert like is not None
+        return total.expand(like.shape[0], -1)
+
+
 def over_time(states: Tensor, mask: Tensor) -> Tensor:
     """(batch, 2 * layers * width) mean, then deviation, of (batch, layers, frames, width) states under a mask."""
     weights = (mask / mask.sum(1, keepdim=True))[:, None, :, None]
@@ -158,13 +197,16 @@ class Fusion(nn.Module):
             self.audio_out = nn.Linear(self.context_dim, 1, bias=False)
         if config.text_dim and config.joint == "sum":
             self.text_out = nn.Linear(config.text_dim, 1, bias=False)
+        if config.beside:
+            words = {"sum": config.text_dim, "cross-modal": width, "gate": 0}[config.joint]
+            sound = 0 if config.front_end == "none" else self.context_dim
+            self.beside = Beside(sound, words, config.beside)
 
     def forward(
         self, audio: Tensor | None, text: Tensor | None, heard: Tensor | None = None, speaker: Tensor | None = None
     ) -> Tensor:
         """(batch,) logits; see `parts`."""
-        parts = self.parts(audio, text, heard, speaker)
-        return parts.bias + parts.audio + parts.text
+        return self.parts(audio, text, heard, speaker).logit
 
     def parts(
         self, audio: Tensor | None, text: Tensor | None, heard: Tensor | None = None, speaker: Tensor | None = None
@@ -176,29 +218,36 @@ class Fusion(nn.Module):
         last, None for "no words", whose part is 0; heard: (batch,) frames that hold audio, None: all of them, or
         (batch, segments), 0 for a segment that is not there; speaker: (batch, speaker_dim) of the voice, or None.
         """
-        like = audio if audio is not None else text
-        assert like is not None, "a segment without audio and without text"
-        zero = torch.zeros(like.shape[0], device=like.device)
         if self.config.front_end == "none":
-            assert text is not None
-            return Parts(self.bias.expand_as(zero), zero, self.text_out(self.dropout(text)).squeeze(1), Attended())
+            assert text is not None, "this system reads words"
+            return self._outputs(_Read(None, text, Attended()))
         assert audio is not None, "this system hears audio"
         context = self._whole(audio, heard, speaker if self.config.speaker_dim else text)
-        audio_part, text_part, attended = self._joined(context, text)
-        return Parts(self.bias.expand_as(zero), audio_part, zero if text_part is None else text_part, attended)
+        return self._outputs(self._joined(context, text))
 
-    def _joined(self, context: _Context, text: Tensor | None) -> tuple[Tensor, Tensor | None, Attended]:
-        """Sound and words as the system joins them: the audio part, the text part of a sum, and where it looked."""
-        pooled, attended = context.pooled, context.attended
-        text_part = None
+    def _joined(self, context: _Context, text: Tensor | None) -> _Read:
+        """Sound and words as the system joins them."""
         if self.config.joint == "cross-modal":
             return self._crossed(context, text)
         if self.config.joint == "gate":
-            pooled, share = self.gated(pooled, text)
-            attended = attended._replace(sound=share)
-        elif self.config.text_dim and text is not None:
-            text_part = self.text_out(self.dropout(text)).squeeze(1)
-        return self.audio_out(self.dropout(pooled)).squeeze(1), text_part, attended
+            pooled, share = self.gated(context.pooled, text)
+            return _Read(pooled, None, context.attended._replace(sound=share))
+        return _Read(context.pooled, text if self.config.text_dim else None, context.attended)
+
+    def _outputs(self, read: _Read) -> Parts:
+        words = None if read.words is None else self.dropout(read.words)
+        sound = None if read.sound is None else self.dropout(read.sound)
+        like = sound if sound is not None else words
+        assert like is not None
+        audio = text = torch.zeros(like.shape[0], device=like.device)
+        if sound is not None:
+            audio = self.audio_out(sound).squeeze(1)
+        if words is not None and self.config.joint == "cross-modal":
+            audio = audio + self.words_out(words).squeeze(1)
+        elif words is not None:
+            text = self.text_out(words).squeeze(1)
+        beside = self.beside(sound, words) if self.config.beside else None
+        return Parts(self.bias.expand(like.shape[0]), audio, text, read.attended, beside)
 
     def _whole(self, audio: Tensor, heard: Tensor | None, asks: Tensor | None) -> _Context:
         """The context of a segment, or of an utterance in several."""
@@ -232,19 +281,18 @@ class Fusion(nn.Module):
             context = torch.cat([context, self.statistics(audio, mask)], 1)
         return _Context(context, Attended(weights), sequence, mask)
 
-    def _crossed(self, context: _Context, tokens: Tensor | None) -> tuple[Tensor, None, Attended]:
-        """The logit of sound and words that attended to each other; without words of what was pooled."""
+    def _crossed(self, context: _Context, tokens: Tensor | None) -> _Read:
+        """Sound and words that attended to each other; without words what was pooled."""
         sequence, mask = context.sequence, context.mask
         assert sequence is not None
         assert mask is not None
         if tokens is None:
-            return self.audio_out(self.dropout(context.pooled)).squeeze(1), None, context.attended
+            return _Read(context.pooled, None, context.attended)
         said = (tokens != 0).any(2).to(sequence.dtype)
         crossed = self.crossed(sequence, mask, tokens, said)
         pooled, weights = self._pooled(crossed.sound, mask, None)
         words = (crossed.words * said.unsqueeze(2)).sum(1) / said.sum(1, keepdim=True).clamp(min=1.0)
-        logit = self.audio_out(self.dropout(pooled)) + self.words_out(self.dropout(words))
-        return logit.squeeze(1), None, Attended(frames=weights, words=crossed.listens)
+        return _Read(pooled, words, Attended(frames=weights, words=crossed.listens))
 
     def _pooled(self, sequence: Tensor, mask: Tensor, asks: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if self.config.pooling == "mean":

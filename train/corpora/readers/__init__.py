@@ -1,1 +1,1 @@
-"""One corpus a file, in its official layout or as a table of one's own. Nothing is exported here."""
+"""One corpus a file, in its official layout; `formats` holds those of anybody's. Nothing is exported here."""

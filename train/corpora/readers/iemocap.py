@@ -1,7 +1,7 @@
 """IEMOCAP in its official layout: labels from EmoEvaluation, words from transcriptions, sound from sentences/wav."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,10 @@ from train.corpora.reading import FoundCorpus, is_appledouble, sound_problem
 
 SESSIONS = range(1, 6)
 SPLIT_OF_SESSION = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
-LABEL_LINE = re.compile(r"\[([\d.]+) - ([\d.]+)\]\t(\S+)\t(\S+)\t\[")
+LABEL_LINE = re.compile(
+    r"\[([\d.]+) - ([\d.]+)\]\t(\S+)\t(\S+)\t\[(?:([\d.]+), *([\d.]+), *([\d.]+)\])?"  # valence, activation, dominance
+)
+MIDDLE, REACH = 3.0, 2.0  # of the raters' scale, 1 to 5
 WORDS_LINE = re.compile(r"(\S+) \[([\d.]+)-([\d.]+)\]:\s?(.*)")
 SOUND, LABELS, WORDS = ("sentences", "wav"), ("dialog", "EmoEvaluation"), ("dialog", "transcriptions")
 PARTS = (SOUND, LABELS, WORDS)
@@ -25,6 +28,7 @@ class _Label:
     start_s: float
     end_s: float
     label: str
+    ratings: tuple[float | None, ...]  # valence, arousal, dominance, -1 to 1
 
 
 def find_release(root: Path) -> Path:
@@ -87,7 +91,7 @@ def _session(folder: Path, session: int, problems: list[str]) -> Iterator[Uttera
     for path in _texts(inside(folder, *LABELS)):
         for line in _lines(path, problems):
             if found := LABEL_LINE.match(line):
-                labels[found[3]] = _Label(float(found[1]), float(found[2]), found[4])
+                labels[found[3]] = _Label(float(found[1]), float(found[2]), found[4], _ratings(found.groups()[4:]))
     for path in _texts(inside(folder, *WORDS)):
         for line in _lines(path, problems):
             if (found := WORDS_LINE.match(line)) and NAME.fullmatch(found[1]):
@@ -96,6 +100,11 @@ def _session(folder: Path, session: int, problems: list[str]) -> Iterator[Uttera
     for name, label in sorted(labels.items()):
         if row := _utterance(folder, session, name, label, words, problems):
             yield row
+
+
+def _ratings(written: Sequence[str | None]) -> tuple[float | None, ...]:
+    """The means of the raters on -1 to 1; a few are beyond their scale's end."""
+    return tuple(None if one is None else max(-1.0, min(1.0, (float(one) - MIDDLE) / REACH)) for one in written)
 
 
 def _utterance(
@@ -113,6 +122,7 @@ def _utterance(
         return None
     if name not in words:
         problems.append(f"{name}: a label without a transcript; kept without words")
+    valence, arousal, dominance = label.ratings
     return Utterance(
         utterance=name,
         corpus="iemocap",
@@ -127,6 +137,9 @@ def _utterance(
         sad=int(label.label == "sad"),
         transcript=words.get(name, ""),
         split=SPLIT_OF_SESSION[session],
+        valence=valence,
+        arousal=arousal,
+        dominance=dominance,
     )
 
 

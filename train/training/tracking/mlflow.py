@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sadstream.base.errors import UnavailableError
-from train.training.history import Epoch
+from train.training.records.history import Epoch
 
 PLACE, EXPERIMENT = "mlruns", "sadstream"
 FOLDER = "sadstream.folder"  # the tag by which a run is found again

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sadstream.base.errors import UnavailableError
-from train.training.history import Epoch
+from train.training.records.history import Epoch
 
 PLACE = "tensorboard"
 LOSS, MACRO_F1 = "loss", "macro F1"

@@ -12,7 +12,7 @@ from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.base.files import read_whole, save_atomic
 from sadstream.scoring.fusion.header import Record
 from train.presets import RunConfig
-from train.training.history import Epoch, History
+from train.training.records.history import Epoch, History
 
 Kind = Literal["tensorboard", "mlflow"]
 NAME = "tracking.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sadstream.base.errors import DataError
 from sadstream.base.files import TABLE_BYTES, contents
-from train.corpora.readers.own_csv import SPLIT_NAMES, Cells, UtteranceTable, utterances
+from train.corpora.readers.formats.own_csv import SPLIT_NAMES, Cells, UtteranceTable, utterances
 from train.corpora.reading import FoundCorpus, expect_files, reason_of
 
 CORPUS = "audiofolder"

@@ -14,7 +14,13 @@ class Epoch(Record):
     train_loss: float
     validation_loss: float
     validation_macro_f1: float  # at 0.5
+    validation_target: float | None = None  # of what is learned beside sad: unweighted recall, or mean concordance
     utterances: int  # drawn, oversampled ones counted again
+
+    @property
+    def strict_figure(self) -> float:
+        """What the strict protocol chooses by."""
+        return self.validation_macro_f1 if self.validation_target is None else self.validation_target
 
     @model_validator(mode="before")
     @classmethod

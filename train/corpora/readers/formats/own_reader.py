@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from sadstream.base.errors import DataError, MissingFileError
-from train.corpora.readers.own_csv import Cells, UtteranceTable, utterances
+from train.corpora.readers.formats.own_csv import Cells, UtteranceTable, utterances
 from train.corpora.reading import FoundCorpus
 
 SUFFIX = ".py"

@@ -15,7 +15,7 @@ from sadstream.base.errors import DataError
 from sadstream.base.files import TABLE_BYTES, contents
 from train.corpora.folds import units
 from train.corpora.manifest import Utterance
-from train.corpora.readers.own_csv import SAD_LABELS, Cells, UtteranceTable, utterances
+from train.corpora.readers.formats.own_csv import SAD_LABELS, Cells, UtteranceTable, utterances
 from train.corpora.reading import FoundCorpus, expect_files, reason_of
 
 PREFIX = "emobox-"  # before the corpus's own name, whose licence it keeps

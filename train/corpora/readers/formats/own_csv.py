@@ -13,10 +13,13 @@ from sadstream.base.files import TABLE_BYTES, contents
 from sadstream.base.progress import progress
 from train.corpora.folds import dealt
 from train.corpora.guards import check_splits
-from train.corpora.manifest import SPLITS, Utterance
+from train.corpora.manifest import RATINGS, SPLITS, Utterance
 from train.corpora.reading import FoundCorpus, length_s, reason_of, segment_place, sound_problem
 
-EXPECTED = "columns path or transcript, speaker, sad (0 or 1) or label; also utterance, gender, dialogue, split"
+EXPECTED = (
+    "columns path or transcript, speaker, sad (0 or 1) or label; also utterance, gender, dialogue, split, and ratings: "
+    "valence, arousal, dominance"
+)
 CORPUS = "csv"
 SAD_LABELS = frozenset({"sad", "sadness"})
 YES, NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"0", "0.0", "false", "no"})
@@ -174,8 +177,9 @@ def _utterance(file: Path, cells: Cells, number: int, corpus: str) -> Utterance 
     if recording is None and not transcript:
         return "neither a recording nor a transcript"
     place = _place(recording, cells)
-    if isinstance(place, str):
-        return place
+    if isinstance(place, str) or (trouble := _rating_problem(cells)):
+        return place if isinstance(place, str) else trouble
+    valence, arousal, dominance = (_rating(cells.get(name, "")) for name in RATINGS)
     return Utterance(
         utterance=cells.get("utterance") or f"{file.stem}_{number:06d}",
         corpus=corpus,
@@ -190,7 +194,27 @@ def _utterance(file: Path, cells: Cells, number: int, corpus: str) -> Utterance 
         sad=int(said in YES),
         transcript=transcript,
         split=split or "train",
+        valence=valence,
+        arousal=arousal,
+        dominance=dominance,
     )
+
+
+def _rating_problem(cells: Cells) -> str:
+    for name in RATINGS:
+        written = cells.get(name, "")
+        if _rating(written) is None and written and written.lower() not in NOTHING:
+            return f"{name} = {written[:SHOWN]!r}: expected a number from -1 to 1, or nothing"
+    return ""
+
+
+def _rating(written: str) -> float | None:
+    """A rating as it is written down; None for nothing, and for what is none."""
+    try:
+        rating = float(written.replace(",", "."))
+    except ValueError:
+        return None
+    return rating if -1.0 <= rating <= 1.0 else None
 
 
 def _is_segment(cells: Cells) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from sadstream.base.errors import DataError, UsageError
 from sadstream.base.files import TABLE_BYTES, contents, table_text
-from train.corpora.readers.own_csv import SAD_LABELS, SPLIT_NAMES, Cells, UtteranceTable, utterances
+from train.corpora.readers.formats.own_csv import SAD_LABELS, SPLIT_NAMES, Cells, UtteranceTable, utterances
 from train.corpora.reading import FoundCorpus, expect_files, reason_of
 
 HEADER = "db.yaml"
