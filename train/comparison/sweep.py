@@ -22,9 +22,9 @@ from train.presets import Preset, RunConfig, run_config
 from train.thesis import tables
 from train.thesis.latex import HEAD, latex
 from train.thesis.tables import SystemPredictions, percent
-from train.training.history import Epoch
 from train.training.launch import PlannedRun, in_turn
 from train.training.loop import EpochWeights
+from train.training.records.history import Epoch
 from train.training.run import Run, open_run
 from train.training.session import Session, require_encoders
 
