@@ -45,6 +45,10 @@ def test_the_notice_is_true_of_the_configuration(tmp_path: Path) -> None:
     assert "does not store" in plain
     assert "voices of some people" not in plain
     assert "the name" not in plain
+    assert "other emotions" in plain
+
+    sad_alone = load(config_file(tmp_path, "[publish]\nemotions = false\n"))
+    assert "other emotions" not in " ".join(sentences(WORDINGS[Language.en], sad_alone, None))
 
     told = run("notice", "--config", str(config_file(tmp_path, EVERYTHING)), "--contact", "Anna, 0123").stdout
     assert "the words that were spoken are passed on" in told

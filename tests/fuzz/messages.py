@@ -48,7 +48,7 @@ def some_events() -> list[Event]:
     one, two = "a" * 16, "b" * 16
     return [
         a_status(0, one, state="starting", replay="ipc:///tmp/x.replay"),
-        a_score(0, one, mood=0.4, uncertain=False),
+        a_score(0, one, mood=0.4, uncertain=False, emotions={"sad": 0.75, "calm": 0.25}, valence=-0.5, arousal=0.0),
         a_score(1, one, provisional=True, text="so be it", text_used=True, text_logit=0.0, text_reason="none"),
         a_score(3, one, audio_logit=None, bias_logit=None, text_logit=None, offset_logit=None, p_sad=0.4, sad=False),
         an_episode(0),

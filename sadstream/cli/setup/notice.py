@@ -52,6 +52,7 @@ def sentences(wording: Wording, config: "Config", contact: str | None) -> list[s
     return [
         wording.heard,
         wording.words_passed_on if config.publish.text else wording.deleted,
+        *([wording.beside_sad] if config.publish.emotions else []),
         *([wording.elsewhere] if config.compute.device == "remote" else []),
         wording.not_kept if config.journal.path is None else wording.kept.format(days=days),
         *([wording.voices] if config.voice.only else []),
@@ -72,10 +73,10 @@ def page(language: Language, wording: Wording, said: list[str]) -> str:
 {MARK}
 <title>{html.escape(wording.title)}</title>
 <style>
-@page {{ size: A4; margin: 18mm }}
-body {{ margin: auto; max-width: 174mm; padding: 4mm; font: 15pt/1.4 sans-serif; color: #000; background: #fff }}
+@page {{ size: A4; margin: 15mm }}
+body {{ margin: auto; max-width: 180mm; padding: 4mm; font: 15pt/1.36 sans-serif; color: #000; background: #fff }}
 h1 {{ margin: 0 0 6mm; font-size: 27pt; line-height: 1.15 }}
-p {{ margin: 0 0 4mm; overflow-wrap: anywhere }}
+p {{ margin: 0 0 3mm; overflow-wrap: anywhere }}
 svg {{ display: block; width: 34mm; margin: 0 0 6mm }}
 </style>
 </head>

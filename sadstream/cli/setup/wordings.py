@@ -22,6 +22,7 @@ class Wording:
     heard: str
     deleted: str
     words_passed_on: str
+    beside_sad: str
     elsewhere: str
     kept: str
     not_kept: str
@@ -41,6 +42,7 @@ WORDINGS: Mapping[Language, Wording] = {
         "sound and the words are deleted within seconds; nothing leaves but the numbers.",
         words_passed_on="Speech is cut into pieces of at most three seconds. Each becomes a number between 0 and 1. "
         "The sound is deleted within seconds; the numbers and the words that were spoken are passed on.",
+        beside_sad="It may also give numbers for other emotions, and for how pleasant and how excited a voice sounds.",
         elsewhere="For this the sound goes, encrypted, to another computer of whoever runs it.",
         kept="The numbers are kept for {days} days.",
         not_kept="The program does not store the numbers.",
@@ -59,6 +61,8 @@ WORDINGS: Mapping[Language, Wording] = {
         words_passed_on="Gesprochenes wird in Stücke von höchstens drei Sekunden geteilt. Aus jedem wird eine Zahl "
         "zwischen 0 und 1. Der Ton wird binnen Sekunden gelöscht; die Zahlen und die gesprochenen Worte werden "
         "weitergegeben.",
+        beside_sad="Es kann auch Zahlen für andere Gefühle angeben und dafür, wie angenehm und wie aufgeregt eine "
+        "Stimme klingt.",
         elsewhere="Dazu geht der Ton verschlüsselt an einen anderen Rechner derer, die es betreiben.",
         kept="Die Zahlen werden {days} Tage lang aufbewahrt.",
         not_kept="Das Programm speichert die Zahlen nicht.",
@@ -80,6 +84,8 @@ WORDINGS: Mapping[Language, Wording] = {
         words_passed_on="Spraak wordt in stukjes van hoogstens drie seconden geknipt. Elk stukje wordt een getal "
         "tussen 0 en 1. Het geluid wordt binnen enkele seconden gewist; de getallen en de gesproken woorden worden "
         "doorgegeven.",
+        beside_sad="Het kan ook getallen geven voor andere emoties, en voor hoe aangenaam en hoe opgewonden een stem "
+        "klinkt.",
         elsewhere="Daarvoor gaat het geluid versleuteld naar een andere computer van wie het programma gebruikt.",
         kept="De getallen worden {days} dagen bewaard.",
         not_kept="Het programma bewaart de getallen niet.",
@@ -97,6 +103,7 @@ WORDINGS: Mapping[Language, Wording] = {
         "1. Dźwięk i słowa są usuwane w ciągu kilku sekund; przekazywane są tylko liczby.",
         words_passed_on="Mowa jest dzielona na fragmenty trwające najwyżej trzy sekundy. Z każdego powstaje liczba "
         "od 0 do 1. Dźwięk jest usuwany w ciągu kilku sekund; przekazywane są liczby i wypowiedziane słowa.",
+        beside_sad="Może też podawać liczby dla innych emocji oraz dla tego, jak przyjemnie i jak żywo brzmi głos.",
         elsewhere="W tym celu dźwięk trafia w postaci zaszyfrowanej na inny komputer tej samej osoby lub firmy.",
         kept="Liczby są przechowywane przez okres (w dniach): {days}.",
         not_kept="Program nie przechowuje tych liczb.",
