@@ -202,7 +202,15 @@ def _table(path: Path, depth: int = 0) -> dict[str, Any]:
         return table
     if depth > 5:
         raise ConfigError(f"{path}: base: more than five presets start from each other")
-    return _merged(_table(path.parent / str(base), depth + 1), table)
+    return _merged(_table(_base(path, str(base)), depth + 1), table)
+
+
+def _base(path: Path, name: str) -> Path:
+    """The preset that another starts from: a file beside it or at this path, else one that ships, by its name."""
+    beside = path.parent / name
+    shipped = presets_folder() / f"{name.removesuffix('.toml')}.toml"
+    plain = Path(name).name == name and (not beside.is_file() or beside.resolve() == path.resolve())
+    return shipped if plain and shipped.is_file() else beside
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import soundfile
 
 from sadstream.base.errors import DataError, UsageError
 from train.corpora.clips import read_audio
-from train.corpora.manifest import CorpusManifest
+from train.corpora.manifest import CorpusManifest, licence_of
 from train.corpora.prepare import prepare
 
 # As audformat 1.3 writes them.
@@ -98,6 +98,16 @@ def test_tables_are_joined_and_codes_are_read(database: Path) -> None:
         for label, sad, words in (("sadness", 1, "a, b"), ("neutral", 0, 'c "d"'))
     }
     assert any(line.startswith("licence of the data: CC-BY-NC-4.0 https:") for line in said)
+
+
+def test_the_licence_stays_with_the_manifest_and_goes_with_it(database: Path) -> None:
+    found = prepared(database)
+    manifest = database.parent / "out/manifest.csv"
+    assert licence_of(manifest, found.sha256) == "CC-BY-NC-4.0"
+    assert licence_of(manifest, "0" * 64) is None
+
+    edited(database / "db.yaml", "license: CC-BY-NC-4.0\n", "")
+    assert licence_of(manifest, prepared(database).sha256) is None
 
 
 def test_each_segment_is_a_recording_of_its_own(database: Path) -> None:

@@ -12,6 +12,7 @@ from tiny_corpus import tone
 
 from sadstream.scoring.fusion import checkpoint
 from train.cli import main
+from train.corpora.manifest import read, write_licence
 from train.corpora.synthetic import script
 
 SPEAKERS = 6
@@ -210,6 +211,18 @@ def test_a_checkpoint_of_own_recordings_says_the_licence_that_its_makers_state(
     assert ("may not be used commercially" in err) == (commercial is False)
     assert ("state one with --licence" in err) == (commercial is None)
     assert "own.card.json: not there: without a card the daemon sends scores, but no episodes" in err
+
+
+def test_a_checkpoint_says_the_licence_that_its_data_states_of_itself(
+    reported: SimpleNamespace, tmp_path: Path
+) -> None:
+    manifest = reported.out / "data/manifest.csv"
+    write_licence(manifest, read(manifest).sha256, "CC BY-SA 4.0")
+    made = tmp_path / "own.safetensors"
+    assert ended(["export", str(reported.run), "--out", str(made), *reported.cache]) == 0
+    write_licence(manifest, read(manifest).sha256, "")
+
+    assert checkpoint.read_header(made).licence == "CC BY-SA 4.0"
 
 
 def test_export_writes_over_a_checkpoint_and_over_nothing_else(

@@ -69,6 +69,16 @@ def test_a_wrong_preset_is_named_by_its_key(tmp_path: Path, text: str, line: str
         load_preset(str(path))
 
 
+@pytest.mark.parametrize("name", ["thesis-small", "thesis-small.toml"])
+def test_a_preset_of_ones_own_starts_from_one_that_ships_or_from_its_neighbour(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'base = "{name}"\nname = "mine"\n')
+    assert load_preset(str(path)).model == load_preset("thesis-small").model
+
+    (tmp_path / name).write_text(f'base = "{name}"\n[model]\nhidden = 7\n')
+    assert load_preset(str(path)).model.hidden == 7
+
+
 def test_an_unknown_preset_or_system_names_the_known() -> None:
     with pytest.raises(MissingFileError, match="or one of thesis, thesis-hop10"):
         load_preset("thesis-large")

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ from sadstream.base.files import TABLE_BYTES, contents, save_atomic
 
 SPLITS = ("train", "validation", "test")
 NAME = "manifest.csv"
+LICENCE = "licence.json"  # beside it, where the data says what it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,27 @@ def write(path: Path, rows: Sequence[Utterance]) -> CorpusManifest:
     content = as_bytes(rows)
     save_atomic(path, content)
     return parse(content, str(path))
+
+
+def write_licence(manifest: Path, sha256: str, licence: str) -> None:
+    """Keep a data's licence beside its manifest, bound to the manifest's content; an empty one takes it away."""
+    path = manifest.with_name(LICENCE)
+    if licence:
+        save_atomic(path, (json.dumps({"licence": licence, "manifest_sha256": sha256}) + "\n").encode())
+    else:
+        path.unlink(missing_ok=True)
+
+
+def licence_of(manifest: Path, sha256: str) -> str | None:
+    """The licence that stands beside a manifest and is this one's; None where nothing does."""
+    path = manifest.with_name(LICENCE)
+    try:
+        kept = json.loads(contents(path)[0])
+        return str(kept["licence"]) if kept["manifest_sha256"] == sha256 else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError):
+        raise DataError(f"{path}: cannot be read; prepare the corpus again, or delete it") from None
 
 
 def read(path: Path) -> CorpusManifest:

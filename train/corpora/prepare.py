@@ -9,7 +9,7 @@ from sadstream.base.boundary import one_line
 from sadstream.base.errors import DataError, UsageError
 from train.corpora.counts import EXPECTED, differences
 from train.corpora.counts import table as differences_table
-from train.corpora.manifest import NAME, CorpusManifest, write
+from train.corpora.manifest import NAME, CorpusManifest, write, write_licence
 from train.corpora.readers import cremad, goemotions, iemocap, meld, nemo, ravdess
 from train.corpora.readers.formats import audformat, audio_folder, emobox
 from train.corpora.readers.formats import own_csv as table
@@ -83,6 +83,7 @@ def prepare(
             raise DataError(f"{explained}; complete it, or use --allow-partial")
         say(f"{explained}\n{differences_table(wrong)}")
     manifest = write(out / NAME, cut(reading.rows, out / SEGMENTS) if reading.segments else reading.rows)
+    write_licence(out / NAME, manifest.sha256, reading.licence)
     left_out = len(reading.problems) if corpus not in EXPECTED and not allow_partial else 0
     return PreparedCorpus(manifest, left_out)
 

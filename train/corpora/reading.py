@@ -33,6 +33,7 @@ class FoundCorpus:
     problems: tuple[str, ...]
     notes: tuple[str, ...] = ()
     segments: bool = False  # `path` is a longer recording, from which start_s to end_s is still to be cut
+    licence: str = ""  # of the data, where it says so itself
 
 
 def sound_problem(path: Path, expected_s: float = 0.0) -> str | None:

@@ -197,6 +197,8 @@ class Session:
         """Write the daemon's checkpoint of a run; returns its SHA-256."""
         run = Run(folder)
         manifest = manifests.read(Path(run.config.manifest))
+        if licence is None:
+            licence = manifests.licence_of(Path(run.config.manifest), manifest.sha256)
         return export(run, self.load(run.rows(manifest), run.config), out, licence, commercial)
 
 

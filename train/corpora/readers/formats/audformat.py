@@ -7,7 +7,7 @@ an end as pandas writes a Timedelta; schemes say what a column holds.
 import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -90,7 +90,7 @@ def read(root: Path, label: str | None = None) -> FoundCorpus:
     table = UtteranceTable(path, tuple(lines), frozenset(key for _, cells in lines for key in cells), ())
     found = utterances(table, _name(header))
     notes = (f"emotions from {', '.join(map(str, columns))}", *_licence(root, header), *found.notes)
-    return FoundCorpus(found.rows, found.problems, notes, found.segments)
+    return replace(found, notes=notes, licence=str(header.get("license") or ""))
 
 
 def _header(path: Path) -> Facts:

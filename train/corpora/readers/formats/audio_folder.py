@@ -36,7 +36,12 @@ def read(root: Path) -> FoundCorpus:
     if all(cells.get("label", "").isdigit() for _, cells in lines) and not any(cells.get("sad") for _, cells in lines):
         raise DataError(f"{found[0]}: label: numbers alone: expected names, such as sad, or a column sad of 0 and 1")
     columns = frozenset(key for _, cells in lines for key in cells)
-    table = UtteranceTable(root / found[0].name, tuple(lines), columns, _licence(root))
+    licence = _licence(root)
+    if licence is None:
+        note = f"{root}: no README.md, so nobody says here what the data may be used for"
+    else:
+        note = f"licence of the data: {licence or 'not named in README.md'}"
+    table = UtteranceTable(root / found[0].name, tuple(lines), columns, (note,), licence=licence or "")
     return utterances(table, CORPUS)
 
 
@@ -67,12 +72,11 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
         raise DataError(f"{path}: cannot be read: {reason_of(error)}") from None
 
 
-def _licence(root: Path) -> tuple[str, ...]:
-    """What the data's card says of its licence, in the lines between its dashes."""
+def _licence(root: Path) -> str | None:
+    """What the data's card says of its licence, in the lines between its dashes; None without a card."""
     try:
         text = (root / "README.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return (f"{root}: no README.md, so nobody says here what the data may be used for",)
+        return None
     head = text.split("---")[1].splitlines() if text.startswith("---") and text.count("---") > 1 else []
-    said = next((line.partition(":")[2].strip() for line in head if line.startswith("license:")), "")
-    return (f"licence of the data: {said or 'not named in README.md'}",)
+    return next((line.partition(":")[2].strip() for line in head if line.startswith("license:")), "")

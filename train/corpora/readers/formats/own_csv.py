@@ -43,6 +43,7 @@ class UtteranceTable:
     columns: frozenset[str]
     notes: tuple[str, ...]
     unit: str = "line"  # that the numbers count
+    licence: str = ""  # of the data, where it says so itself
 
 
 def read(path: Path) -> FoundCorpus:
@@ -85,7 +86,8 @@ def utterances(table: UtteranceTable, corpus: str) -> FoundCorpus:
         lost = f"; left out: {len(problems):,}, the first: {problems[0]}" if problems else ""
         raise DataError(f"{error}{lost}") from None
     segments = any(_is_segment(cells) for _, cells in table.lines)
-    return FoundCorpus(tuple(rows), tuple(problems), (*table.notes, *_labels(rows, table.columns), *notes), segments)
+    understood = (*table.notes, *_labels(rows, table.columns), *notes)
+    return FoundCorpus(tuple(rows), tuple(problems), understood, segments, table.licence)
 
 
 def read_table(path: Path) -> UtteranceTable:

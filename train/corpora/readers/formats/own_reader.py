@@ -42,7 +42,8 @@ def reader_in(file: Path) -> Callable[[Path], FoundCorpus]:
         lines = tuple(enumerate(_yielded(file, function, folder), start=1))
         columns = frozenset(name for _, cells in lines for name in cells)
         note = f"licence of the data: {licence}" if licence else f"{file}: no {LICENCE}, so nobody says it of the data"
-        return utterances(UtteranceTable(file, lines, columns, (note,), "utterance"), f"own-{file.stem}")
+        table = UtteranceTable(file, lines, columns, (note,), "utterance", str(licence or ""))
+        return utterances(table, f"own-{file.stem}")
 
     return read
 
