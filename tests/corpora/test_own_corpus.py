@@ -213,9 +213,7 @@ def test_a_checkpoint_of_own_recordings_says_the_licence_that_its_makers_state(
     assert "own.card.json: not there: without a card the daemon sends scores, but no episodes" in err
 
 
-def test_a_checkpoint_says_the_licence_that_its_data_states_of_itself(
-    reported: SimpleNamespace, tmp_path: Path
-) -> None:
+def test_a_checkpoint_says_the_licence_that_its_data_states(reported: SimpleNamespace, tmp_path: Path) -> None:
     manifest = reported.out / "data/manifest.csv"
     write_licence(manifest, read(manifest).sha256, "CC BY-SA 4.0")
     made = tmp_path / "own.safetensors"
