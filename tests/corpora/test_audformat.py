@@ -125,6 +125,18 @@ def test_a_speaker_in_two_splits_is_refused(database: Path) -> None:
         prepared(database)
 
 
+def test_ratings_go_from_minus_one_to_one_as_their_scheme_does(database: Path) -> None:
+    edited(
+        database / "db.yaml", "  transcription: {dtype: str}", "  activation: {dtype: float, minimum: 1, maximum: 5}"
+    )
+    edited(database / "db.yaml", "words: {scheme_id: transcription}", "words: {scheme_id: activation}")
+    for path in database.glob("db.emotion.*.csv"):
+        edited(path, '"a, b"', "2.0")
+        edited(path, '"c ""d"""', "")
+
+    assert [(row.arousal, row.valence) for row in prepared(database).rows] == [(-0.5, None), (None, None)] * 3
+
+
 def test_a_segment_beyond_its_recording_is_named_and_left_out(database: Path) -> None:
     with (database / "db.emotion.one.csv").open("a") as file:
         file.write("audio/0.wav,0 days 00:00:01.000000,0 days 00:01:00.000000,N,x\n")

@@ -58,9 +58,11 @@ class MlflowTracker:
         return _plain(name) in self._found
 
     def epoch(self, epoch: Epoch) -> None:
-        """Three metrics at this step."""
-        for name in ("validation_loss", "validation_macro_f1", "train_loss"):  # the last says that it is whole
-            self._client.log_metric(self._run, name, getattr(epoch, name), step=epoch.epoch)
+        """Three metrics at this step, and one of what is learned beside sad."""
+        names = ("validation_target", "validation_loss", "validation_macro_f1", "train_loss")  # the last: it is whole
+        for name in names:
+            if (value := getattr(epoch, name)) is not None:
+                self._client.log_metric(self._run, name, value, step=epoch.epoch)
 
     def figures(self, values: Mapping[str, float], epoch: int) -> None:
         """A metric each."""

@@ -48,10 +48,12 @@ class EventTracker:
         return name in self._found
 
     def epoch(self, epoch: Epoch) -> None:
-        """Three points."""
+        """Three points, and one of what is learned beside sad."""
         self._writer.add_scalar(f"{LOSS}/train", epoch.train_loss, epoch.epoch)
         self._writer.add_scalar(f"{LOSS}/validation", epoch.validation_loss, epoch.epoch)
         self._writer.add_scalar(f"{MACRO_F1}/validation", epoch.validation_macro_f1, epoch.epoch)
+        if epoch.validation_target is not None:
+            self._writer.add_scalar("target/validation", epoch.validation_target, epoch.epoch)
         self._writer.flush()
 
     def figures(self, values: Mapping[str, float], epoch: int) -> None:

@@ -20,6 +20,7 @@ HEADER = "db.yaml"
 EMOTION = "emotion"
 SPOKEN = ("transcription", "transcript", "text", "words")
 GENDER = ("gender", "sex")
+RATED = {"valence": ("valence",), "arousal": ("arousal", "activation"), "dominance": ("dominance",)}
 SPAN = re.compile(r"(?:(\d+) days? ?)?(?:\+?(\d+):(\d\d):(\d\d(?:\.\d+)?))?")
 Facts: TypeAlias = Mapping[str, Any]  # a part of db.yaml
 Place: TypeAlias = tuple[str, str, str]  # file, start, end as they are written; nothing: the whole file
@@ -79,18 +80,20 @@ def read(root: Path, label: str | None = None) -> FoundCorpus:
     gender, meant = _genders(header, tables), _meaning(header, columns[0])
     if not speaker:
         raise DataError(f"{root / HEADER}: nobody's speaker: expected a column of scheme speaker in one of its tables")
+    rated = {name: _ratings(header, tables, schemes) for name, schemes in RATED.items()}
     lines: list[tuple[int, Cells]] = []
     for column in columns:
         for number, place, value in column.values():
             said = meant.get(value, value)
             cells = {"label": said, "speaker": _at(speaker, place), "transcript": _at(words, place)}
             cells |= {"gender": gender.get(cells["speaker"], ""), "split": column.table.split}
+            cells |= {name: _at(found, place) for name, found in rated.items()}
             lines.append((number, {key: text for key, text in (cells | _where(place, column.table)).items() if text}))
     path = columns[0].table.path if len(columns) == 1 else root / "db.*.csv"
     table = UtteranceTable(path, tuple(lines), frozenset(key for _, cells in lines for key in cells), ())
-    found = utterances(table, _name(header))
-    notes = (f"emotions from {', '.join(map(str, columns))}", *_licence(root, header), *found.notes)
-    return replace(found, notes=notes, licence=str(header.get("license") or ""))
+    read_ = utterances(table, _name(header))
+    notes = (f"emotions from {', '.join(map(str, columns))}", *_licence(root, header), *read_.notes)
+    return replace(read_, notes=notes, licence=str(header.get("license") or ""))
 
 
 def _header(path: Path) -> Facts:
@@ -181,6 +184,22 @@ def _of_places(tables: Sequence[_EmotionTable], schemes: Sequence[str]) -> dict[
             if scheme in schemes or name in schemes:
                 for _, place, value in _TableColumn(table, name).values():
                     found.setdefault(place, value)
+    return found
+
+
+def _ratings(header: Facts, tables: Sequence[_EmotionTable], schemes: Sequence[str]) -> dict[Place, str]:
+    """What was rated, from -1 at the scheme's minimum to 1 at its maximum; nothing where the scheme has none."""
+    found: dict[Place, str] = {}
+    for scheme in schemes:
+        facts = _part(_part(header, "schemes"), scheme)
+        low, high = facts.get("minimum"), facts.get("maximum")
+        if not isinstance(low, int | float) or not isinstance(high, int | float) or low >= high:
+            continue
+        for place, value in _of_places(tables, (scheme,)).items():
+            try:
+                found.setdefault(place, f"{2 * (float(value) - low) / (high - low) - 1:.6g}")
+            except ValueError:
+                raise DataError(f"{tables[0].path.with_name(HEADER)}: {scheme} {value!r}: expected a number") from None
     return found
 
 
