@@ -102,11 +102,21 @@ def _read(path: Path, corpus: str) -> list[WrittenLine]:
 
 def fragment(text: str, words: tuple[int, int], seed: int) -> str:
     """A run of a few words, in lower case and without punctuation."""
+    heard = spoken(text)
+    return " ".join(heard[run_of_words(len(heard), words, seed)])
+
+
+def spoken(text: str) -> list[str]:
+    """The words of a line, in lower case and without punctuation."""
+    return re.sub(r"[^\w' ]+", " ", text.lower()).split()
+
+
+def run_of_words(count: int, words: tuple[int, int], seed: int) -> slice:
+    """Which of a line's words a fragment takes."""
     rng = np.random.default_rng(seed)
-    heard = re.sub(r"[^\w' ]+", " ", text.lower()).split()
     length = int(rng.integers(words[0], words[1] + 1))
-    start = int(rng.integers(max(1, len(heard) - length + 1)))
-    return " ".join(heard[start : start + length])
+    start = int(rng.integers(max(1, count - length + 1)))
+    return slice(start, start + length)
 
 
 def embed(
