@@ -59,6 +59,13 @@ def test_it_refuses_what_a_reader_refuses(event: Event, changes: dict[str, objec
     assert not validator().is_valid(json.loads(to_json(event)) | changes)
 
 
+def test_what_it_cannot_check_it_says() -> None:
+    said = event_schema()["$defs"]["Score"]["description"]
+
+    assert "sum to the logit of `p_sad`" in said
+    assert "`emotions` to 1" in said
+
+
 def test_null_stands_only_where_the_contract_has_it() -> None:
     """The parts of a model that is not additive, and a status before the first score."""
     body = json.loads(to_json(a_score())) | dict.fromkeys(
