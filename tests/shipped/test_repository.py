@@ -95,6 +95,21 @@ def test_it_is_read_back_verified_with_its_card(root: Path, tmp_path: Path, caps
     assert f"use it with: [model] checkpoint = '{path}'" in capsys.readouterr().out
 
 
+def test_a_model_of_its_makers_own_is_not_asked_for_by_name(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = checkpoint.load(OPEN)
+    said = loaded.header.model_dump()
+    said["audio"]["model"] = "whisper-mine-1a2b3c4d"
+    checkpoint.save(tmp_path / "x.safetensors", loaded.fusion, Header.model_validate(said))
+    publish(tmp_path / "x.safetensors", tmp_path / "their-model")
+    fetch_models([], None, tmp_path / "their-model")
+    out = capsys.readouterr().out
+
+    assert "it needs whisper-mine-1a2b3c4d, a model of its maker's own" in out
+    assert "fetch whisper-mine" not in out + (tmp_path / "their-model" / "README.md").read_text()
+
+
 def test_a_damaged_one_is_refused_and_nothing_installed(root: Path, tmp_path: Path) -> None:
     publish(OPEN, tmp_path / "their-model")
     path = tmp_path / "their-model" / "sadstream.safetensors"

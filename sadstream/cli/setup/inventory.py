@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sadstream.base.boundary import one_line
-from sadstream.base.errors import SadstreamError, UnavailableError
+from sadstream.base.errors import SadstreamError, UnavailableError, UsageError
 from sadstream.scoring.fusion import checkpoint, releases
 from sadstream.scoring.fusion.header import Header, WhisperStatesConfig
 from sadstream.scoring.weights import store as models
@@ -95,10 +95,21 @@ def _install_checkpoint(repository: Path, folder: Path) -> None:
     header = checkpoint.read_header(path)
     print(one_line(f"{path.stem}: verified, {header.licence}; use it with: [model] checkpoint = '{path.resolve()}'"))
     here = {found.name for found in models.installed()}
-    if missing := [name for name in needed(header) if name not in here]:
-        print(one_line(f"it needs: sadstream models fetch {' '.join(missing)}"))
+    missing = [name for name in needed(header) if name not in here]
+    if known := [name for name in missing if _is_known(name)]:
+        print(one_line(f"it needs: sadstream models fetch {' '.join(known)}"))
+    for name in missing:
+        if name not in known:
+            print(one_line(f"it needs {name}, a model of its maker's own: sadstream models fetch PATH, its folder"))
     if header.terms:
         print(one_line(header.terms))
+
+
+def _is_known(name: str) -> bool:
+    try:
+        return bool(models.spec(name))
+    except UsageError:
+        return False
 
 
 def verify_models() -> None:
