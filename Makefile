@@ -102,10 +102,12 @@ eval: $(FIGURES)/default-days.md $(FIGURES)/open-days.md $(SCALED)/trust.md $(PA
 $(FIGURES)/default.md $(FIGURES)/default-days.md: RECIPE = configs/open.toml
 $(FIGURES)/open.md $(FIGURES)/open-days.md: RECIPE = configs/commercial.toml
 
+EMOTIONS = $(BIN)/sadstream-train emotions --data $(DATA) --config $(RECIPE) --checkpoint $(FIGURES)/default.safetensors \
+	--out $(SHIPPED)/default.safetensors --force > $(FIGURES)/emotions.md
 $(FIGURES)/default.md $(FIGURES)/open.md: $(FIGURES)/%.md: | setup models
 	mkdir -p $(FIGURES)
 	$(BIN)/sadstream-train open --data $(DATA) --config $(RECIPE) --out $(FIGURES)/$*.safetensors --force
-	cp $(FIGURES)/$*.safetensors $(SHIPPED)/$*.safetensors
+	$(if $(filter default,$*),$(EMOTIONS),cp $(FIGURES)/$*.safetensors $(SHIPPED)/$*.safetensors)
 
 $(FIGURES)/default-days.md $(FIGURES)/open-days.md: $(FIGURES)/%-days.md: $(SHIPPED)/%.safetensors | setup models
 	mkdir -p $(FIGURES)

@@ -104,6 +104,33 @@ def days(
     print(simulate(data, checkpoint or default_path(), recipe, asked, cache or default_folder(), out).text)
 
 
+def emotions(
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="The checkpoint to write; its card goes beside it.", readable=False)],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Which gets the head; default the one that ships.", readable=False)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Its recipe; without it configs/open.toml.", readable=False)
+    ] = None,
+    strength: Annotated[float, typer.Option(min=1e-8, help="Inverse regularisation.")] = 1e-3,
+    force: ForceOption = False,
+    cache: CacheOption = None,
+) -> None:
+    """Give a checkpoint a head of emotions beside sad, which stays as it was; prints every figure of it."""
+    from sadstream.scoring.fusion.checkpoint import default_path
+    from train.evaluation.emotions import EmotionsConfig, add_emotions
+    from train.features.cache import default_folder
+    from train.presets import presets_folder
+    from train.shipped.config import read_config
+
+    make_folder("--out", out.parent)
+    expect_place("--out", out, mark=CHECKPOINT, reads=(config,), force=force)
+    recipe = read_config(config or presets_folder() / "open.toml")
+    asked = EmotionsConfig(strength=strength)
+    print(add_emotions(data, checkpoint or default_path(), out, recipe, asked, cache or default_folder()), end="")
+
+
 def gates(
     data: DataOption,
     part: Annotated[

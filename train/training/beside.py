@@ -67,7 +67,7 @@ def calibrated(config: RunConfig, validation: Targets) -> Heads:
     lines = [_line(validation.rated[:, at], validation.said[:, at]) for at in range(len(validation.dimensions))]
     return Heads(
         emotions=emotions,
-        temperature=_temperature(validation) if emotions else 1.0,
+        temperature=temperature(validation) if emotions else 1.0,
         prior=(1.0 / len(emotions),) * len(emotions) if emotions else (),
         dimensions=config.dimensions,
         slopes=tuple(slope for slope, _ in lines),
@@ -75,7 +75,8 @@ def calibrated(config: RunConfig, validation: Targets) -> Heads:
     )
 
 
-def _temperature(found: Targets) -> float:
+def temperature(found: Targets) -> float:
+    """By which logits (in `shares`) are divided, so that their softmax is as sure as it is right; 1 without any."""
     kept = found.true != NONE
     if not kept.any():
         return 1.0
