@@ -19,7 +19,7 @@ from train.evaluation.emotions import (
     NAMES,
     EmotionsConfig,
     HeardEmotions,
-    Trained,
+    MeasuredHead,
     figures_of,
     fit,
     hear,
@@ -58,7 +58,7 @@ def test_sad_is_what_it_was_bit_for_bit_and_the_head_is_the_regression(tmp_path:
     checkpoint.save(tmp_path / "before.safetensors", Fusion(SHAPE), said(SHAPE))
     before = checkpoint.load(tmp_path / "before.safetensors")
     head = fit(heard(), config)
-    write_with_head(before, tmp_path / "after.safetensors", Trained(head, 2.0, config, ()))
+    write_with_head(before, tmp_path / "after.safetensors", MeasuredHead(head, 2.0, config, ()))
     after = checkpoint.load(tmp_path / "after.safetensors")
     states, words = torch.randn(3, 2, 15, 8), torch.randn(3, 8)
     one, other = before.fusion.parts(states, words), after.fusion.parts(states, words)
@@ -71,7 +71,7 @@ def test_sad_is_what_it_was_bit_for_bit_and_the_head_is_the_regression(tmp_path:
     weighed = equal * np.array(after.header.heads.prior)
     np.testing.assert_allclose(shares, weighed / weighed.sum(1, keepdims=True), atol=2e-3)  # half precision
     again = checkpoint.load(tmp_path / "after.safetensors")
-    assert write_with_head(again, tmp_path / "again.safetensors", Trained(head, 2.0, config, ())) == after.sha256
+    assert write_with_head(again, tmp_path / "again.safetensors", MeasuredHead(head, 2.0, config, ())) == after.sha256
 
 
 def _states(states: torch.Tensor, *emotions: str) -> SegmentStates:

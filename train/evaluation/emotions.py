@@ -117,7 +117,7 @@ def add_emotions(
     for corpus, test, logits in zip(corpora, aside, strangers, strict=False):
         protocol = f"segments; trained on the other corpora, all speakers of {corpus}, bootstrap over speakers"
         figures += figures_of(heard.at(np.flatnonzero(test)), logits, warm, f"{corpus} left out", protocol)
-    sha256 = write_with_head(known, out, Trained(head, warm, config, tuple(figures)))
+    sha256 = write_with_head(known, out, MeasuredHead(head, warm, config, tuple(figures)))
     if card is not None:
         write_card(out, card.model_copy(update={"model": sha256[:12]}))
     talk = speech.states(read_clips(data / "english"), 1)
@@ -182,7 +182,7 @@ def _told(heard: HeardEmotions, logits: Floats) -> Targets:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trained:
+class MeasuredHead:
     """What is to be written: the head, its temperature, how it was fitted, what was measured."""
 
     head: LinearHead
@@ -213,7 +213,7 @@ def _of_corpora(heard: HeardEmotions, logits: Floats, warm: float) -> list[Metri
     return figures
 
 
-def write_with_head(known: Checkpoint, out: Path, trained: Trained) -> str:
+def write_with_head(known: Checkpoint, out: Path, trained: MeasuredHead) -> str:
     """The checkpoint with the head in the place of any that it had; its SHA-256."""
     shares = room(known.header.prior, trained.config.neutral)
     config = known.fusion.config.model_copy(update={"emotions": len(NAMES), "dimensions": 0})
