@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 from sadstream.scoring.fusion.header import TextEncoderConfig
 from sadstream.scoring.text.encoder import TextEncoder
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 from train.features.cache import Cache, default_folder, key_of
 from train.shipped.text_part import SEEDS, PhraseConfig, Phrases, WrittenLine, fit_phrases, run_of_words, spoken
 

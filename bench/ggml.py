@@ -18,7 +18,8 @@ DIMENSIONS = (
 def ggml_file(model: str) -> str:
     """The path of this model's file, written once beside the fetched models."""
     from sadstream.scoring.weights.catalogue import models_dir
-    from sadstream.scoring.weights.store import load_tensors, locate
+    from sadstream.scoring.weights.locate import locate
+    from sadstream.scoring.weights.store import load_tensors
 
     path = models_dir().parent / "bench" / f"ggml-{model}.bin"
     if not path.exists():

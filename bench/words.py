@@ -132,7 +132,8 @@ def way(name: str, options: argparse.Namespace) -> Callable[[Any], str]:
     import torch
     import whisper
 
-    from sadstream.scoring.weights.store import load_tensors, locate
+    from sadstream.scoring.weights.locate import locate
+    from sadstream.scoring.weights.store import load_tensors
     from sadstream.scoring.whisper.recognizer import Whisper
 
     directory = locate(options.model, "whisper")

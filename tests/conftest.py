@@ -13,6 +13,7 @@ from sadstream.cli.demo import play as demo
 from sadstream.cli.setup.inventory import needed
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.weights import store as models
+from sadstream.scoring.weights.locate import locate
 
 # A shell starts what is in its background with Ctrl-C ignored, and whatever a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -63,7 +64,7 @@ def real_models() -> None:
     """Skips, visibly, where the default models have not been fetched."""
     try:
         for name in needed(checkpoint.read_header(checkpoint.default_path())):
-            models.verify(models.locate(name, models.spec(name).kind))
+            models.verify(locate(name, models.spec(name).kind))
     except SadstreamError as error:
         pytest.skip(str(error))
 

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from sadstream.scoring.weights.catalogue import ModelSpec
 from sadstream.scoring.weights.convert import Payload
-from sadstream.scoring.weights.ctranslate2 import WhisperDimensions, expected_shape, tensor_names
+from sadstream.scoring.weights.layouts.ctranslate2 import WhisperDimensions, expected_shape, tensor_names
 from sadstream.scoring.weights.origins.origin import FetchProgress
 
 DIMS = WhisperDimensions(

@@ -7,6 +7,7 @@ import torch
 from tiny_models import saved_whisper
 
 from sadstream.scoring.weights import store as models
+from sadstream.scoring.weights.locate import locate
 from train.features.encoders import load
 from train.presets import AudioSource
 
@@ -20,4 +21,4 @@ def test_a_folder_as_transformers_saves_it_gives_states_that_can_be_exported(tmp
 
     assert encoder(torch.zeros(2, 48_000)).shape == (2, 3, 15, 16)
     assert encoder.exported is not None
-    assert models.verify(models.locate(encoder.exported.model, "whisper")).identity == encoder.exported.identity
+    assert models.verify(locate(encoder.exported.model, "whisper")).identity == encoder.exported.identity

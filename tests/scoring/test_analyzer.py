@@ -19,7 +19,7 @@ from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.text.encoder import TextEncoder
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
 

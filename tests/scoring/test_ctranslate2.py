@@ -8,7 +8,7 @@ import pytest
 from tiny_models import DIMS, Tensors, ct2_variables, model_bin, whisper_state
 
 from sadstream.base.errors import DataError
-from sadstream.scoring.weights.ctranslate2 import expected_shape, tensor_names, whisper_state_dict
+from sadstream.scoring.weights.layouts.ctranslate2 import expected_shape, tensor_names, whisper_state_dict
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4"])

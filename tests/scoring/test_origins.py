@@ -26,6 +26,7 @@ from sadstream.base.errors import UnavailableError
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.convert import Payload
 from sadstream.scoring.weights.fetch import fetch
+from sadstream.scoring.weights.locate import locate
 from sadstream.scoring.weights.origins.origin import official_hub, own_checkpoint
 
 NAME = SPEC.name
@@ -103,7 +104,7 @@ def test_a_checkpoint_file_of_ones_own_is_converted_by_path(tmp_path: Path) -> N
     found = fetch([str(path)], origins=[("hub", never)])[0]
 
     assert (found.name, found.kind, found.source) == ("mine", "whisper", "file:mine.pt")
-    assert models.locate(str(found.directory), "whisper") == found.directory
+    assert locate(str(found.directory), "whisper") == found.directory
 
 
 def test_under_an_official_name_only_the_official_file_is_taken(tmp_path: Path) -> None:

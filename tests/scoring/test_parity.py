@@ -26,8 +26,8 @@ from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.text.encoder import any_states
-from sadstream.scoring.weights import store as models
-from sadstream.scoring.weights.store import load_tensors, locate
+from sadstream.scoring.weights.locate import locate
+from sadstream.scoring.weights.store import load_tensors
 from sadstream.scoring.whisper.decoder import ENCODED_POSITIONS, FULL_POSITIONS, POSITION_SAMPLES, Hypothesis
 
 SPEECH = [Path(folder) for folder in os.environ.get("PARITY_SPEECH", "").split(":") if folder]
@@ -95,7 +95,7 @@ def plain_analyzer() -> Analyzer:
     states = type(words)(locate("tiny.en", "whisper"), "cpu", "en")
     states._model = model
     assert fast.text_encoder is not None
-    directory = models.locate("minilm", "text")
+    directory = locate("minilm", "text")
     fast.text_encoder._states = any_states(directory, load_tensors(directory), "cpu")
     return Analyzer(replace(fast, state_whisper=states))
 

@@ -13,7 +13,7 @@ from sadstream.audio.sources.recording import Recording
 from sadstream.base.samples import AudioFrame
 from sadstream.cli.demo.play import scene_path
 from sadstream.config.tables import SegmentConfig, VadConfig
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 from sadstream.scoring.whisper.decoder import repeats
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import Evidence, judge

@@ -16,7 +16,7 @@ from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.convert import GE2E_SHAPES, from_ge2e
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 
 SPEAKERS = (17, 16, 18, 17, 0, 16, 18, 17, 18)  # of the scene's segments; 17 is neutral, sad and happy; 0: a fan
 

@@ -17,6 +17,7 @@ from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.fetch import fetch
+from sadstream.scoring.weights.locate import locate
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +116,7 @@ def test_identity_changes_with_any_name_shape_or_value() -> None:
 def test_a_fetched_model_is_found_listed_and_loaded(tiny: Path) -> None:
     loaded = models.load_tensors(tiny)
 
-    assert models.locate("test/tiny", "text") == tiny
+    assert locate("test/tiny", "text") == tiny
     assert models.installed() == [loaded.installed]
     assert models.folders() == (tiny,)
     assert loaded.installed.identity == models.identity(text_payload().tensors)
@@ -203,7 +204,7 @@ def test_a_known_name_over_other_weights_is_refused(root: Path) -> None:
 def test_a_user_s_own_folder_needs_no_manifest(tmp_path: Path) -> None:
     folder = transformers_folder(tmp_path / "mine")
 
-    loaded = models.load_tensors(models.locate(str(folder), "text"))
+    loaded = models.load_tensors(locate(str(folder), "text"))
 
     assert (loaded.installed.kind, loaded.installed.source) == ("text", "own folder")
     assert list(loaded.tensors) == ["layer.0.weight"]
@@ -263,7 +264,7 @@ def test_an_own_folder_that_is_no_model_is_refused(tmp_path: Path, damage: Calla
 )
 def test_a_missing_model_is_answered_with_what_to_do(name: str, kind: models.Kind, complaint: str) -> None:
     with pytest.raises(UnavailableError, match=complaint) as caught:
-        models.locate(name, kind)
+        locate(name, kind)
 
     assert "\n" not in str(caught.value)
 
@@ -273,7 +274,7 @@ def test_a_checkpoint_file_is_answered_with_the_command_that_converts_it(tmp_pat
     path.write_bytes(b"")
 
     with pytest.raises(UnavailableError, match=f"converted once by: sadstream models fetch {path}"):
-        models.locate(str(path), "whisper")
+        locate(str(path), "whisper")
 
 
 def test_nothing_is_installed_where_there_is_no_folder() -> None:

@@ -10,13 +10,14 @@ from sadstream.base.errors import UnavailableError
 from sadstream.scoring.fusion.header import TextEncoderConfig
 from sadstream.scoring.text.encoder import TextEncoder, any_states, plain_states
 from sadstream.scoring.weights import store as models
+from sadstream.scoring.weights.locate import locate
 
 pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
 
 
 def encoder(pooling: str = "mean", identity: str = "", device: str = "cpu") -> TextEncoder:
     config = TextEncoderConfig(name="minilm", identity=identity, pooling=pooling, dim=384)  # type: ignore[arg-type]
-    return TextEncoder(models.locate("minilm", "text"), config, device)
+    return TextEncoder(locate("minilm", "text"), config, device)
 
 
 def test_sentences_of_one_meaning_are_near() -> None:
@@ -55,7 +56,7 @@ def test_on_another_device_no_layer_is_packed_and_none_stays_behind() -> None:
 
 def test_our_own_forward_pass_says_what_transformers_says() -> None:
     """Same tokens, same states, for a sentence alone, a long one that is cut, none at all, and all of them together."""
-    directory = models.locate("minilm", "text")
+    directory = locate("minilm", "text")
     loaded = models.load_tensors(directory)
     texts = ["I feel so sad today.", "", "Zażółć gęślą jaźń \N{SNOWMAN} 3.5%", "no, no, no! " * 60]
     ours, theirs = plain_states(directory, loaded, "cpu"), any_states(directory, loaded, "cpu")
@@ -71,9 +72,9 @@ def test_our_own_forward_pass_says_what_transformers_says() -> None:
 def test_the_default_encoder_asks_nothing_of_transformers() -> None:
     """Its import costs 3 s and 230 MB."""
     code = (
-        "from sadstream.scoring.weights import store as models; from sadstream.scoring.text import encoder as text; "
+        "from sadstream.scoring.weights.locate import locate; from sadstream.scoring.text import encoder as text; "
         "from sadstream.scoring.fusion import header; c = header.TextEncoderConfig(name='minilm', identity='', "
-        "pooling='mean', dim=384); text.TextEncoder(models.locate('minilm', 'text'), c, 'cpu')(['so sad']); "
+        "pooling='mean', dim=384); text.TextEncoder(locate('minilm', 'text'), c, 'cpu')(['so sad']); "
         "import sys; print('transformers' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,6 +14,7 @@ from tiny_models import END_OF_TEXT, saved_whisper
 from sadstream.base.errors import UnavailableError
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.fetch import fetch
+from sadstream.scoring.weights.locate import locate
 from sadstream.scoring.whisper.recognizer import Whisper
 
 START = [50257, 50362]  # English: start of transcript, no timestamps
@@ -44,7 +45,7 @@ def changed(folder: Path, **config: object) -> None:
 
 def refused(folder: Path) -> str:
     with pytest.raises(UnavailableError) as caught:
-        models.locate(str(folder), "whisper")
+        locate(str(folder), "whisper")
     assert "\n" not in str(caught.value)
     assert models.folders() == ()
     return str(caught.value)
@@ -59,7 +60,7 @@ def test_it_hears_and_says_what_transformers_does(original: Any, saved: Path) ->
     from transformers import GenerationMixin, WhisperFeatureExtractor
     from transformers.modeling_outputs import BaseModelOutput
 
-    ours = Whisper(models.locate(str(saved), "whisper"), "cpu", "en")
+    ours = Whisper(locate(str(saved), "whisper"), "cpu", "en")
     mel = WhisperFeatureExtractor()([*sound().numpy()], sampling_rate=16_000, return_tensors="pt").input_features
     with torch.inference_mode():
         expected = original.model.encoder(mel).last_hidden_state
@@ -85,14 +86,14 @@ def test_it_hears_and_says_what_transformers_does(original: Any, saved: Path) ->
 
 @pytest.mark.usefixtures("root")
 def test_it_is_converted_once_and_found_by_its_path_and_by_its_name(saved: Path, tmp_path: Path) -> None:
-    folder = models.locate(str(saved), "whisper")
+    folder = locate(str(saved), "whisper")
     before = (folder / "model.safetensors").stat().st_mtime_ns
     moved = Path(shutil.copytree(saved, tmp_path / "elsewhere" / saved.name))
 
     assert folder.name.startswith("whisper-checkpoint-500-")
     assert models.verify(folder).source == "folder:checkpoint-500"
-    assert models.locate(str(moved), "whisper") == folder
-    assert models.locate(folder.name.removeprefix("whisper-"), "whisper") == folder
+    assert locate(str(moved), "whisper") == folder
+    assert locate(folder.name.removeprefix("whisper-"), "whisper") == folder
     assert fetch([str(saved)])[0].directory == folder
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
 
@@ -103,7 +104,7 @@ def test_other_weights_of_the_same_name_are_another_model(saved: Path, own: Path
     tensors["model.encoder.conv1.bias"] = tensors["model.encoder.conv1.bias"] + 1.0
     save_file(tensors, own / "model.safetensors")
 
-    assert models.locate(str(own), "whisper") != models.locate(str(saved), "whisper")
+    assert locate(str(own), "whisper") != locate(str(saved), "whisper")
 
 
 @pytest.mark.parametrize("how", ["shards", "torch", "half", "without the head"])
@@ -123,9 +124,9 @@ def test_however_it_was_saved_it_is_the_same_model(original: Any, saved: Path, t
     elif how == "without the head":
         save_file({name.removeprefix("model."): t for name, t in tensors.items()}, folder / "model.safetensors")
 
-    found = models.verify(models.locate(str(folder), "whisper"))
+    found = models.verify(locate(str(folder), "whisper"))
 
-    assert found.identity == models.verify(models.locate(str(saved), "whisper")).identity
+    assert found.identity == models.verify(locate(str(saved), "whisper")).identity
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from sadstream.scoring.fusion.card import read_card
 from sadstream.scoring.fusion.checkpoint import load
 from sadstream.scoring.mood.plan import checkpoint_path
 from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.corpora.clips import CALM, Clip, by_speaker, read_clips
 from train.evaluation.card import DaysReport, days_report, write_card

@@ -12,7 +12,8 @@ from torch import Tensor
 from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.base.json_text import parsed
 from sadstream.scoring.fusion.header import WhisperStatesConfig
-from sadstream.scoring.weights.store import load_tensors, locate
+from sadstream.scoring.weights.locate import locate
+from sadstream.scoring.weights.store import load_tensors
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.presets import AudioSource
 

@@ -12,7 +12,7 @@ from sadstream.base.errors import DataError
 from sadstream.base.progress import progress
 from sadstream.scoring.fusion.header import SpeakerEncoderConfig
 from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 from train.corpora.clips import read_speech
 from train.corpora.manifest import Utterance
 from train.features.cache import Array, Cache, key_of

@@ -14,7 +14,7 @@ from sadstream.base.progress import progress
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_S
 from sadstream.scoring.fusion.header import TEXT_TOKENS, WHISPER_DBFS, TextEncoderConfig
 from sadstream.scoring.text.encoder import TextEncoder
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import ALONE
 from train.corpora.clips import read_speech

@@ -13,7 +13,8 @@ from sadstream.base.progress import progress
 from sadstream.cluster import nodes
 from sadstream.scoring.fusion.header import TextEncoderConfig
 from sadstream.scoring.text.encoder import TextEncoder
-from sadstream.scoring.weights.store import load_tensors, locate
+from sadstream.scoring.weights.locate import locate
+from sadstream.scoring.weights.store import load_tensors
 from train.corpora.clips import read_clips
 from train.features.cache import Cache
 from train.metrics.calibration import centred, fit_scaling

@@ -13,7 +13,7 @@ from sadstream.base.errors import DataError
 from sadstream.base.progress import progress
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.fusion.network import Fusion
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 from sadstream.scoring.whisper.recognizer import Whisper
 from train.corpora.clips import CALM, read_clips
 from train.features.cache import Array, Cache, key_of

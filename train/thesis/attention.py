@@ -16,7 +16,7 @@ from sadstream.scoring.fusion.network import Attended, Fusion
 from sadstream.scoring.speakers.encoder import NAME as SPEAKERS
 from sadstream.scoring.speakers.encoder import SpeakerEncoder
 from sadstream.scoring.text.encoder import TextEncoder
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 from train.corpora.clips import read_speech
 from train.corpora.manifest import Utterance
 from train.features.inputs import fusion_shape

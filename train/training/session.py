@@ -12,7 +12,7 @@ from sadstream.base.errors import BusyError, DataError, UsageError
 from sadstream.base.progress import progress
 from sadstream.scoring.analyzer.models import compute_device
 from sadstream.scoring.speakers.encoder import NAME as SPEAKERS
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 from train.corpora import manifest as manifests
 from train.corpora.classes import classes_of
 from train.corpora.folds import assign

@@ -10,6 +10,7 @@ from pathlib import Path
 from sadstream.cli.setup.inventory import NOT_COMMERCIAL, needed
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.weights import store as models
+from sadstream.scoring.weights.locate import locate
 
 SAYS = (
     "Eight utterances by three actors (RAVDESS, CC BY-NC-SA 4.0), a fan in between. The voices are acted:\n"
@@ -30,7 +31,7 @@ def play(pace: str) -> int:
     header = checkpoint.read_header(checkpoint.default_path())
     kinds = {spec.name: spec.kind for spec in models.KNOWN}
     for name in needed(header):
-        models.locate(name, kinds[name])
+        locate(name, kinds[name])
     print(SAYS)
     if not header.commercial_use:
         print(NOT_COMMERCIAL.format(licence=header.licence))

@@ -100,10 +100,11 @@ def _models() -> str:
     from sadstream.cli.setup.inventory import needed
     from sadstream.scoring.fusion import checkpoint
     from sadstream.scoring.weights import store as models
+    from sadstream.scoring.weights.locate import locate
 
     header = checkpoint.load(checkpoint.default_path()).header
     kinds = {spec.name: spec.kind for spec in models.KNOWN}
-    found = [models.verify(models.locate(name, kinds[name])).name for name in needed(header)]
+    found = [models.verify(locate(name, kinds[name])).name for name in needed(header)]
     return f"{header.system} with {', '.join(found)}"
 
 

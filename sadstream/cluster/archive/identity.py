@@ -20,7 +20,8 @@ from sadstream.scoring.speakers.encoder import NAME as SPEAKERS
 from sadstream.scoring.speakers.gate import speakers_folder
 from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights.catalogue import Kind
-from sadstream.scoring.weights.store import CONFIG, WEIGHTS, locate
+from sadstream.scoring.weights.locate import locate
+from sadstream.scoring.weights.store import CONFIG, WEIGHTS
 
 HEARD_TABLES = ("vad", "segment", "gate", "whisper", "text", "model", "voice", "episode", "compute")
 # What a path leads to counts, not what it is called; threads change no bit of a score.

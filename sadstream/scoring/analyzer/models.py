@@ -13,7 +13,7 @@ from sadstream.scoring.fusion.header import Calibration, Header, WhisperStatesCo
 from sadstream.scoring.speakers.encoder import SpeakerEncoder
 from sadstream.scoring.speakers.gate import SpeakerGate
 from sadstream.scoring.text.encoder import TextEncoder
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 from sadstream.scoring.whisper.recognizer import Whisper
 
 if TYPE_CHECKING:

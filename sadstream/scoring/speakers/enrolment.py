@@ -9,7 +9,7 @@ from sadstream.base.errors import DataError
 from sadstream.config import Config
 from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder, mean_embedding
 from sadstream.scoring.speakers.enrolled import EnrolledSpeaker
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 from sadstream.scoring.whisper.trust import SURE_SPEECH
 
 LEAST_S = 10.0  # of speech: with less, a voice is known too little to leave others out

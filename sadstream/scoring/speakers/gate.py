@@ -6,7 +6,7 @@ from sadstream.audio.segmenter import Segment
 from sadstream.config import Config
 from sadstream.scoring.speakers.encoder import NAME, SpeakerEncoder
 from sadstream.scoring.speakers.enrolled import default_folder, read_enrolled
-from sadstream.scoring.weights.store import locate
+from sadstream.scoring.weights.locate import locate
 
 
 class SpeakerGate:

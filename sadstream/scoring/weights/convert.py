@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sadstream.base.errors import DataError
-from sadstream.scoring.weights import ctranslate2 as ct2
-from sadstream.scoring.weights import manifest, transformers_whisper
-from sadstream.scoring.weights.ctranslate2 import Array, WhisperDimensions
+from sadstream.scoring.weights import manifest
+from sadstream.scoring.weights.layouts import ctranslate2 as ct2
+from sadstream.scoring.weights.layouts import transformers_whisper
+from sadstream.scoring.weights.layouts.ctranslate2 import Array, WhisperDimensions
 from sadstream.scoring.weights.store import CONFIG, WEIGHTS, load_tensors
 
 if TYPE_CHECKING:

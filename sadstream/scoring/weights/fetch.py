@@ -17,10 +17,11 @@ from rich.progress import Progress as Bars
 from sadstream.base.errors import BusyError, DataError, UnavailableError, UsageError
 from sadstream.base.files import sync_folder, write_atomic
 from sadstream.base.progress import bars
-from sadstream.scoring.weights import manifest, transformers_whisper
+from sadstream.scoring.weights import manifest
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.catalogue import HUB_NAME, LICENCE_UNKNOWN, ModelSpec, models_dir, spec
 from sadstream.scoring.weights.convert import Payload
+from sadstream.scoring.weights.layouts import transformers_whisper
 from sadstream.scoring.weights.manifest import MANIFEST, ListedFile, ModelManifest
 from sadstream.scoring.weights.origins.origin import (
     FetchProgress,

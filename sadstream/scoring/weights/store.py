@@ -8,10 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from sadstream.base.errors import DataError, UnavailableError, UsageError
+from sadstream.base.errors import DataError, UnavailableError
 from sadstream.base.json_text import parsed
-from sadstream.scoring.weights import manifest, transformers_whisper
-from sadstream.scoring.weights.catalogue import KNOWN, LICENCE_UNKNOWN, Kind, ModelSpec, models_dir, noun, spec
+from sadstream.scoring.weights import manifest
+from sadstream.scoring.weights.catalogue import KNOWN, LICENCE_UNKNOWN, Kind, ModelSpec, models_dir, spec
+from sadstream.scoring.weights.layouts import transformers_whisper
 from sadstream.scoring.weights.manifest import MANIFEST, ModelManifest, again
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ __all__ = [
     "installed",
     "is_path",
     "load_tensors",
-    "locate",
     "models_dir",
     "own_whisper",
     "spec",
@@ -103,33 +103,6 @@ def installed(root: Path | None = None) -> list[InstalledModel]:
     return [_described(folder, manifest.read(folder)) for folder in folders(root)]
 
 
-def locate(name_or_path: str, kind: Kind) -> Path:
-    """The folder of a fetched model, or a user's own; UnavailableError with the command that fetches it.
-
-    A fetched model of that name comes first. A Whisper checkpoint as transformers saves it is converted into the
-    models' folder the first time that it is asked for.
-    """
-    path = Path(name_or_path).expanduser()
-    try:
-        wanted = spec(name_or_path)
-    except UsageError as error:
-        if is_path(name_or_path):
-            return _own_folder(path, kind)
-        if NAME.fullmatch(name_or_path) and (models_dir() / f"{kind}-{name_or_path}" / MANIFEST).is_file():
-            return models_dir() / f"{kind}-{name_or_path}"
-        raise UnavailableError(f"{noun(kind)} {error}") from None
-    fetched = models_dir() / wanted.folder
-    if wanted.kind == kind and fetched.is_dir():
-        return fetched
-    if is_path(name_or_path) and path.is_dir():
-        return _own_folder(path, kind)
-    if wanted.kind != kind:
-        raise UnavailableError(f"{name_or_path} is a {wanted.noun}: expected a {noun(kind)}")
-    raise UnavailableError(
-        f"{wanted.noun} {wanted.name}: not in {models_dir()}; fetch it with: sadstream models fetch {wanted.name}"
-    )
-
-
 def is_path(name: str) -> bool:
     """What holds a separator or starts with . or ~ may be a path."""
     return os.sep in name or name.startswith((".", "~"))
@@ -149,25 +122,6 @@ def own_whisper(folder: Path) -> ModelSpec:
         return ModelSpec(f"{folder.name}-{transformers_whisper.fingerprint(folder)}", "whisper", LICENCE_UNKNOWN)
     except DataError as error:
         raise UnavailableError(str(error)) from None
-
-
-def _converted(folder: Path) -> Path:
-    """Where a Whisper checkpoint as transformers saves it lies as every other model does."""
-    from sadstream.scoring.weights.fetch import fetch  # reads what it wrote through this module
-
-    there = models_dir() / own_whisper(folder).folder
-    return there if (there / MANIFEST).is_file() else fetch([str(folder.resolve())])[0].directory
-
-
-def _own_folder(path: Path, kind: Kind) -> Path:
-    if path.is_file():
-        raise UnavailableError(
-            f"{path}: a file, expected a folder with {CONFIG} and {WEIGHTS}; "
-            f"an official .pt file is converted once by: sadstream models fetch {path}"
-        )
-    if not path.is_dir():
-        raise UnavailableError(f"{path}: no such folder, expected one with {CONFIG} and {WEIGHTS}")
-    return _converted(path) if kind == "whisper" and transformers_whisper.is_saved(path) else path
 
 
 def verify(directory: Path) -> InstalledModel:

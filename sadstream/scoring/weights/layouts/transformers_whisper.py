@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sadstream.base.errors import DataError
 from sadstream.base.json_text import parsed
-from sadstream.scoring.weights import ctranslate2 as ct2
-from sadstream.scoring.weights.ctranslate2 import WhisperDimensions
+from sadstream.scoring.weights.layouts import ctranslate2 as ct2
+from sadstream.scoring.weights.layouts.ctranslate2 import WhisperDimensions
 from sadstream.scoring.weights.openai_whisper import library
 
 if TYPE_CHECKING:
