@@ -49,10 +49,16 @@ class ConfigError(SadstreamError):
     exit_code = 78
 
 
+# How PyTorch says it, and how cuBLAS, cuDNN and cuFFT do, which take memory past PyTorch, at their first call on a full
+# card.
+FULL = ("out of memory", "alloc_failed", "cublas_status_not_initialized", "cudnn_status_not_initialized")
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Python's, PyTorch's (a RuntimeError of its own name) or a library's (a RuntimeError that says so)."""
+    said = str(error).lower() if isinstance(error, RuntimeError) else ""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
+        or any(sign in said for sign in FULL)
     )

@@ -2,6 +2,8 @@
 
 import importlib.util
 import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,10 @@ def load_analyzer(config: Config, on_degraded: OnDegraded, patient: bool = False
     return load_with_fallback(config, on_degraded)
 
 
-def load_with_fallback(config: Config, on_degraded: OnDegraded) -> LoadedAnalyzer:
-    """The models, warm, and what to say of them; where they do not fit, smaller ones."""
+def load_with_fallback(
+    config: Config, on_degraded: OnDegraded, now: Callable[[], float] = time.monotonic
+) -> LoadedAnalyzer:
+    """The models, warm, and what to say of them; where they do not fit, smaller ones, until by `now` they may again."""
 
     def stage(name: str, changes: dict[str, dict[str, Any]]) -> FallbackStage:
         return FallbackStage(name, lambda: _loaded(with_changes(config, changes)))
@@ -44,6 +48,7 @@ def load_with_fallback(config: Config, on_degraded: OnDegraded) -> LoadedAnalyze
             stage("audio only, on the CPU", {"compute": {"device": "cpu"}, "text": {"encoder": "off"}}),
         ],
         on_degraded,
+        now,
     )
     return LoadedAnalyzer(fallback, fallback.ready)
 

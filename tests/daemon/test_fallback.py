@@ -101,6 +101,36 @@ def test_it_comes_back_when_there_is_memory_again() -> None:
     assert memory.said[-1] == ("none", "as configured")
 
 
+def test_a_try_in_vain_gives_back_what_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of a half-loaded model would stay with PyTorch's allocator, on a card that somebody else fills."""
+    memory = Memory()
+    models = memory.fallback()
+    memory.too_small_to_work = memory.too_small_to_load = 1
+    models.many([segment(0)])
+    freed_after = []
+    monkeypatch.setattr("sadstream.daemon.pipeline.fallback._free", lambda: freed_after.append(memory.loaded[-1]))
+    memory.now_s = RETRY_S
+    models.many([segment(1)])
+
+    assert freed_after == ["as configured"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 MiB",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuFFT error: CUFFT_ALLOC_FAILED",
+    ],
+)
+def test_a_full_card_is_known_by_what_each_library_says(said: str) -> None:
+    assert out_of_memory(RuntimeError(said))
+    assert not out_of_memory(ValueError(said))
+    assert not out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+
+
 def test_while_memory_is_short_it_tries_again_ever_more_rarely_and_loses_nothing() -> None:
     memory = Memory()
     models = memory.fallback()

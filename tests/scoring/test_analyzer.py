@@ -1,6 +1,7 @@
 """A segment's score is its own, in whatever company it is analysed, and early what the sound alone comes to."""
 
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from sadstream.config import Config
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.analyzer.analyzer import Analyzer
-from sadstream.scoring.analyzer.models import load_models
+from sadstream.scoring.analyzer.models import load_models, settle
 from sadstream.scoring.fusion import checkpoint
 from sadstream.scoring.text.encoder import TextEncoder
 from sadstream.scoring.weights.locate import locate
@@ -49,6 +50,35 @@ def test_a_batch_is_scored_like_its_members(analyzer: Analyzer, segments: list[S
             assert found.transcript.reason == expected.transcript.reason
             assert found.audio_logit == pytest.approx(expected.audio_logit, abs=1e-4)
             assert found.text_logit == pytest.approx(expected.text_logit, abs=1e-4)
+
+
+def test_the_text_s_time_is_read_once_the_device_is_done(
+    analyzer: Analyzer, segments: list[Segment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a GPU's work on words would count as the fusion model's, which waits for it."""
+    asked: list[str] = []
+
+    def settle(device: str) -> None:
+        asked.append(device)
+        time.sleep(0.3)
+
+    monkeypatch.setattr("sadstream.scoring.analyzer.analyzer.settle", settle)
+    answer = analyzer(segments[0])
+
+    assert asked == ["cpu"]
+    assert isinstance(answer, Analysis)
+    assert answer.text_ms >= 300
+    assert answer.fusion_ms < 300
+
+
+def test_only_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[int] = []
+    monkeypatch.setattr("torch.cuda.synchronize", lambda: waits.append(1))
+    settle("cpu")
+    assert waits == []
+    settle("cuda")
+
+    assert waits == [1]
 
 
 def test_the_sound_alone_comes_first_and_its_part_is_the_last_words_too(

@@ -90,8 +90,7 @@ def test_half_precision_as_on_a_gpu_hears_the_same_words(
 ) -> None:
     """Without packed layers, which a GPU has not, and with states in float16, here on the CPU."""
     monkeypatch.setattr("sadstream.scoring.weights.packed.can_pack", lambda: False)
-    halved = Whisper(locate("tiny.en", "whisper"), "cpu", "en")
-    halved._cut_encoder._half = True
+    halved = Whisper(locate("tiny.en", "whisper"), "cpu", "en", half=True)
     with torch.inference_mode():
         found, expected = halved.transcribe(utterances[:2]), whisper.transcribe(utterances[:2])
 

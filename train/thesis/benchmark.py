@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sadstream.base.samples import SAMPLE_RATE
+from sadstream.scoring.analyzer.models import settle
 from sadstream.scoring.fusion.features import log_mel
 from sadstream.scoring.fusion.header import LogMelConfig, Record
 from train.corpora.classes import NONE
@@ -156,7 +157,7 @@ def measure(preset: Preset, utterances: int, steps: int, compute: ComputeTarget)
     timings = []
     for system in preset.systems:
         config = run_config(preset, system, "simulated")
-        timings.append(_time(config, rows, steps, compute))
+        timings.append(timed(config, simulated_inputs(rows, config), steps, compute))
     return Benchmark(
         preset=preset.name,
         device=torch.cuda.get_device_name() if compute.device == "cuda" else "cpu",
@@ -167,20 +168,23 @@ def measure(preset: Preset, utterances: int, steps: int, compute: ComputeTarget)
     )
 
 
-def _time(config: RunConfig, rows: Sequence[Utterance], steps: int, compute: ComputeTarget) -> SystemTiming:
-
-    inputs = simulated_inputs(rows, config)
+def timed(config: RunConfig, inputs: Inputs, steps: int, compute: ComputeTarget) -> SystemTiming:
+    """Time one system: batches of training after two that only warm up, then 128 rows of validation."""
     trainer = Trainer(inputs, config, compute)
     trainer.train_epoch(1, steps=2)
+    settle(compute.device)
     start, start_cpu = time.perf_counter(), time.process_time()
     trainer.train_epoch(1, steps=steps)
+    settle(compute.device)  # the last update is still under way there
     step_s, step_cpu_s = (time.perf_counter() - start) / steps, (time.process_time() - start_cpu) / steps
     some = trainer.validation[:128]
+    if compute.device == "cuda":  # which chooses its kernels at the first batch of a shape
+        predict(trainer.fusion, inputs, some, compute.device)
     start, start_cpu = time.perf_counter(), time.process_time()
     predict(trainer.fusion, inputs, some, compute.device)
     predict_s = (time.perf_counter() - start) / some.numel()
     predict_cpu_s = (time.process_time() - start_cpu) / some.numel()
-    parts = {split: len(part) for split, part in by_split(rows).items()}
+    parts = {split: len(part) for split, part in by_split(inputs.rows).items()}
     drawn = trainer.drawn.size
     batches = -(-drawn // config.spec.batch_size)
     epoch_s = step_s * batches + predict_s * parts["validation"]
@@ -208,14 +212,14 @@ def _features_per_s(features: LogMelConfig) -> float:
 
 def estimate(configs: Sequence[RunConfig], rows: Sequence[Utterance], session: Session) -> str:
     """How long these runs will take on this machine at most: all epochs, no early stopping."""
-    lines, total, timed = [], 0.0, dict[str, SystemTiming]()
+    lines, total, known = [], 0.0, dict[str, SystemTiming]()
     for config in configs:
         key = config.system + config.variant
-        if key not in timed:
-            timed[key] = _time(config, rows, 4, session.compute)
-        total += timed[key].total_s
+        if key not in known:
+            known[key] = timed(config, simulated_inputs(rows, config), 4, session.compute)
+        total += known[key].total_s
         lines.append(
-            [config.title, str(config.seed), config.fold, f"{timed[key].epoch_s:.1f}", f"{timed[key].total_s / 60:.1f}"]
+            [config.title, str(config.seed), config.fold, f"{known[key].epoch_s:.1f}", f"{known[key].total_s / 60:.1f}"]
         )
     table = markdown(("system", "seed", "fold", "s an epoch", "at most min"), lines, numbers=True)
     features_min = len(rows) / _features_per_s(configs[0].features) / 60 if configs else 0.0

@@ -199,7 +199,9 @@ class Trainer:
     def restore(self, content: bytes, where: str) -> tuple[History, EpochTimes]:
         """Go back to a saved state; returns its history and how long it took."""
         try:
-            saved = torch.load(io.BytesIO(content), map_location=self.compute.device, weights_only=True)
+            # On the CPU: weights and moments go to where the parameters are, Adam's counts of steps stay where it wants
+            # them, or each step would wait for the GPU to read one.
+            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             self.fusion.load_state_dict(saved["fusion"])
             self.optimiser.load_state_dict(saved["optimiser"])
             history = History.model_validate_json(saved["history"])

@@ -89,9 +89,10 @@ class Fallback:
                 raise
             self._retry_s = min(2 * self._retry_s, RETRY_MAX_S)
             self._retry_at_s = self._now() + self._retry_s
-            return
-        self._at, self._retry_s = 0, RETRY_S
-        self._on_degraded(ModelsDegraded("none", self._stages[0].name))
+        else:
+            self._at, self._retry_s = 0, RETRY_S
+            self._on_degraded(ModelsDegraded("none", self._stages[0].name))
+        _free()  # what was loaded in vain, or is replaced: whoever filled the card may need it
 
 
 def _free() -> None:

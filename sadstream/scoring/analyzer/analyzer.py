@@ -20,7 +20,7 @@ from sadstream.scoring.analysis import (
     threshold_in_force,
     uncapped_part,
 )
-from sadstream.scoring.analyzer.models import Models
+from sadstream.scoring.analyzer.models import Models, settle
 from sadstream.scoring.fusion.features import heard_frames, log_mel
 from sadstream.scoring.fusion.header import WHISPER_DBFS, Heads, WhisperStatesConfig
 from sadstream.scoring.whisper.recognizer import Transcript
@@ -87,6 +87,7 @@ class Analyzer:
             kept = [n for n in everyone if transcripts[n].kept]
             encoder = self.models.text_encoder
             embedding = encoder([transcripts[n].text for n in kept]) if encoder is not None and kept else None
+            settle(self.models.device)
             embedded = time.perf_counter()
             parts = self._fused(sound, [n for n in everyone if n not in kept], None)
             if embedding is not None:
@@ -137,10 +138,11 @@ class Analyzer:
             None if sound.frames is None else sound.frames[at],
             None if sound.voices is None else sound.voices[at],
         )
+        audio = parts.audio.tolist()  # at once: each number by itself would wait for the GPU anew
         text = [None] * len(rows) if embedding is None else parts.text.tolist()
         attention = [None] * len(rows) if parts.attention is None else parts.attention.float().cpu().numpy()
         beside = [()] * len(rows) if parts.beside is None else parts.beside.float().tolist()
-        return {n: _Raw(float(parts.audio[k]), text[k], attention[k], tuple(beside[k])) for k, n in enumerate(rows)}
+        return {n: _Raw(audio[k], text[k], attention[k], tuple(beside[k])) for k, n in enumerate(rows)}
 
     def _analysis(
         self, transcript: Transcript, speech: float, raw: "_Raw", spent_ms: tuple[float, float, float]

@@ -115,6 +115,14 @@ def compute_device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def settle(device: str) -> None:
+    """Wait for what a GPU still computes: a clock that is read before would charge it to the next stage."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 def whisper_model(wanted: str, device: str) -> str:
     """`auto` is tiny.en on a CPU and base with CUDA."""
     return {"cuda": "base", "cpu": "tiny.en"}[device] if wanted == "auto" else wanted

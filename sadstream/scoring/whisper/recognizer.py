@@ -38,9 +38,12 @@ class Transcript:
 
 
 class Whisper:
-    """A Whisper model by its folder, on one device: half precision with CUDA, else float32."""
+    """A Whisper model by its folder, on one device: words in half precision with CUDA, else in float32.
 
-    def __init__(self, directory: Path, device: str, language: str) -> None:
+    half: one of the two in spite of that; packed layers, which a CPU has, know float32 alone.
+    """
+
+    def __init__(self, directory: Path, device: str, language: str, half: bool | None = None) -> None:
         import torch
 
         from sadstream.scoring.weights.packed import Uninitialised, pack
@@ -69,7 +72,7 @@ class Whisper:
             self._tokenizer: Any = openai_whisper.tokenizer.get_tokenizer(
                 model.is_multilingual, num_languages=model.num_languages, language=language, task="transcribe"
             )
-        self._cut_encoder = CutEncoder(self._model, self._log_mel, half=device == "cuda")
+        self._cut_encoder = CutEncoder(self._model, self._log_mel, half=device == "cuda" if half is None else half)
         self._decoder = GreedyDecoder(self._model, self._tokenizer)
 
     def transcribe(
