@@ -4,6 +4,7 @@
 # make test-systemd-serve   the same for the services of a cluster: 10 minutes
 # make test-systemd-house   the same for what a house adds (docs/recipes.md): 4 minutes
 # make test-containers   images, and the daemon in a container, with podman, as root: 20 minutes, 12 GB
+# make gpu    what an NVIDIA GPU makes of all this, measured, under 8 minutes; a rehearsal where there is none
 # All make .venv, install what they need and fetch the models first; a second run starts at once.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench bench-wire bench-views bench-dashboard bench-browser ear eval bench-train screenshots first-hour site release check installed setup system models clean
+.PHONY: demo test test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench gpu bench-wire bench-views bench-dashboard bench-browser ear eval bench-train screenshots first-hour site release check installed setup system models clean
 
 demo: installed models
 	$(BIN)/sadstream demo
@@ -68,6 +69,14 @@ bench: setup models
 	$(WORDS) $(DATA)/speech --segments 60 --repeats 1 --name nemo-base --corpora nemo --model base --language pl
 	$(WORDS) $(DATA)/english --repeats 1 --name repeats --corpora repeats
 	$(BIN)/python bench/streams.py $(DATA)/english --json docs/bench-streams.json --plot docs/bench-streams.svg
+
+# Needs PyTorch's build for CUDA: that is pip's own for Linux, unless an index names the one for CPUs (the installer's
+# --torch-backend cpu); `sadstream doctor` says which it found. No network after setup. Without a GPU it says so and
+# ends with 69; GPU="--data DIR" takes other speech. A rehearsal: python bench/gpu.py --device cpu --scale small
+GPU_SECONDS ?= 420
+gpu: setup models
+	$(BIN)/sadstream models fetch tiny.en base
+	$(BIN)/python bench/gpu.py --seconds $(GPU_SECONDS) --json docs/bench-gpu.json --write $(GPU)
 
 bench-wire: setup
 	$(BIN)/python bench/wire.py --json docs/bench-wire.json
