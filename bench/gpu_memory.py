@@ -1,5 +1,6 @@
 """Parts of `bench/gpu.py` about memory: whether it stays as it is, and what happens when there is none."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,8 +48,18 @@ def held(device: str) -> Held:
     return Held(card, resident)
 
 
+def fresh(device: str) -> None:
+    """Let go what the parts before held, and forget their peak."""
+    if device == "cuda":
+        analyzer.cache_clear()
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
 def constant(bench: Bench) -> Iterator[Reading]:
     """Memory after warm-up and after many segments, in the daemon's batches."""
+    fresh(bench.device)
     ready, n = analyzer(bench.device, bench.scale.parity_model, bench.scale.shape_layers), bench.scale.long_run
     turns, done, before = cycle(bench.segments), 0, None
     while done < n and not bench.over:
@@ -112,7 +123,7 @@ def full_card(bench: Bench) -> Iterator[Reading]:
     if bench.device != "cuda":
         yield from (Reading(line.what, note=NEEDS) for line in (LOST, SMALLER, BACK))
         return
-    analyzer.cache_clear()
+    fresh(bench.device)
     said, card, clock = list[ModelsDegraded](), Card(), Clock()
     wanted = {"compute": {"device": "cuda"}, "whisper": {"model": bench.scale.parity_model, "linguist": "off"}}
     models = load_with_fallback(with_changes(Config(), wanted), said.append, clock)

@@ -40,6 +40,7 @@ LONGEST = (
     "test_watch",  # 43
     "test_fuzz",  # 41
     "test_client",  # 39
+    "test_gpu_bench",  # 35
     "test_service",  # 37
     "test_mqtt",  # 35
     "test_gates",  # 35

@@ -191,3 +191,22 @@ def test_a_full_card_that_nobody_notices_is_a_failure() -> None:
 
     with pytest.raises(AssertionError, match="not noticed"):
         list(gpu_memory.ladder(models, [segment(0)], lambda: None, lambda: None, gpu_memory.Clock(), []))
+
+
+def test_a_card_is_filled_to_its_last_block_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    left, card = [(3 << 30) + (5 << 26) + (1 << 20)], gpu_memory.Card()
+
+    def empty(size: int, **_where: Any) -> int:
+        if size > left[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        left[0] -= size
+        return size
+
+    monkeypatch.setattr(gpu_memory.torch, "empty", empty)
+    monkeypatch.setattr(gpu_memory.torch.cuda, "empty_cache", lambda: None)
+    card.fill()
+
+    assert left == [0]
+    assert len(card.blocks) == 3 + 5 + 1
+    card.free()
+    assert card.blocks == []

@@ -1,11 +1,14 @@
 """The benchmark's corpus is IEMOCAP in size, shares and durations; its figures are about the machine."""
 
+import math
+
 import numpy as np
 import pytest
+import torch
 
 from train.presets import load_preset, run_config
 from train.thesis.benchmark import measure, simulated_inputs, simulated_rows
-from train.training.loop import ComputeTarget
+from train.training.loop import ComputeTarget, Trainer
 
 
 def test_the_simulated_corpus_has_iemocaps_shape() -> None:
@@ -35,3 +38,17 @@ def test_every_system_is_timed() -> None:
     assert [timing.system for timing in found.timings] == list(preset.systems)
     assert all(timing.epoch_s > 0 and timing.utterances_per_s > 0 for timing in found.timings)
     assert "s an epoch" in found.table()
+
+
+@pytest.mark.parametrize("system", load_preset("thesis-small").systems)
+def test_every_system_takes_a_step_in_bfloat16(system: str) -> None:
+    """As with --amp on a GPU, here on the CPU: no layer is given numbers of two kinds, and weights stay float32."""
+    config = run_config(load_preset("thesis-small"), system, "simulated")
+    trainer = Trainer(simulated_inputs(simulated_rows(40), config), config, ComputeTarget("cpu", amp=True))
+    before = {name: tensor.clone() for name, tensor in trainer.fusion.state_dict().items()}
+    loss = trainer.step(torch.arange(8))
+
+    assert math.isfinite(loss)
+    after = trainer.fusion.state_dict()
+    assert {tensor.dtype for tensor in after.values()} == {torch.float32}
+    assert any(not torch.equal(tensor, after[name]) for name, tensor in before.items())
