@@ -174,14 +174,12 @@ NEEDS := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["proj
 	$(BIN)/python -m pip install --quiet --no-deps "$$($(BIN)/python -c '$(NEEDS)' | grep openai-whisper)"
 	sed -i -E '/^Requires-Dist: (numba|triton)/d' .venv/lib/python3*/site-packages/openai_whisper-*.dist-info/METADATA
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[web]'
-	$(BIN)/sadstream doctor --fix --only torchaudio
 	touch $@
 
 # What a developer needs besides: extras, linters, what drives a browser; and numba, without which a test shows nothing.
 .venv/.developed: .venv/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[cluster,dashboard,plot,train]' --group dev numba
 	$(BIN)/python -m compileall -q -j 0 .venv/lib || true  # what thousands of processes import, where nobody may write it later
-	$(BIN)/sadstream doctor --fix --only torchaudio
 	touch $@
 
 # What needs root is installed when it can be; a recording needs none of it.

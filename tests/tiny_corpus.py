@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sadstream.scoring.fusion import torchaudio_library
 from train.corpora.counts import EXPECTED
 from train.corpora.manifest import CorpusManifest, Utterance, write
 from train.corpora.synthetic import ScriptLine, script, write_corpus
@@ -42,6 +43,7 @@ def corpus(folder: Path, utterances: int = 50) -> Path:
 
 def text_encoder(folder: Path) -> Path:
     """A BERT of two thousand random numbers as transformers saves it."""
+    torchaudio_library.library()  # which transformers imports
     from transformers import BertConfig, BertModel
 
     folder.mkdir(parents=True)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from sadstream.scoring.fusion import torchaudio_library
 from sadstream.scoring.weights.catalogue import ModelSpec
 from sadstream.scoring.weights.convert import Payload
 from sadstream.scoring.weights.layouts.ctranslate2 import WhisperDimensions, expected_shape, tensor_names
@@ -192,6 +193,8 @@ END_OF_TEXT = 50256  # of English
 def saved_whisper() -> Any:
     """transformers' own Whisper, English, distilled, random, of weights that float16 holds exactly."""
     import torch
+
+    torchaudio_library.library()  # which transformers imports
     from transformers import WhisperConfig, WhisperForConditionalGeneration
 
     torch.manual_seed(3)

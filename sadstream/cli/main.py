@@ -227,13 +227,12 @@ def devices() -> None:
 
 @app.command()
 def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what sadstream can mend itself.")] = False,
     only: Annotated[str | None, typer.Option(help="Test this part alone.")] = None,
 ) -> None:
     """Test each part and say how to mend what is broken."""
     from sadstream.cli.setup.doctor import examine
 
-    code = examine(fix, only)
+    code = examine(only)
     if code:
         raise typer.Exit(code)
 

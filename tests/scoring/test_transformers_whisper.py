@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import END_OF_TEXT, saved_whisper
 
 from sadstream.base.errors import UnavailableError
+from sadstream.scoring.fusion import torchaudio_library
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.fetch import fetch
 from sadstream.scoring.weights.locate import locate
@@ -57,6 +58,7 @@ def sound() -> torch.Tensor:
 
 @pytest.mark.usefixtures("root")
 def test_it_hears_and_says_what_transformers_does(original: Any, saved: Path) -> None:
+    torchaudio_library.library()  # which transformers imports
     from transformers import GenerationMixin, WhisperFeatureExtractor
     from transformers.modeling_outputs import BaseModelOutput
 

@@ -12,7 +12,7 @@ import torch
 from tiny_corpus import begun, prepared, session
 
 from sadstream.base.errors import BusyError, ConfigError, DataError, UnavailableError, UsageError
-from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.fusion import checkpoint, torchaudio_library
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from train.corpora.manifest import write
 from train.features.cache import Cache
@@ -248,6 +248,7 @@ def test_the_seventh_reads_the_layers_that_it_is_told(made: SimpleNamespace, tmp
 
 
 def test_the_seventh_takes_any_speech_encoder(made: SimpleNamespace, tmp_path: Path) -> None:
+    torchaudio_library.library()  # which transformers imports
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     folder = tmp_path / "wav2vec2"

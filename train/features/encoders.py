@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.base.json_text import parsed
+from sadstream.scoring.fusion import torchaudio_library
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.weights.locate import locate
 from sadstream.scoring.weights.store import load_tensors
@@ -59,6 +60,7 @@ class AutoStates:
 
     def __init__(self, directory: Path, pool: int, device: str, layers: tuple[int, ...] = ()) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        torchaudio_library.library()  # which transformers imports where it is installed
         from transformers import AutoModel
 
         try:

@@ -5,13 +5,16 @@ corpus by the sound of the inversion.
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SAMPLE_RATE
+from sadstream.scoring.fusion.torchaudio_library import library
 
 N_FFT = 1024
 HOP = 256
@@ -24,13 +27,15 @@ QUIET = 1e-10  # power that counts as none
 
 @lru_cache(maxsize=1)
 def _transforms() -> tuple[nn.Module, nn.Module, nn.Module]:
-    from torchaudio.transforms import GriffinLim, InverseMelScale, MelSpectrogram
-
+    torchaudio: Any = library()
+    if torchaudio is None:
+        raise UnavailableError("torchaudio: not installed; pictures of spectrograms are inverted with it")
+    transforms = torchaudio.transforms
     slaney = {"sample_rate": SAMPLE_RATE, "n_mels": BANDS, "norm": "slaney", "mel_scale": "slaney"}
     return (
-        MelSpectrogram(n_fft=N_FFT, hop_length=HOP, power=2.0, **slaney),
-        InverseMelScale(n_stft=N_FFT // 2 + 1, **slaney),
-        GriffinLim(n_fft=N_FFT, n_iter=ITERATIONS, hop_length=HOP, power=2.0, rand_init=False),
+        transforms.MelSpectrogram(n_fft=N_FFT, hop_length=HOP, power=2.0, **slaney),
+        transforms.InverseMelScale(n_stft=N_FFT // 2 + 1, **slaney),
+        transforms.GriffinLim(n_fft=N_FFT, n_iter=ITERATIONS, hop_length=HOP, power=2.0, rand_init=False),
     )
 
 

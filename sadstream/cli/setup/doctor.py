@@ -1,22 +1,16 @@
 """`sadstream doctor`: test each part for real, and one line a fault that says how to mend it."""
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 
 from sadstream.base.boundary import from_system
 from sadstream.base.errors import SadstreamError, UnavailableError, UsageError
 
-DISABLED = ".disabled"  # appended to a native library that does not fit this torch
 
-
-def examine(fix: bool, only: str | None = None) -> int:
+def examine(only: str | None = None) -> int:
     """Print a line a part; 69 if something that the daemon needs is broken. A missing microphone or GPU is no fault."""
     chosen = [check for check in CHECKS if only in (None, check[0])]
     if not chosen:
         raise UsageError(f"doctor --only {only}: expected one of {', '.join(name for name, _, _ in CHECKS)}")
-    if fix:
-        mend_torchaudio()
     faults = 0
     for name, check, required in chosen:
         try:
@@ -29,31 +23,6 @@ def examine(fix: bool, only: str | None = None) -> int:
             faults += is_fault
             print(f"{'FAULT' if is_fault else 'absent'}    {name}: {said}"[:400])
     return 69 if faults else 0
-
-
-def mend_torchaudio() -> bool:
-    """Put aside torchaudio's native library where torch has no CUDA; True if it was put aside.
-
-    torchaudio 2.11's library is linked with CUDA and its import fails without; what sadstream uses of torchaudio is
-    pure Python, and torchaudio takes a missing library for an extension that is not there.
-    """
-    import torch
-
-    spec = importlib.util.find_spec("torchaudio")
-    if spec is None or spec.origin is None:
-        raise UnavailableError("torchaudio: not installed; pip install torchaudio")
-    # 2.11.0 calls it _torchaudio.abi3.so, 2.11.1 _torchaudio.so.
-    libraries = [*(Path(spec.origin).parent / "lib").glob("_torchaudio*.so")]
-    if torch.version.cuda is not None or not libraries:
-        return False
-    for library in libraries:
-        try:
-            library.rename(library.with_name(library.name + DISABLED))
-        except OSError as error:
-            raise UnavailableError(
-                f"{library}: cannot be put aside: {error.strerror}; run sadstream doctor --fix as its owner"
-            ) from None
-    return True
 
 
 def _portaudio() -> str:
@@ -78,14 +47,16 @@ def _torch() -> str:
     return f"{torch.__version__}, {torch.get_num_threads()} thread(s)"
 
 
-def _torchaudio() -> str:
+def _log_mel() -> str:
     import torch
 
     from sadstream.scoring.fusion.features import log_mel
     from sadstream.scoring.fusion.header import LogMelConfig
+    from sadstream.scoring.fusion.torchaudio_library import library
 
     frames, bands = log_mel(torch.zeros(48_000), LogMelConfig()).shape
-    return f"log-Mel ({frames}, {bands})"
+    made_by = "torchaudio" if library() is not None else "torch, as there is no torchaudio"
+    return f"({frames}, {bands}) by {made_by}"
 
 
 def _cuda() -> str:
@@ -120,7 +91,7 @@ CHECKS: tuple[tuple[str, Callable[[], str], bool], ...] = (
     ("microphone", _portaudio, False),
     ("voice activity detection", _vad, True),
     ("torch", _torch, True),
-    ("torchaudio", _torchaudio, True),
+    ("log-Mel", _log_mel, True),
     ("CUDA", _cuda, False),
     ("models", _models, True),
     ("endpoint", _bind, True),

@@ -6,15 +6,12 @@ The only definition, shared by the daemon and `train`.
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sadstream.base.errors import UnavailableError
-from sadstream.base.samples import SAMPLE_RATE, SEGMENT_SAMPLES
+from sadstream.base.samples import SEGMENT_SAMPLES
 from sadstream.scoring.fusion.header import LogMelConfig
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-TORCHAUDIO_FAULT = "torchaudio: its native library wants CUDA and this torch has none; run `sadstream doctor --fix`"
 
 
 def heard_frames(samples_heard: int, n_frames: int) -> int:
@@ -24,21 +21,9 @@ def heard_frames(samples_heard: int, n_frames: int) -> int:
 
 @lru_cache(maxsize=8)
 def _mel(config: LogMelConfig) -> "torch.nn.Module":
-    try:
-        from torchaudio.transforms import MelSpectrogram
-    except OSError:
-        raise UnavailableError(TORCHAUDIO_FAULT) from None
-    transform: torch.nn.Module = MelSpectrogram(
-        sample_rate=SAMPLE_RATE,
-        n_fft=config.n_fft,
-        win_length=config.window,
-        hop_length=config.hop,
-        n_mels=config.n_mels,
-        power=2.0,
-        mel_scale="slaney",
-        norm="slaney",
-    )
-    return transform
+    from sadstream.scoring.fusion.mel import mel_transform
+
+    return mel_transform(config)
 
 
 def log_mel(samples: "Tensor", config: LogMelConfig) -> "Tensor":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sadstream.base.errors import UnavailableError
-from sadstream.scoring.fusion.features import TORCHAUDIO_FAULT
+from sadstream.scoring.fusion import torchaudio_library
 from sadstream.scoring.fusion.header import TEXT_TOKENS, TextEncoderConfig
 from sadstream.scoring.weights.store import LoadedModel, load_tensors
 
@@ -95,13 +95,11 @@ def any_states(directory: Path, loaded: LoadedModel, device: str) -> States:
 
     # transformers has asked its hub although told to stay local; nothing leaves this machine at run time.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    torchaudio_library.library()  # which transformers imports where it is installed
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     settings = AutoConfig.from_pretrained(directory, local_files_only=True)
-    try:
-        model: Any = AutoModel.from_config(settings)
-    except OSError:  # transformers imports torchaudio where that is installed
-        raise UnavailableError(TORCHAUDIO_FAULT) from None
+    model: Any = AutoModel.from_config(settings)
     tensors = {name: torch.from_numpy(array).float() for name, array in loaded.tensors.items()}
     missing, _ = model.load_state_dict(tensors, strict=False)
     lacking = [name for name in missing if "position_ids" not in name and not name.startswith("pooler.")]
