@@ -209,8 +209,11 @@ def _base(path: Path, name: str) -> Path:
     """The preset that another starts from: a file beside it or at this path, else one that ships, by its name."""
     beside = path.parent / name
     shipped = presets_folder() / f"{name.removesuffix('.toml')}.toml"
-    plain = Path(name).name == name and (not beside.is_file() or beside.resolve() == path.resolve())
-    return shipped if plain and shipped.is_file() else beside
+    try:
+        plain = Path(name).name == name and (not beside.is_file() or beside.resolve() == path.resolve())
+        return shipped if plain and shipped.is_file() else beside
+    except OSError:  # a name that no file can have is said where it is opened
+        return beside
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
