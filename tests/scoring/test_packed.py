@@ -1,9 +1,20 @@
 """Layers that keep half-precision weights say what plain ones say, and take nothing that they would have to round."""
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from sadstream.audio.sources.opening import open_source
+from sadstream.audio.sources.recording import Recording
+from sadstream.config import Config
+from sadstream.config.tables import StreamConfig
+from sadstream.events import Score
+from sadstream.scoring.analyzer.analyzer import Analyzer
+from sadstream.scoring.analyzer.models import load_models
+from sadstream.scoring.recording import RecordedSegment, score_recording
 from sadstream.scoring.weights.packed import PackedLinear, Uninitialised, can_pack, pack, packed
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="this processor has no packed layers")
@@ -57,3 +68,54 @@ def test_a_layer_that_is_not_packed_takes_on_its_inputs_precision() -> None:
 
     assert layer(torch.ones(1, 3).half()).dtype == torch.float16
     assert layer(torch.ones(1, 3)).dtype == torch.float32
+
+
+@pytest.fixture
+def anew() -> Iterator[None]:
+    can_pack.cache_clear()
+    yield
+    can_pack.cache_clear()
+
+
+def gone(*_: object) -> torch.Tensor:
+    raise AttributeError("'_OpNamespace' 'quantized' object has no attribute 'linear_dynamic_fp16'")
+
+
+def wrong(x: torch.Tensor, _: object) -> torch.Tensor:
+    return torch.zeros(x.shape[0], 4)
+
+
+@pytest.mark.usefixtures("anew")
+@pytest.mark.parametrize("operator", [gone, wrong])
+def test_where_the_operators_are_gone_or_wrong_layers_stay_plain(
+    operator: Callable[..., torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.quantized, "linear_dynamic_fp16", operator, raising=False)
+    weight = torch.randn(4, 8).half()
+    layer = packed(weight)
+
+    assert not isinstance(layer, PackedLinear)
+    torch.testing.assert_close(layer(torch.ones(1, 8)), torch.ones(1, 8) @ weight.float().T)
+
+
+@pytest.mark.models
+@pytest.mark.usefixtures("real_models", "anew")
+def test_the_scene_is_scored_alike_with_plain_layers(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor that has no others."""
+
+    def scored() -> list[Score]:
+        config = Config()
+        source = open_source(StreamConfig(source=str(scene)), config)
+        assert isinstance(source, Recording)
+        found = score_recording(source, config, Analyzer(load_models(config)))
+        return [one.score for one in found if isinstance(one, RecordedSegment)]
+
+    fast = scored()
+    monkeypatch.setattr("sadstream.scoring.weights.packed.can_pack", lambda: False)
+    plain = scored()
+
+    assert len(fast) == len(plain) >= 6
+    for one, other in zip(fast, plain, strict=True):
+        assert one.text_used == other.text_used
+        assert other.p_sad == pytest.approx(one.p_sad, abs=2e-3)
+        assert other.emotions == pytest.approx(one.emotions, abs=2e-3)

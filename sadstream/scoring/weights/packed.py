@@ -6,6 +6,7 @@ its layers are packed.
 """
 
 import ctypes
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -48,9 +49,19 @@ class Uninitialised(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+@lru_cache(maxsize=1)
 def can_pack() -> bool:
-    """This processor has the layers."""
-    return ENGINE in torch.backends.quantized.supported_engines
+    """This processor and this PyTorch have the layers, and a small one computes what a plain one does.
+
+    PyTorch means to give up the operators; without them the layers stay float32.
+    """
+    if ENGINE not in torch.backends.quantized.supported_engines:
+        return False
+    weight, x = torch.arange(32.0).reshape(4, 8), torch.ones(2, 8)
+    try:
+        return torch.equal(PackedLinear(weight)(x), x @ weight.T)
+    except (AttributeError, RuntimeError):  # no such operator; or none for this processor
+        return False
 
 
 def packed(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
