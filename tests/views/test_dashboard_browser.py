@@ -120,6 +120,20 @@ def test_a_server_that_goes_while_the_page_begins_is_no_error_of_the_page(page: 
         page.wait_for_selector("#state-name >> text=listening")
 
 
+CUT = """async () => {
+  const { ask } = await import("/pages/ask.js");
+  const cut = new ReadableStream({ start: (answer) => answer.error(new TypeError("Failed to fetch")) });
+  window.fetch = async () => new Response(cut);
+  return ask("/api/state");
+}"""
+
+
+def test_an_answer_that_is_cut_in_the_middle_is_none(page: Page, served: str) -> None:
+    chromium.opened(page, served)
+
+    assert page.evaluate(CUT) == {"ok": False, "body": "The page's server does not answer."}
+
+
 def test_a_week_of_200_000_scores_is_usable_within_two_seconds(page: Page, endpoint: str, week: Path) -> None:
     with chromium.dashboard(endpoint, "--journal", str(week)) as address:
         first = chromium.opened(page, address)

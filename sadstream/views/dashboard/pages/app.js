@@ -1,5 +1,6 @@
 // The page: events in, and each view shown what it needs, once a frame at most.
 
+import { ask } from "./ask.js";
 import { Episodes } from "./episodes.js";
 import { showHealth, stateOf } from "./health.js";
 import { Heard } from "./heard.js";
@@ -92,8 +93,8 @@ at("stream").addEventListener("change", () => choose(at("stream").value));
 setInterval(() => !document.hidden && privacy.ask(), 15000);
 setInterval(() => !document.hidden && heat.load(), 60000);
 // Without a daemon the journal can be looked at all the same.
-fetch("/api/history?points=2").then((answer) => (answer.ok ? answer.json() : null)).catch(() => null).then((span) => {
-  kept = span?.streams ?? [];
+ask("/api/history?points=2").then((answer) => {
+  kept = answer.ok ? answer.body.streams : [];
   draw();
 });
 listen();

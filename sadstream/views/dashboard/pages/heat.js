@@ -1,5 +1,6 @@
 // A week by the hour, or a day by ten minutes: a grid to walk through with the arrow keys.
 
+import { ask } from "./ask.js";
 import { at, clock, count, day, isoDay, make, say, share } from "./words.js";
 
 const STEPS = [0.08, 0.16, 0.26, 0.38, 0.52];
@@ -36,13 +37,10 @@ export class Heat {
   async load() {
     if (this.stream === null) return;
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    const ask = new URLSearchParams({ stream: this.stream, kind: this.kind, day: isoDay(this.date), zone });
-    const answer = await fetch(`/api/heat?${ask}`).catch(() => null);
-    if (!answer?.ok) {
-      say("heat-cell", answer ? await answer.text() : "The page's server does not answer.");
-      return;
-    }
-    this.draw(await answer.json());
+    const wanted = new URLSearchParams({ stream: this.stream, kind: this.kind, day: isoDay(this.date), zone });
+    const answer = await ask(`/api/heat?${wanted}`);
+    if (answer.ok) this.draw(answer.body);
+    else say("heat-cell", answer.body);
   }
 
   draw(heat) {

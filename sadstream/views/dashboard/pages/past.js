@@ -1,5 +1,6 @@
 // The journal with zoom: the server gives as many points as there is room for, with each bucket's least and greatest.
 
+import { ask } from "./ask.js";
 import { axes, chart, even, logit } from "./chart.js";
 import { colour } from "./theme.js";
 import { at, clock, count, day, lasting, say, signed } from "./words.js";
@@ -85,21 +86,21 @@ export class Past {
     if (this.stream === null) return;
     if (this.follow) this.until_s = Date.now() / 1000;
     const number = ++this.number;
-    const ask = new URLSearchParams({
+    const wanted = new URLSearchParams({
       stream: this.stream, since: this.until_s - this.span_s, until: this.until_s,
       points: Math.max(100, Math.floor(at("past-score").clientWidth - 48)),
     });
-    const answer = await fetch(`/api/history?${ask}`).catch(() => null);
+    const answer = await ask(`/api/history?${wanted}`);
     if (number !== this.number) return;
     for (const button of document.querySelectorAll("[data-span]")) {
       button.setAttribute("aria-pressed", String(this.follow && Number(button.dataset.span) === this.span_s));
     }
-    if (!answer?.ok) {
-      this.rest = answer ? await answer.text() : "The page's server does not answer.";
+    if (!answer.ok) {
+      this.rest = answer.body;
       say("past-sentence", this.rest);
       return;
     }
-    this.draw(await answer.json());
+    this.draw(answer.body);
   }
 
   draw(span) {

@@ -1,5 +1,6 @@
 // What is heard, sent and kept, always in sight; and the switch that closes the microphone.
 
+import { ask } from "./ask.js";
 import { at, say } from "./words.js";
 
 function lamp(id, text, tone) {
@@ -18,8 +19,8 @@ export class Privacy {
   }
 
   async ask() {
-    const answer = await fetch("/api/state").catch(() => null);
-    if (answer?.ok) this.take(await answer.json());
+    const answer = await ask("/api/state");
+    if (answer.ok) this.take(answer.body);
   }
 
   take(known) {
@@ -49,10 +50,10 @@ export class Privacy {
     this.busy = true;
     const word = this.paused ? "resume" : "pause";
     const headers = { "X-Sadstream-Csrf": this.known.csrf };
-    const answer = await fetch(`/api/${word}`, { method: "POST", headers }).catch(() => null);
+    const answer = await ask(`/api/${word}`, { method: "POST", headers });
     this.busy = false;
-    this.failed = answer?.ok ? "" : `It could not be told to ${word}.`;
-    if (answer?.ok) this.take(await answer.json());
+    this.failed = answer.ok ? "" : `It could not be told to ${word}.`;
+    if (answer.ok) this.take(answer.body);
     else await this.ask();
   }
 }
