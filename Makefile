@@ -78,6 +78,10 @@ gpu: setup models
 	$(BIN)/sadstream models fetch tiny.en base
 	$(BIN)/python bench/gpu.py --seconds $(GPU_SECONDS) --json docs/bench-gpu.json --write $(GPU)
 
+# Where each millisecond goes: of a segment, of the start, of silence. Three minutes on two cores that have nothing else to do.
+flame: setup models
+	$(BIN)/python bench/flame.py --json docs/bench-flame.json --svg docs/flame-segment.svg --write
+
 bench-wire: setup
 	$(BIN)/python bench/wire.py --json docs/bench-wire.json
 

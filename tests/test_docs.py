@@ -6,6 +6,7 @@ import re
 import runpy
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,6 +100,23 @@ def test_the_table_of_small_machines_is_that_of_its_last_run() -> None:
     table = runpy.run_path("bench/small.py")["table"]
 
     assert table(json.loads(Path("docs/bench-small.json").read_text())) in Path("docs/small-machines.md").read_text()
+
+
+def test_the_table_of_milliseconds_is_that_of_its_last_run_and_a_sample_counts_for_the_part_it_is_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend("bench")
+    flame = SimpleNamespace(**runpy.run_path("bench/flame.py", run_name="flame"))
+    rows = json.loads(Path("docs/bench-flame.json").read_text())
+    profiles = [flame.Profile(**row | {"shares": tuple(flame.Share(**one) for one in row["shares"])}) for row in rows]
+    raw = (
+        "run (a.py:1);gate (sadstream/audio/silero.py:9) 30\nrun (a.py:1);other (b.py:2) 69\nrun (a.py:1) 1\nno samples"
+    )
+
+    assert flame.markdown(profiles) in Path("docs/performance.md").read_text()
+    assert flame.shared(raw, (("gate", "sadstream/audio/silero.py"),)) == (
+        100, (flame.Share("the rest", 0.7), flame.Share("gate", 0.3)),
+    )  # fmt: skip
 
 
 def test_the_table_of_the_browsers_microphone_is_that_of_its_last_run() -> None:
