@@ -43,7 +43,7 @@ def corpus(folder: Path, utterances: int = 50) -> Path:
 
 def text_encoder(folder: Path) -> Path:
     """A BERT of two thousand random numbers as transformers saves it."""
-    torchaudio_library.library()  # which transformers imports
+    torchaudio_library.usable()  # which transformers imports
     from transformers import BertConfig, BertModel
 
     folder.mkdir(parents=True)

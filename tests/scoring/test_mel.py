@@ -30,7 +30,7 @@ def test_both_give_the_same_log_mels_to_1e_5(config: LogMelConfig) -> None:
 
 
 def test_without_torchaudio_torch_alone_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mel, "library", lambda: None)
+    monkeypatch.setattr(mel, "usable", lambda: None)
 
     assert isinstance(mel_transform(LogMelConfig()), MelPower)
 
@@ -65,7 +65,7 @@ def test_what_can_be_had_of_torchaudio_is_had(tmp_path: Path, package: str | Non
     source = Path(torchaudio_library.__file__).read_text()
     path = f"[{str(tmp_path)!r}, *(p for p in sys.path if 'site-packages' not in p)]"
     code = f"import sys, importlib.util\nsys.path[:] = {path}\n"
-    code += source + "\nfirst = library()\nassert library() is first\n"
+    code += source + "\nfirst = usable()\nassert usable() is first\n"
     code += "print('none' if first is None else 'whole', importlib.util.find_spec('torchaudio') is not None)"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
 
@@ -73,7 +73,7 @@ def test_what_can_be_had_of_torchaudio_is_had(tmp_path: Path, package: str | Non
 
 
 def test_the_real_one_is_had_whatever_torch_there_is() -> None:
-    library = torchaudio_library.library()
+    found = torchaudio_library.usable()
 
-    assert library is not None
-    assert library.transforms.MelSpectrogram
+    assert found is not None
+    assert found.transforms.MelSpectrogram

@@ -60,7 +60,7 @@ class AutoStates:
 
     def __init__(self, directory: Path, pool: int, device: str, layers: tuple[int, ...] = ()) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        torchaudio_library.library()  # which transformers imports where it is installed
+        torchaudio_library.usable()  # which transformers imports where it is installed
         from transformers import AutoModel
 
         try:

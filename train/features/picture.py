@@ -14,7 +14,7 @@ from torch import nn
 
 from sadstream.base.errors import UnavailableError
 from sadstream.base.samples import SAMPLE_RATE
-from sadstream.scoring.fusion.torchaudio_library import library
+from sadstream.scoring.fusion.torchaudio_library import usable
 
 N_FFT = 1024
 HOP = 256
@@ -27,7 +27,7 @@ QUIET = 1e-10  # power that counts as none
 
 @lru_cache(maxsize=1)
 def _transforms() -> tuple[nn.Module, nn.Module, nn.Module]:
-    torchaudio: Any = library()
+    torchaudio: Any = usable()
     if torchaudio is None:
         raise UnavailableError("torchaudio: not installed; pictures of spectrograms are inverted with it")
     transforms = torchaudio.transforms

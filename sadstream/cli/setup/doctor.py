@@ -52,10 +52,10 @@ def _log_mel() -> str:
 
     from sadstream.scoring.fusion.features import log_mel
     from sadstream.scoring.fusion.header import LogMelConfig
-    from sadstream.scoring.fusion.torchaudio_library import library
+    from sadstream.scoring.fusion.torchaudio_library import usable
 
     frames, bands = log_mel(torch.zeros(48_000), LogMelConfig()).shape
-    made_by = "torchaudio" if library() is not None else "torch, as there is no torchaudio"
+    made_by = "torchaudio" if usable() is not None else "torch, as there is no torchaudio"
     return f"({frames}, {bands}) by {made_by}"
 
 

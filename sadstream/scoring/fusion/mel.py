@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sadstream.base.samples import SAMPLE_RATE
-from sadstream.scoring.fusion.torchaudio_library import library
+from sadstream.scoring.fusion.torchaudio_library import usable
 
 if TYPE_CHECKING:
     from sadstream.scoring.fusion.header import LogMelConfig
@@ -19,7 +19,7 @@ STEP = math.log(6.4) / 27.0  # of the logarithm, of a Mel above
 
 def mel_transform(config: "LogMelConfig") -> nn.Module:
     """(n,) or (batch, n) float32 at 16 kHz -> (n_mels, frames) or (batch, n_mels, frames) power."""
-    torchaudio: Any = library()
+    torchaudio: Any = usable()
     if torchaudio is None:
         return MelPower(config)
     transform: nn.Module = torchaudio.transforms.MelSpectrogram(

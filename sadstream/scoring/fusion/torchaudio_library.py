@@ -9,7 +9,7 @@ NAME = "torchaudio"
 NATIVE = f"{NAME}._extension"  # loads its compiled part
 
 
-def library() -> Any:
+def usable() -> Any:
     """torchaudio, or None where there is none; without its compiled part where that does not load.
 
     The one of torchaudio 2.11 from PyPI wants CUDA's libraries, which PyTorch's build for CPUs has not, and then all of

@@ -95,7 +95,7 @@ def any_states(directory: Path, loaded: LoadedModel, device: str) -> States:
 
     # transformers has asked its hub although told to stay local; nothing leaves this machine at run time.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    torchaudio_library.library()  # which transformers imports where it is installed
+    torchaudio_library.usable()  # which transformers imports where it is installed
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     settings = AutoConfig.from_pretrained(directory, local_files_only=True)
