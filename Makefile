@@ -1,5 +1,6 @@
 # make demo   a bundled scene through the daemon, scores as they come
 # make test   the tests, from a bare clone
+# make test-oldest, make test-newest   the same with the oldest and the newest libraries that pyproject.toml admits
 # make test-systemd   the service under a real systemd in Debian trees of its own, as root: 7 minutes, 8 GB
 # make test-systemd-serve   the same for the services of a cluster: 10 minutes
 # make test-systemd-house   the same for what a house adds (docs/recipes.md): 4 minutes
@@ -12,7 +13,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench gpu bench-wire bench-views bench-dashboard bench-browser ear eval bench-train screenshots first-hour site release check installed setup system models clean
+.PHONY: demo test test-oldest test-newest test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench gpu bench-wire bench-views bench-dashboard bench-browser ear eval bench-train screenshots first-hour site release check installed setup system models clean
 
 demo: installed models
 	$(BIN)/sadstream demo
@@ -22,6 +23,13 @@ WORKERS ?= 3
 test: setup system models
 	$(BIN)/sadstream models fetch resemblyzer
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# The tests with the oldest and with the newest libraries that pyproject.toml admits, each in an environment of its own
+# (.venv-oldest, .venv-newest; 8 GB with PyPI's PyTorch, UV_TORCH_BACKEND=cpu for the one of pytorch.org): 15 minutes. Keeps
+# what it tested in docs/ranges.json. TESTS=tests/scoring PYTHON=python3.13 make test-newest runs some of them, or another Python.
+test-oldest test-newest: setup system models
+	$(BIN)/python -m pip install --quiet --group ranges
+	$(BIN)/python tests/ranges.py $(@:test-%=%) --python $(PYTHON) $(if $(TESTS),$(TESTS),--write)
 
 # STARTS, KILLS, FREEZES, INSTALLATIONS and REBOOTS are its numbers of trials.
 test-systemd test-systemd-serve test-systemd-house: SYSTEM += systemd-container debootstrap

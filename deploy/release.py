@@ -32,6 +32,7 @@ UNUSED = ("numba", "triton")  # openai-whisper asks for them (deploy/small.txt s
 # What a build could let in; and a wheel's dates are two seconds apart at least.
 OTHERWISE = {"TZ": "Asia/Kolkata", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "7", "PYTHONUTF8": "1"}
 APART_S = 2.5
+SAFELY: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.2, Debian 12's, has none
 
 
 class ReleaseError(Exception):
@@ -136,7 +137,7 @@ def built_alike(root: Path, python: Path, work: Path) -> Path:
     with step("wheel built from the sdist: the same bytes"):
         (sdist,) = (work / "built").glob("*.tar.gz")
         with tarfile.open(sdist) as archive:
-            archive.extractall(work / "unpacked", filter="data")
+            archive.extractall(work / "unpacked", **SAFELY)
         (unpacked,) = (work / "unpacked").iterdir()
         again = built(python, unpacked, work / "built-of-sdist", 0o077, {}, "--wheel")
         alike({name: first[name] for name in first if name.endswith(".whl")}, again)

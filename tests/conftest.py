@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sadstream.base.errors import SadstreamError
 from sadstream.cli.demo import play as demo
 from sadstream.cli.setup.inventory import needed
 from sadstream.scoring.fusion import checkpoint
+from sadstream.scoring.weights import packed
 from sadstream.scoring.weights import store as models
 from sadstream.scoring.weights.locate import locate
 
@@ -68,6 +70,17 @@ def real_models() -> None:
             models.verify(locate(name, models.spec(name).kind))
     except SadstreamError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module", params=["packed", "plain"])
+def layers(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Linear layers as x86 has them, then as every other processor: models that are loaded after this have those."""
+    if request.param == "packed" and not packed.can_pack():
+        pytest.skip("this processor has no packed layers")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "plain":
+            patch.setattr(packed, "can_pack", lambda: False)
+        yield request.param
 
 
 @pytest.fixture

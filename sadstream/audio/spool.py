@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sadstream.audio.decoding.container import FRAMES_BYTES, sniffed
 from sadstream.audio.sources.recording import Recording
-from sadstream.base.errors import DataError
+from sadstream.base.errors import DataError, UnavailableError
 from sadstream.config.tables import StreamConfig
 
 SPOOL_BYTES = 1 << 30  # 9 h of 16 kHz, 1.5 h of a CD
@@ -25,7 +25,12 @@ def is_spooled(path: Path) -> bool:
 
 
 def spooled(path: Path, raw: StreamConfig) -> Recording:
-    """What comes out of the pipe, to its end; without a header it is raw PCM as `raw` says. DataError beyond a GiB."""
+    """What comes out of the pipe, to its end; without a header it is raw PCM as `raw` says. DataError beyond a GiB.
+
+    UnavailableError where memory cannot be read as a file (not on Linux): speech is never put on the disk instead.
+    """
+    if not hasattr(os, "memfd_create"):
+        raise UnavailableError(f"{path}: a pipe is kept in memory, which needs Linux: expected a file")
     fd = os.dup(0) if str(path) == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     kept = os.memfd_create("sadstream")
     try:

@@ -1,6 +1,7 @@
 """The `sadstream` command; the only place that prints and exits."""
 
 import json
+import select
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -10,7 +11,7 @@ import typer
 from sadstream import __version__
 from sadstream.base import logs
 from sadstream.base.boundary import enter
-from sadstream.base.errors import UsageError
+from sadstream.base.errors import UnavailableError, UsageError
 from sadstream.cli import fleet as cli_fleet
 from sadstream.cli import views as cli_views
 from sadstream.cli import voices as cli_voices
@@ -84,6 +85,8 @@ def run(
     stream: Annotated[str | None, typer.Option(help="The stream's name; default mic, or the file's stem.")] = None,
 ) -> None:
     """The daemon: hear, score, publish."""
+    if not hasattr(select, "epoll"):  # nor eventfd, nor pipe2
+        raise UnavailableError("run needs Linux; score, listen and training do not")
     from sadstream.daemon.run import run_daemon
 
     logs.set_up()

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 from sadstream.base import logs
+from sadstream.base.cores import own_cores
 from sadstream.cluster.door import Door, DoorReport, expect_keys
 from sadstream.cluster.scorer import Scorer
 from sadstream.config import Config
@@ -137,7 +138,7 @@ def placement(config: Config, replicas: tuple[int, int] | None) -> Placement:
         return Placement(least, most, 1.0, 1.0, CUDA_BATCH)
     threads = config.compute.threads or 1
     memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") >> 20
-    fitting = max(1, fit(Machine(len(os.sched_getaffinity(0)), 0, memory_mb), float(threads), 0.0))
+    fitting = max(1, fit(Machine(own_cores(), 0, memory_mb), float(threads), 0.0))
     least, most = replicas or (fitting, fitting)
     return Placement(least, most, float(threads), 0.0, CPU_BATCH)
 

@@ -115,7 +115,7 @@ class Service:
             raise self._failure
         return ended
 
-    def _open_control(self, open_things: ExitStack, wake: select.epoll) -> None:
+    def _open_control(self, open_things: ExitStack, wake: "select.epoll") -> None:
         try:
             open_things.enter_context(self._control)
             wake.register(self._control.fileno(), select.EPOLLIN)

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.models, pytest.mark.usefixtures("real_models")]
 
 
 @pytest.fixture(scope="module")
-def analyzer(real_models: None) -> Analyzer:
+def analyzer(real_models: None, layers: str) -> Analyzer:
     return Analyzer(load_models(Config()))
 
 

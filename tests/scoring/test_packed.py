@@ -15,11 +15,13 @@ from sadstream.events import Score
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.recording import RecordedSegment, score_recording
-from sadstream.scoring.weights.packed import PackedLinear, Uninitialised, can_pack, pack, packed
+from sadstream.scoring.weights.packed import AdaptingLinear, PackedLinear, Uninitialised, can_pack, pack, packed
 
-pytestmark = pytest.mark.skipif(not can_pack(), reason="this processor has no packed layers")
+OF_AARCH64 = ("qnnpack", "onednn")  # what PyTorch 2.13 for it says
+packs = pytest.mark.skipif(not can_pack(), reason="this processor has no packed layers")
 
 
+@packs
 @pytest.mark.parametrize("shape", [(1, 384), (2, 7, 384)], ids=str)
 @pytest.mark.parametrize("biased", [True, False])
 def test_a_packed_layer_says_what_a_plain_one_says(shape: tuple[int, ...], biased: bool) -> None:
@@ -38,6 +40,7 @@ def test_weights_that_half_precision_would_round_stay_as_they_are() -> None:
     assert packed(weight)(torch.ones(1, 4))[0, 0] == 4.0 * (1.0 + 2.0**-20)
 
 
+@packs
 def test_every_linear_layer_of_a_model_is_packed_and_its_tables_are_kept_in_half_precision() -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Sequential(nn.Linear(8, 2)))
     with torch.no_grad():
@@ -98,6 +101,23 @@ def test_where_the_operators_are_gone_or_wrong_layers_stay_plain(
     torch.testing.assert_close(layer(torch.ones(1, 8)), torch.ones(1, 8) @ weight.float().T)
 
 
+@pytest.mark.usefixtures("anew")
+@pytest.mark.parametrize("engines", [OF_AARCH64, ()], ids=["aarch64", "none"])
+def test_without_the_engine_no_operator_of_it_is_asked_for(
+    engines: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", list(engines))
+    monkeypatch.delattr(PackedLinear, "__init__")
+    model = nn.Sequential(nn.Linear(8, 8).half())
+    pack(model)
+
+    assert not can_pack()
+    assert type(packed(torch.ones(4, 8).half())) is AdaptingLinear
+    assert type(model[0]) is nn.Linear
+    assert model[0].weight.dtype == torch.float32
+
+
+@packs
 @pytest.mark.models
 @pytest.mark.usefixtures("real_models", "anew")
 def test_the_scene_is_scored_alike_with_plain_layers(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:

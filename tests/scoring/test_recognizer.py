@@ -41,7 +41,7 @@ def test_a_transcript_is_judged(text: str, looped: bool, no_speech: float, logpr
 
 
 @pytest.fixture(scope="module")
-def whisper(real_models: None) -> Whisper:
+def whisper(real_models: None, layers: str) -> Whisper:
     return Whisper(locate("tiny.en", "whisper"), "cpu", "en")
 
 

@@ -20,6 +20,7 @@ def encoder(pooling: str = "mean", identity: str = "", device: str = "cpu") -> T
     return TextEncoder(locate("minilm", "text"), config, device)
 
 
+@pytest.mark.usefixtures("layers")
 def test_sentences_of_one_meaning_are_near() -> None:
     with torch.inference_mode():
         sad, sadder, cooking = torch.nn.functional.normalize(
@@ -30,6 +31,7 @@ def test_sentences_of_one_meaning_are_near() -> None:
     assert float(sad @ cooking) < 0.2
 
 
+@pytest.mark.usefixtures("layers")
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_a_batch_is_embedded_like_its_members(pooling: str) -> None:
     texts = ["no", "I feel so sad today.", "Boil the pasta for nine minutes and then serve it."]
@@ -54,6 +56,7 @@ def test_on_another_device_no_layer_is_packed_and_none_stays_behind() -> None:
     assert (found.device.type, found.shape) == ("meta", (2, 384))
 
 
+@pytest.mark.usefixtures("layers")
 def test_our_own_forward_pass_says_what_transformers_says() -> None:
     """Same tokens, same states, for a sentence alone, a long one that is cut, none at all, and all of them together."""
     directory = locate("minilm", "text")

@@ -1,7 +1,6 @@
 """Recordings turned into what the audio branch reads: log-Mel matrices or encoder states, computed once."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from sadstream.audio.filters.highpass import IDENTITY
 from sadstream.audio.filters.level import at_level
+from sadstream.base.cores import own_cores
 from sadstream.base.errors import ConfigError, DataError, SadstreamError, UnavailableError
 from sadstream.base.progress import Advance, progress
 from sadstream.base.samples import SAMPLE_RATE, SEGMENT_SAMPLES
@@ -135,7 +135,7 @@ def log_mels(rows: Sequence[Utterance], features: LogMelConfig, audio: AudioSour
         if len(jobs) <= ALONE:
             done = [_advancing(compute_log_mel(job), advance) for job in jobs]
         else:
-            workers = max(1, len(os.sched_getaffinity(0)))
+            workers = own_cores()
             # Not "forkserver": its socket lies under TMPDIR, whose name may be too long for one.
             with ProcessPoolExecutor(workers, get_context("spawn"), initializer=one_thread) as pool:
                 results = pool.map(compute_log_mel, jobs, chunksize=CHUNK)

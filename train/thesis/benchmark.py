@@ -1,6 +1,7 @@
 """How long training takes: each system timed on a few batches of a simulated corpus, or of the real plan."""
 
 import resource
+import sys
 import time
 from collections.abc import Sequence
 
@@ -188,7 +189,7 @@ def timed(config: RunConfig, inputs: Inputs, steps: int, compute: ComputeTarget)
     drawn = trainer.drawn.size
     batches = -(-drawn // config.spec.batch_size)
     epoch_s = step_s * batches + predict_s * parts["validation"]
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
     return SystemTiming(
         system=config.system,
         title=config.title,

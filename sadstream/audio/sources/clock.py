@@ -18,12 +18,13 @@ PAUSE_S = 0.5
 LOSSY_WINDOWS = 3  # loss in so many windows in a row is a rate that is a little wrong
 AHEAD_S = 1.0  # more audio than time; a device's first block holds at most 0.4 s
 AHEAD_DECAY = 0.05  # seconds of it forgotten a second: twice the worst sound card is far below
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS has only the latter, and there it goes on too
 DRIFT = 1e-3  # a sound card's clock against ours; real ones differ by 1e-4
 
 
 def boottime() -> float:
     """Monotonic seconds that go on during suspend: after it, a microphone's audio is late by its length."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from sadstream.base.cores import own_cores
 from sadstream.cluster.archive.messages import ScoreOrder, WorkerEnded, WorkerMessage, from_line, to_line
 from sadstream.cluster.archive.worker import ENDED_WITHOUT_MEMORY, WorkerSettings
 
@@ -26,7 +27,7 @@ def workers_that_fit(threads: int) -> int:
 
 def _cores() -> int:
     """Cores that are ours, also inside a container."""
-    cores = len(os.sched_getaffinity(0))
+    cores = own_cores()
     with suppress(OSError, ValueError):
         quota, period = map(int, (CGROUP / "cpu.max").read_text().split())
         return min(cores, quota // period)

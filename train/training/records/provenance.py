@@ -1,6 +1,5 @@
 """Where a run comes from: versions, hardware, commit."""
 
-import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -9,6 +8,7 @@ from pathlib import Path
 import torch
 
 from sadstream import __version__
+from sadstream.base.cores import own_cores
 from sadstream.scoring.fusion.header import Record
 
 LIBRARIES = ("torch", "torchaudio", "transformers", "openai-whisper", "numpy", "scikit-learn", "scipy")
@@ -37,7 +37,7 @@ def provenance(manifest_sha256: str, partial: str, device: str) -> Provenance:
         python=platform.python_version(),
         libraries=tuple(f"{name} {version(name)}" for name in LIBRARIES),
         machine=f"{platform.system()} {platform.machine()}, {_processor()}",
-        cores=len(os.sched_getaffinity(0)),
+        cores=own_cores(),
         threads=torch.get_num_threads(),
         device=torch.cuda.get_device_name() if device == "cuda" else device,
         manifest_sha256=manifest_sha256,
