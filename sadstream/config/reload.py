@@ -10,7 +10,7 @@ from sadstream.config.tables import Config
 log = logging.getLogger("sadstream")
 
 LIVE = frozenset(
-    {"model.threshold", "publish.text", "publish.speaker", "publish.emotions"}
+    {"model.threshold", "publish.text", "publish.speaker", "publish.emotions", "compute.release_after_s"}
     | {f"service.{key}" for key in ("heartbeat_s", "hang_s")}
 )
 

@@ -71,6 +71,9 @@ class ComputeConfig(TomlTable):
         default="auto", description="remote: those of [remote] are asked"
     )
     threads: int = Field(default=0, ge=0, le=256, description="0: PyTorch's own choice")
+    release_after_s: Annotated[float, Field(ge=10.0, le=86_400.0)] | None = Field(
+        default=None, description="own models that nobody needs for this long leave memory until somebody speaks"
+    )
 
 
 class RemoteConfig(TomlTable):

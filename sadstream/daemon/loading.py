@@ -50,7 +50,7 @@ def load_with_fallback(
         on_degraded,
         now,
     )
-    return LoadedAnalyzer(fallback, fallback.ready)
+    return LoadedAnalyzer(fallback, fallback.ready, fallback)
 
 
 def _loaded(config: Config) -> LoadedAnalyzer:

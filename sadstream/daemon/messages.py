@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.sources.source import SourceChange
@@ -107,6 +108,18 @@ class ModelsDegraded:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelsReleased:
+    """Nobody needed the models for long: they left memory, until somebody speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsRestored:
+    """Somebody speaks: the models are back in memory."""
+
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SourceEnded:
     """A stream's source came to its end, or to the failure that ended it, and all its segments are analysed."""
 
@@ -123,7 +136,7 @@ class ThreadFailed:
 
 
 # What whoever counts or keeps is told of: all that is published, and all that is not.
-Observed = Event | AudioGap | RejectedSegment | DroppedSegment
+Observed = Event | AudioGap | RejectedSegment | DroppedSegment | ModelsReady | ModelsReleased | ModelsRestored
 Observer = Callable[[Observed], None]
 
 Report = (
@@ -136,17 +149,32 @@ Report = (
     | RejectedSegment
     | DroppedSegment
     | ModelsDegraded
+    | ModelsReleased
+    | ModelsRestored
     | SourceEnded
     | ThreadFailed
 )
 
 
+class Releasable(Protocol):
+    """Models that can leave memory and come back."""
+
+    def release(self) -> None:
+        """Give their memory back."""
+        ...
+
+    def restore(self) -> None:
+        """Load them again, as they were."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedAnalyzer:
-    """An analyser that is warm, and what is to be said of it."""
+    """An analyser that is warm, what is to be said of it, and its models where they can leave memory for a while."""
 
     analyzer: SegmentAnalyzer
     ready: ModelsReady
+    models: Releasable | None = None
 
 
 OnDegraded = Callable[[ModelsDegraded], None]

@@ -21,6 +21,8 @@ from sadstream.daemon.messages import (
     Load,
     ModelsDegraded,
     ModelsReady,
+    ModelsReleased,
+    ModelsRestored,
     Observed,
     Observer,
     RejectedSegment,
@@ -44,6 +46,7 @@ from sadstream.scoring.mood.mood import NO_PLAN, MoodPlan
 log = logging.getLogger("sadstream")
 
 TICK_MS = 200  # the longest the loop sleeps
+RELEASED = "the models are let go until somebody speaks (compute.release_after_s)"
 STOP_S = 1.2  # for the segment in hand; with 0.5 s of linger a stop takes less than 2 s
 
 
@@ -90,6 +93,7 @@ class Service:
         self._wait_until_s: float | None = None  # set when the models are ready
         self._listening = False
         self._ready = False
+        self._released = False
         if options.pause_file is not None and options.pause_file.found(publisher.endpoint):
             self._pipeline.pause()
             for stream in self._streams.values():
@@ -144,11 +148,8 @@ class Service:
 
     def _take(self, report: Report) -> None:
         match report:
-            case ModelsReady():
-                log.info("ready: Whisper %s on %s; weights under %s", report.whisper, report.device, report.licence)
-                if report.terms:
-                    log.warning("%s", report.terms)
-                self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
+            case ModelsReady() | ModelsReleased() | ModelsRestored():
+                self._models_are(report)
             case ModelsDegraded(_, detail, _, loading) if loading is not None:
                 log.info("compute: %s", detail)
             case ModelsDegraded(reason, detail, compute) if compute is not None:
@@ -170,6 +171,21 @@ class Service:
                 if isinstance(report, SourceChanged) and self._options.require_device:
                     self._failure = absent(report) or self._failure
                 self._send(self._streams[report.stream].take(report))
+
+    def _models_are(self, report: ModelsReady | ModelsReleased | ModelsRestored) -> None:
+        """In memory for the first time, let go, or back."""
+        match report:
+            case ModelsReady():
+                log.info("ready: Whisper %s on %s; weights under %s", report.whisper, report.device, report.licence)
+                if report.terms:
+                    log.warning("%s", report.terms)
+                self._wait_until_s = time.monotonic() + self._options.wait_subscriber_s
+            case ModelsReleased():
+                log.info("%s", RELEASED, extra=logs.CHANGE)
+            case ModelsRestored(took_s):
+                log.info("the models are back, somebody speaks: loaded in %.1f s", took_s, extra=logs.CHANGE)
+        self._released = isinstance(report, ModelsReleased)
+        self._observe(report)
 
     def _send(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -228,7 +244,9 @@ class Service:
             endpoint=self._publisher.endpoint,
             words=self._config.publish.text,
             streams=tuple(stream.report() for stream in self._streams.values()),
-            notes=self._options.notes + (() if self._options.pause_file is None else self._options.pause_file.notes),
+            notes=self._options.notes
+            + (() if self._options.pause_file is None else self._options.pause_file.notes)
+            + ((RELEASED,) if self._released else ()),
         )
 
     def _reload(self) -> None:
@@ -239,6 +257,7 @@ class Service:
         self._config = read_again(self._config, self._options.read_again)
         for stream in self._streams.values():
             stream.config = self._config
+        self._pipeline.release_after(self._config.compute.release_after_s)
         self._notifier.ready()
 
     def _shut_down(self) -> bool:

@@ -1,5 +1,8 @@
 """What a running daemon takes over from a changed configuration."""
 
+import pytest
+
+from sadstream.base.errors import ConfigError
 from sadstream.config import Config, parse
 from sadstream.config.reload import reload
 
@@ -26,6 +29,18 @@ def test_back_to_the_checkpoints_own_threshold_waits_because_only_the_models_kno
 
     assert change.waiting == ("model.threshold",)
     assert change.config.model.threshold == 0.7
+
+
+def test_when_models_are_let_go_takes_effect_at_once_and_back() -> None:
+    rests = parse({"compute": {"release_after_s": 600.0}}, "new")
+
+    assert reload(Config(), rests).config.compute.release_after_s == 600.0
+    assert reload(rests, Config()).config.compute.release_after_s is None
+
+
+def test_models_are_not_let_go_between_two_segments() -> None:
+    with pytest.raises(ConfigError, match="release_after_s"):
+        parse({"compute": {"release_after_s": 5.0}}, "new")
 
 
 def test_other_streams_wait() -> None:

@@ -182,6 +182,32 @@ def test_one_stage_s_models_are_alive_at_a_time_however_often_memory_runs_out(mo
     assert said == ["gpu-memory", "none"] * 3
 
 
+def test_what_is_let_go_is_in_no_memory_and_comes_back_as_it_was() -> None:
+    memory = Memory()
+    memory.too_small_to_load = 1
+    models = memory.fallback()
+    before = models.many([segment(3)])[0]
+    assert models._loaded is not None
+    held = weakref.ref(models._loaded.analyzer)
+    models.release()
+
+    assert held() is None
+    models.restore()
+    assert memory.loaded == [*NAMES[:2], NAMES[1]]
+    assert models.many([segment(3)])[0].audio_logit == before.audio_logit
+
+
+def test_what_no_longer_fits_when_it_comes_back_gives_way_to_smaller_ones() -> None:
+    memory = Memory()
+    models = memory.fallback()
+    models.release()
+    memory.too_small_to_load = 2
+    models.restore()
+
+    assert memory.said[-1] == ("gpu-memory", NAMES[2])
+    assert models.many([segment(0)])[0].model
+
+
 def test_when_nothing_fits_it_says_so() -> None:
     memory = Memory()
     memory.too_small_to_load = 4

@@ -18,7 +18,7 @@ from wire import a_status, an_episode
 
 from sadstream.base.errors import BusyError, ConfigError
 from sadstream.config import parse
-from sadstream.daemon.messages import DroppedSegment, RejectedSegment
+from sadstream.daemon.messages import DroppedSegment, ModelsReleased, ModelsRestored, RejectedSegment
 from sadstream.daemon.supervision.metrics import LEFT_OUT, LOST, STAGES, Metrics, serve
 
 
@@ -50,6 +50,7 @@ def test_a_scrape_shows_what_the_daemon_does(endpoint: str, tmp_path: Path) -> N
         time.sleep(0.2)
         found = scraped(port)
 
+    assert found["sadstream_models_loaded"] == 1
     assert found["sadstream_segments_total mic"] >= 2
     assert found["sadstream_state listening mic"] == 1
     assert found["sadstream_state mic no-device"] == 0
@@ -150,3 +151,11 @@ def test_a_port_in_use_is_said() -> None:
         taken.listen()
         with pytest.raises(BusyError, match="cannot be bound"):
             serve(f"127.0.0.1:{taken.getsockname()[1]}")
+
+
+def test_models_that_were_let_go_are_not_loaded(registry: CollectorRegistry) -> None:
+    metrics = Metrics(registry)
+    metrics.observe(ModelsReleased())
+    assert registry.get_sample_value("sadstream_models_loaded") == 0
+    metrics.observe(ModelsRestored(took_s=1.0))
+    assert registry.get_sample_value("sadstream_models_loaded") == 1

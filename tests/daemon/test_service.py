@@ -28,9 +28,9 @@ from sadstream.base.errors import BusyError, DataError, StalledError, Unavailabl
 from sadstream.base.logs import set_up
 from sadstream.base.samples import AudioFrame, to_pcm
 from sadstream.config import Config
-from sadstream.daemon.messages import AudioGap, Load, LoadedAnalyzer
+from sadstream.daemon.messages import AudioGap, Load, LoadedAnalyzer, ModelsReleased, ModelsRestored
 from sadstream.daemon.publishing.publisher import Publisher
-from sadstream.daemon.service import BugError, RunOptions, Service
+from sadstream.daemon.service import RELEASED, BugError, RunOptions, Service
 from sadstream.events import Episode, Score, Status
 from sadstream.scoring.analysis import Analysis
 from sadstream.scoring.mood.mood import MoodPlan
@@ -91,6 +91,20 @@ class TestLife:
             step for n in range(4) for step in ((n, True, False), (n, None, True))
         ]
         assert [s.seq for s in scores(said)] == list(range(8))
+
+    def test_models_that_were_let_go_are_a_note_of_the_status_and_a_line_each(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "sadstream")
+        daemon, said = service(tmp_path, [FakeSource(spoken(TALK))], fake_load())
+        for report in (ModelsReleased(), ModelsRestored(took_s=0.5)):
+            daemon._take(report)
+            assert (RELEASED in daemon._answer("status").notes) == isinstance(report, ModelsReleased)
+
+        assert [record.getMessage() for record in caplog.records] == [
+            RELEASED, "the models are back, somebody speaks: loaded in 0.5 s",
+        ]  # fmt: skip
+        assert states(said) == []
 
     def test_status_comes_as_often_as_the_heartbeat(self, tmp_path: Path) -> None:
         settings = config(tmp_path, service={"heartbeat_s": 0.3})

@@ -61,6 +61,20 @@ class Fallback:
             early = None
             self._load_from(self._at + 1)
 
+    def release(self) -> None:
+        """Give their memory back, until `restore`."""
+        self._loaded = None
+        _free()
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            from sadstream.scoring.weights.packed import give_back
+
+            give_back()
+
+    def restore(self) -> None:
+        """The same stage's models again, or where they no longer fit, smaller ones."""
+        self._load_from(self._at)
+
     def _load_from(self, stage: int) -> None:
         """Load the first stage from here on that fits."""
         for at in range(stage, len(self._stages)):

@@ -19,6 +19,28 @@ class Inbox:
         self._waiting: dict[str, deque[QueuedSegment | SourceEnded]] = {stream: deque() for stream in streams}
         self._changed = threading.Condition()
         self._closed = False
+        self._roused = False
+
+    @property
+    def is_empty(self) -> bool:
+        """No segment waits, and one still may come."""
+        with self._changed:
+            return not self._closed and not any(self._waiting.values())
+
+    def rouse(self) -> None:
+        """Say that a segment is under way."""
+        with self._changed:
+            self._roused = True
+            self._changed.notify_all()
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """True as soon as a segment waits, or is under way since the last look, or none ever will be."""
+        with self._changed:
+            found = self._changed.wait_for(
+                lambda: self._closed or self._roused or any(self._waiting.values()), timeout_s
+            )
+            self._roused = False
+            return found
 
     def wait_for_room(self, stream: str, timeout_s: float) -> bool:
         """True as soon as a segment of this stream would push no other out (or never will again)."""

@@ -26,8 +26,11 @@ from sadstream.daemon.messages import (
     DroppedSegment,
     Load,
     ModelsDegraded,
+    ModelsReleased,
+    ModelsRestored,
     QueuedSegment,
     RejectedSegment,
+    Releasable,
     Report,
     SourceEnded,
     ThreadFailed,
@@ -63,6 +66,8 @@ class Pipeline:
         self._threads: list[threading.Thread] = []
         self._busy_since_s: float | None = None
         self._loading = False  # models: they take as long as they take
+        self._release_after_s = config.compute.release_after_s
+        self._restored_s = 0.0  # boot time at which models that had been let go were back
         self._rejected: Counter[str] = Counter()  # segments of a stream of which nothing is said
         self.wake_fd, self._wake_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -90,6 +95,12 @@ class Pipeline:
         for reader in self._readers.values():
             reader.resumes()
         self._switches.resumed.set()
+
+    def release_after(self, seconds: float | None) -> None:
+        """Let models go that nobody needed for this long; those that were let go for another time come back."""
+        if seconds != self._release_after_s:
+            self._release_after_s = seconds
+            self._inbox.rouse()
 
     def busy_s(self) -> float:
         """How long the analyser has been at one segment; 0 while it waits for one."""
@@ -143,7 +154,7 @@ class Pipeline:
     def _analyze_all(self) -> None:
         loaded = self._load(self._degraded)
         self._report(loaded.ready)
-        while items := self._inbox.take(self._most):
+        while items := self._next(loaded.models):
             batch = [item for item in items if isinstance(item, QueuedSegment) and not self._stale(item)]
             if batch:
                 self._busy_since_s = time.monotonic()
@@ -153,9 +164,29 @@ class Pipeline:
                 if isinstance(item, SourceEnded):
                     self._report(item)
 
+    def _next(self, models: Releasable | None) -> Sequence[QueuedSegment | SourceEnded]:
+        """The segments to analyse; until there are any, models that nobody needs for long leave memory."""
+        while models is not None and self._inbox.is_empty:
+            if not self._inbox.wait(self._release_after_s):
+                self._rest(models)
+        return self._inbox.take(self._most)
+
+    def _rest(self, models: Releasable) -> None:
+        """Let the models go until a segment is under way: they are loaded while it is still being said."""
+        models.release()
+        self._report(ModelsReleased())
+        self._inbox.wait(None)
+        if self._switches.stopped.is_set():
+            return
+        start_s = time.monotonic()
+        models.restore()
+        self._restored_s = boottime()
+        self._report(ModelsRestored(time.monotonic() - start_s))
+
     def _stale(self, item: QueuedSegment) -> bool:
-        """Too old to be scored as new, and said to be."""
-        stale = item.live and self._pace_realtime and boottime() - item.put_s + item.late_s > MAX_AGE_S
+        """Too old to be scored as new, and said to be; a segment that waited for its models is not."""
+        age_s = boottime() - item.put_s + item.late_s
+        stale = item.live and self._pace_realtime and item.put_s > self._restored_s and age_s > MAX_AGE_S
         if stale:
             self._report(DroppedSegment(item.stream, stale=True))
         return stale

@@ -33,6 +33,13 @@ class Switches:
     resumed: threading.Event = field(default_factory=threading.Event)  # not set: paused
 
 
+class _OpenSegmenter(Segmenter):
+    @property
+    def is_open(self) -> bool:
+        """Somebody speaks: a segment is under way."""
+        return self._open
+
+
 class StreamReader:
     """One stream from its source to the inbox; `run` is its thread's, all else may be asked by any."""
 
@@ -72,7 +79,7 @@ class StreamReader:
 
     def run(self) -> None:
         """Listen to the source's end; a failure of it is said when all that came before it is analysed."""
-        segmenter = Segmenter(self._config.vad, self._config.segment)
+        segmenter = _OpenSegmenter(self._config.vad, self._config.segment)
         failure = None
         try:
             self._hear(segmenter)
@@ -89,7 +96,7 @@ class StreamReader:
         self._alive_s = time.monotonic()
         return self._switches.stopped.is_set() or (self._source.live and not self._switches.resumed.is_set())
 
-    def _hear(self, segmenter: Segmenter) -> None:
+    def _hear(self, segmenter: _OpenSegmenter) -> None:
         """Take what the source gives until its end, or until a pause where it is live."""
         source = self._source
         items: Iterator[Item] = source.listen(self._stopped)
@@ -116,12 +123,14 @@ class StreamReader:
             for sentence in record.sentences():
                 self._report(SignalNote(self.stream, sentence))
 
-    def _take(self, frame: AudioFrame, segmenter: Segmenter) -> None:
+    def _take(self, frame: AudioFrame, segmenter: _OpenSegmenter) -> None:
         self._heard_s = self._alive_s = time.monotonic()
         if frame.gap:
             self._report(AudioGap(self.stream, frame.index / SAMPLE_RATE))
-        start = time.perf_counter()
+        start, was_open = time.perf_counter(), segmenter.is_open
         segments = segmenter.feed(frame)
+        if segmenter.is_open and not was_open:
+            self._inbox.rouse()  # models that were let go are back before it ends
         self._put(segments, 1000 * (time.perf_counter() - start))
         if not self._source.live:
             self._hold()

@@ -6,7 +6,16 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, get_args
 
 from sadstream.base.errors import BusyError, UnavailableError
-from sadstream.daemon.messages import AudioGap, DroppedSegment, Observed, Observer, RejectedSegment
+from sadstream.daemon.messages import (
+    AudioGap,
+    DroppedSegment,
+    ModelsReady,
+    ModelsReleased,
+    ModelsRestored,
+    Observed,
+    Observer,
+    RejectedSegment,
+)
 from sadstream.events import STALE_S, Episode, Score, State, Status
 from sadstream.events.types import is_heard
 
@@ -42,6 +51,7 @@ class Metrics:
         self._voiced = make(Histogram, "voiced_ratio", "Voiced share of a segment", buckets=[n / 10 for n in range(11)])
         self._rtf = make(Gauge, "real_time_factor", "Seconds of analysis a second of audio")
         self._remote_up = make(Gauge, "remote_up", "1 while those of [remote] score")
+        self._models = Gauge("sadstream_models_loaded", "1 while the models are in memory", registry=registry)
         self._state = make(Gauge, "state", "1 for the state that a stream is in", "state")
 
     def observe(self, what: Observed) -> None:
@@ -62,6 +72,8 @@ class Metrics:
                 self._left_out.labels(what.stream, "stranger" if what.stranger else "no-speech").inc()
             case DroppedSegment():
                 self._lost.labels(what.stream, _why(what)).inc()
+            case ModelsReady() | ModelsReleased() | ModelsRestored():
+                self._models.set(not isinstance(what, ModelsReleased))
 
     def _score(self, score: Score) -> None:
         stream = score.stream
