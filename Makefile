@@ -13,7 +13,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-oldest test-newest test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench gpu bench-wire bench-views bench-dashboard bench-browser ear eval bench-train screenshots first-hour site release check installed setup system models clean
+.PHONY: demo test test-oldest test-newest test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench gpu bench-wire bench-rooms bench-views bench-dashboard bench-browser ear eval bench-train screenshots first-hour site release check installed setup system models clean
 
 demo: installed models
 	$(BIN)/sadstream demo
@@ -89,6 +89,10 @@ gpu: setup models
 # Where each millisecond goes: of a segment, of the start, of silence. Three minutes on two cores that have nothing else to do.
 flame: setup models
 	$(BIN)/python bench/flame.py --json docs/bench-flame.json --svg docs/flame-segment.svg --write
+
+# Sixteen rooms for an hour, in real time, in each of which somebody talks a fifth of it; ROOMS="--minutes 3" tries it.
+bench-rooms: setup models
+	$(BIN)/python bench/rooms_hour.py $(DATA)/english --json docs/bench-rooms.json --write $(ROOMS)
 
 bench-wire: setup
 	$(BIN)/python bench/wire.py --json docs/bench-wire.json
