@@ -25,21 +25,20 @@ KINDS = {  # of a recording's faults, and what is said of each
 class SignalHealth:
     """Frames in, the fault that they show out (`none`, `muted`, `constant`, `clipped`)."""
 
-    __slots__ = ("_clear", "_clipped", "_frames", "_level", "_same", "reason")
+    __slots__ = ("_clear", "_heard", "_level", "_same", "reason")
 
     def __init__(self) -> None:
         self.reason: Reason = "none"
         self._level: int | None = None  # the one value of all samples of the last `_same` frames
         self._same = 0
-        self._frames = 0
-        self._clipped = 0
+        self._heard: list[bytes] = []  # of this second: looked at together, which costs a quarter
         self._clear = 0
 
     def feed(self, frame: AudioFrame) -> Reason:
         """The fault in force after this frame."""
         self._feed_level(frame.pcm)
         if self._level is not None:
-            self._frames = self._clipped = 0
+            self._heard.clear()
             if self._level == 0:
                 self.reason = "muted" if self._same >= MUTED_FRAMES else self._unless("constant", "clipped")
             else:
@@ -57,8 +56,7 @@ class SignalHealth:
         """The fault of a sound that ended before any rule had its time."""
         if self._level is not None and self.reason == "none":
             return "muted" if self._level == 0 else "constant"
-        short = 0 < self._frames < SECOND_FRAMES and self._clipped > CLIPPED_SHARE * self._frames * FRAME_SAMPLES
-        return "clipped" if short else self.reason
+        return "clipped" if _is_clipped(self._heard) else self.reason
 
     def _unless(self, *over: Reason) -> Reason:
         return "none" if self.reason in over else self.reason
@@ -73,15 +71,11 @@ class SignalHealth:
         self._level = level
 
     def _feed_clipping(self, pcm: bytes) -> None:
-        import numpy as np
-
-        x = np.frombuffer(pcm, dtype="<i2")
-        self._clipped += int(np.count_nonzero((x == 32767) | (x == -32768)))
-        self._frames += 1
-        if self._frames < SECOND_FRAMES:
+        self._heard.append(pcm)
+        if len(self._heard) < SECOND_FRAMES:
             return
-        clipped = self._clipped > CLIPPED_SHARE * SECOND_FRAMES * FRAME_SAMPLES
-        self._frames = self._clipped = 0
+        clipped = _is_clipped(self._heard)
+        self._heard.clear()
         self._clear = 0 if clipped else self._clear + 1
         if clipped:
             self.reason = "clipped"
@@ -89,30 +83,44 @@ class SignalHealth:
             self.reason = self._unless("clipped")
 
 
+def _is_clipped(frames: list[bytes]) -> bool:
+    import numpy as np
+
+    x = np.frombuffer(b"".join(frames), dtype="<i2")
+    return int(np.count_nonzero((x == 32767) | (x == -32768))) > CLIPPED_SHARE * len(frames) * FRAME_SAMPLES
+
+
 def offset_of(share: float) -> str:
     """How an offset of this share of full scale is said."""
     return f"a constant offset of {100 * share:+.1f} % of full scale"
 
 
+def _mean(frames: list[bytes]) -> float:
+    """Of the frames' means, as a share of full scale."""
+    import numpy as np
+
+    means = np.frombuffer(b"".join(frames), dtype="<i2").reshape(len(frames), -1).mean(axis=1)
+    total: float = sum((means / 32768).tolist())
+    return total / len(frames)
+
+
 class DcOffset:
     """Frames in, the constant offset that they stand on out, as a share of full scale: 0 where there is none."""
 
-    __slots__ = ("_agreed", "_before", "_clear", "_frames", "_sum", "share")
+    __slots__ = ("_agreed", "_before", "_clear", "_heard", "share")
 
     def __init__(self) -> None:
         self.share = 0.0
-        self._sum = self._before = 0.0
-        self._frames = self._agreed = self._clear = 0
+        self._before = 0.0
+        self._heard: list[bytes] = []
+        self._agreed = self._clear = 0
 
     def feed(self, frame: AudioFrame) -> float:
         """The offset in force after this frame."""
-        import numpy as np
-
-        self._sum += float(np.frombuffer(frame.pcm, dtype="<i2").mean()) / 32768
-        self._frames += 1
-        if self._frames == OFFSET_FRAMES:
-            self._take(self._sum / OFFSET_FRAMES)
-            self._sum, self._frames = 0.0, 0
+        self._heard.append(frame.pcm)
+        if len(self._heard) == OFFSET_FRAMES:
+            self._take(_mean(self._heard))
+            self._heard.clear()
         return self.share
 
     def _take(self, mean: float) -> None:
