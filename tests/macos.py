@@ -63,11 +63,13 @@ def leave_linux() -> None:
     sys.addaudithook(_refuse)
 
 
-class _OfMacOs:
-    """A C library with none of glibc's functions."""
+class _OfMacOs(ctypes.CDLL):
+    """Any library; but the C library has none of what glibc alone has."""
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
+    def __getattr__(self, name: str) -> Any:
+        if self._name is None and name in ("prctl", "malloc_trim"):
+            raise AttributeError(name)
+        return super().__getattr__(name)
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:

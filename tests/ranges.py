@@ -56,6 +56,7 @@ def build(which: str, python: str, extras: list[str]) -> Path:
     own, pins = folder / "bin/python", folder / "pins.txt"
     if not own.exists():
         uv("venv", "--quiet", "--python", python, str(folder))
+    pins.unlink(missing_ok=True)  # what lies there would be kept to
     chosen = [argument for extra in extras for argument in ("--extra", extra)]
     uv("pip", "compile", "--quiet", "pyproject.toml", *chosen, "--resolution", RESOLUTIONS[which], *SMALL,
        "--python", str(own), "--no-header", "--no-annotate", "--output-file", str(pins))  # fmt: skip
@@ -88,7 +89,7 @@ def run(own: Path, arguments: list[str]) -> dict[str, int]:
 def versions(own: Path, names: list[str]) -> dict[str, str]:
     """What is installed of these."""
     code = "import json, sys; from importlib.metadata import distributions; " \
-           "print(json.dumps({d.metadata['Name'].lower(): d.version for d in distributions()}))"  # fmt: skip
+           "print(json.dumps({d.metadata['Name'].lower().replace('_', '-'): d.version for d in distributions()}))"  # fmt: skip
     done = subprocess.run([str(own), "-c", code], capture_output=True, text=True, check=True)
     installed = json.loads(done.stdout)
     return {name: installed[NAME.match(name).group().lower()] for name in names if name.lower() in installed}  # type: ignore[union-attr]
