@@ -88,8 +88,10 @@ def run(own: Path, arguments: list[str]) -> dict[str, int]:
 
 def versions(own: Path, names: list[str]) -> dict[str, str]:
     """What is installed of these."""
-    code = "import json, sys; from importlib.metadata import distributions; " \
-           "print(json.dumps({d.metadata['Name'].lower().replace('_', '-'): d.version for d in distributions()}))"  # fmt: skip
+    code = (
+        "import json; from importlib.metadata import distributions; "
+        "print(json.dumps({d.metadata['Name'].lower().replace('_', '-'): d.version for d in distributions()}))"
+    )
     done = subprocess.run([str(own), "-c", code], capture_output=True, text=True, check=True)
     installed = json.loads(done.stdout)
     return {name: installed[NAME.match(name).group().lower()] for name in names if name.lower() in installed}  # type: ignore[union-attr]
