@@ -8,6 +8,7 @@ each, is heard twice by a daemon at the pace of speech: with `[compute] release_
 
 import argparse
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from streams import START_S, memory_mb, talk
+from streams import START_S, memory_mb, service_allocator, talk
 
 from sadstream.client import subscribe
 from sadstream.events import Score, Status
@@ -51,7 +52,7 @@ def run(path: Path, folder: Path, linguist: str, release: bool) -> dict[str, Any
         f"[publish]\nendpoint = 'ipc://{folder}/pub'\n[service]\nheartbeat_s = 0.5\n"
     )
     command = [sys.executable, "-m", "sadstream", "run", "--config", str(config), "--wait-subscriber", str(START_S)]
-    daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | service_allocator())
     first_ms: dict[float, float] = {}
     awake_mb: list[float] = []
     rested_mb: list[float] = []

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from streams import START_S, memory_mb, processor, processor_s
+from streams import START_S, memory_mb, processor, processor_s, service_allocator
 
 from sadstream.client import subscribe
 from sadstream.events import Score, Status
@@ -90,7 +90,7 @@ def listen(recordings: list[Path], folder: Path, linguist: str) -> Heard:
     config = folder / "rooms.toml"
     config.write_text(f"{streams}[whisper]\nlinguist = '{linguist}'\n[publish]\nendpoint = 'ipc://{folder}/pub'\n")
     command = [sys.executable, "-m", "sadstream", "run", "--config", str(config), "--wait-subscriber", str(START_S)]
-    daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | service_allocator())
     heard, dropped, ended = Heard([], [], []), dict[str, int](), 0
     try:
         for event in subscribe(f"ipc://{folder}/pub", timeout_s=START_S + 100_000):

@@ -13,6 +13,7 @@ import csv
 import json
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -57,6 +58,12 @@ class Load:
         return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
 
 
+def service_allocator() -> dict[str, str]:
+    """How the service's unit has memory given back."""
+    unit = (Path(__file__).parents[1] / "systemd" / "sadstream.service").read_text()
+    return dict(re.findall(r"(MALLOC_\w+)=(\d+)", unit))
+
+
 def talk(folder: Path, corpora: tuple[str, ...], seconds: float, rng: random.Random) -> "np.ndarray[Any, Any]":
     """(n,) float32 of joined recordings at 16 kHz."""
     with (folder / "manifest.csv").open(newline="") as file:
@@ -76,7 +83,7 @@ def run(recordings: list[Path], folder: Path, linguist: str) -> Load:
     config.write_text(f"{streams}[whisper]\nlinguist = '{linguist}'\n[publish]\nendpoint = 'ipc://{folder}/pub'\n")
     command = [sys.executable, "-m", "sadstream", "run", "--config", str(config), "--wait-subscriber", str(START_S)]
     begun_s = time.monotonic()
-    daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | service_allocator())
     latencies, dropped, ended = [], {}, 0
     listening_s, first, last, rss_mb, pss_mb = 0.0, (0.0, 0.0), (0.0, 0.0), 0.0, 0.0
     try:

@@ -1,10 +1,11 @@
-"""Every fast path decides as the plain path does: words equal in 99 of 100 segments, scores within 0.02.
+"""Every fast path decides as the plain path does: words equal in 995 of 1,000 segments, scores within 0.02.
 
 Plain: float32 weights in openai-whisper's own decoder, transformers' text encoder, the silence behind joined to the
 states of each segment, one segment at a time. Fast: packed weights, cached keys and values of the silence, our decoder,
 batches of four.
 Speech comes from PARITY_SPEECH, folders with a `manifest.csv` (path, split or none) joined by colons;
-PARITY_SEGMENTS of them are drawn (0: all).
+PARITY_SEGMENTS of them are drawn (0: all), of PARITY_SHARD of the recordings ("2/6": every sixth from the 2nd).
+Words are those that may count. A loop's count in neither way: ours leaves it at its third run, the plain one follows it.
 """
 
 import csv
@@ -32,6 +33,7 @@ from sadstream.scoring.whisper.decoder import ENCODED_POSITIONS, FULL_POSITIONS,
 
 SPEECH = [Path(folder) for folder in os.environ.get("PARITY_SPEECH", "").split(":") if folder]
 SEGMENTS = int(os.environ.get("PARITY_SEGMENTS", "0"))
+SHARD, SHARDS = (int(part) for part in os.environ.get("PARITY_SHARD", "1/1").split("/"))
 BATCH = 4
 
 pytestmark = [
@@ -56,7 +58,7 @@ def segments() -> Iterator[Segment]:
     """The daemon's own segments of recordings in random order."""
     paths = recordings()
     random.Random(0).shuffle(paths)
-    for path in paths:
+    for path in paths[SHARD - 1 :: SHARDS]:
         segmenter = Segmenter(VadConfig(), SegmentConfig())
         for item in Recording(path).listen(lambda: False):
             if isinstance(item, AudioFrame):
@@ -110,11 +112,16 @@ def _encoded(model: torch.nn.Module, openai_whisper: object, samples: torch.Tens
     return encoded
 
 
+def counting_words(analysis: Analysis) -> str:
+    """What reaches the text branch."""
+    return analysis.transcript.text if analysis.transcript.kept else ""
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Whisper leaves its vocabulary open
 def test_the_fast_path_decides_as_the_plain_path_does() -> None:
     plain = plain_analyzer()
     fast = Analyzer(load_models(Config.model_validate({"whisper": {"linguist": "off"}})))
-    n = same_words = within = same_decision = 0
+    n = looped = same_words = within = same_decision = 0
     worst = 0.0
     waiting: list[Segment] = []
     for segment in segments():
@@ -125,7 +132,8 @@ def test_the_fast_path_decides_as_the_plain_path_does() -> None:
             expected = plain(one)
             if isinstance(found, Analysis) and isinstance(expected, Analysis):
                 n += 1
-                same_words += found.transcript.text == expected.transcript.text
+                looped += found.transcript.reason == "loop"
+                same_words += counting_words(found) == counting_words(expected)
                 within += abs(found.p_sad - expected.p_sad) <= 0.02
                 same_decision += found.sad == expected.sad
                 worst = max(worst, abs(found.p_sad - expected.p_sad))
@@ -133,9 +141,9 @@ def test_the_fast_path_decides_as_the_plain_path_does() -> None:
         if SEGMENTS and n >= SEGMENTS:
             break
 
-    print(f"\n{n} segments: words equal in {same_words}, scores within 0.02 in {within}, "
+    print(f"\n{n} segments, {looped} looped: words equal in {same_words}, scores within 0.02 in {within}, "
           f"decisions equal in {same_decision}; worst difference {worst:.4f}")  # fmt: skip
     assert n > 0
-    assert same_words >= 0.99 * n
+    assert same_words >= 0.995 * n
     assert within >= 0.99 * n
     assert same_decision >= 0.99 * n

@@ -3,9 +3,11 @@
 import math
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from sadstream.audio.filters.level import at_level
 from sadstream.audio.segmenter import Segmenter
@@ -14,7 +16,7 @@ from sadstream.base.samples import AudioFrame
 from sadstream.cli.demo.play import scene_path
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.weights.locate import locate
-from sadstream.scoring.whisper.decoder import repeats
+from sadstream.scoring.whisper.decoder import across, one_thread, repeats
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import Evidence, judge
 
@@ -82,6 +84,37 @@ def test_a_batch_is_decoded_like_its_members(whisper: Whisper, utterances: torch
         alone = [whisper._decoder(one.unsqueeze(0), silence)[0] for one in states]
 
     assert [hypothesis.tokens for hypothesis in together] == [hypothesis.tokens for hypothesis in alone]
+
+
+def test_a_segment_and_the_silence_behind_it_are_attended_to_as_one() -> None:
+    torch.manual_seed(0)
+    query, columns, values = torch.randn(3, 2, 4, 8), torch.randn(3, 2, 8, 5), torch.randn(3, 2, 5, 8)
+    columns_behind, values_behind = torch.randn(1, 2, 8, 7), torch.randn(1, 2, 7, 8)
+    joined = torch.cat([columns, columns_behind.expand(3, -1, -1, -1)], 3).transpose(2, 3)
+    expected = scaled_dot_product_attention(query, joined, torch.cat([values, values_behind.expand(3, -1, -1, -1)], 2))
+
+    torch.testing.assert_close(across(query, (columns, values), (columns_behind, values_behind)), expected)
+
+
+def test_who_counts_on_several_threads_has_them_again() -> None:
+    threads, inside = torch.get_num_threads(), 0
+    with suppress(ValueError), one_thread():
+        inside = torch.get_num_threads()
+        raise ValueError
+
+    assert (inside, torch.get_num_threads()) == (1, threads)
+
+
+@pytest.mark.models
+def test_a_vocabulary_cut_to_what_is_asked_answers_as_the_whole_one(whisper: Whisper, utterances: torch.Tensor) -> None:
+    """As the model is that is asked for languages alone."""
+    cut, asked = Whisper(locate("tiny.en", "whisper"), "cpu", "en"), (whisper._tokenizer.sot, [11, 5, 40_000])
+    cut._decoder.keep_tokens([5, asked[0], 11, 40_000])
+    with torch.inference_mode():
+        states = whisper._cut_encoder(utterances[:2]), whisper._cut_encoder.silence()
+        assert torch.equal(cut._decoder.after(*asked, *states), whisper._decoder.after(*asked, *states))
+
+    assert cut._model.decoder.token_embedding.weight.shape[0] == 4
 
 
 @pytest.mark.models

@@ -195,4 +195,5 @@ def _language_identifier(config: Config, whisper: Whisper | None, device: str) -
         return None
     if not found.multilingual:
         raise UnavailableError(f"whisper.linguist = {wanted!r}: hears English only; expected a multilingual model")
+    found.keep_languages()
     return found

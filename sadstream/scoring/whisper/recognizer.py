@@ -123,6 +123,10 @@ class Whisper:
         """It can tell languages apart."""
         return bool(self._model.is_multilingual)
 
+    def keep_languages(self) -> None:
+        """From now on it is asked for languages alone, and holds no more of its vocabulary than that takes."""
+        self._decoder.keep_tokens([self._tokenizer.sot, *self._tokenizer.all_language_tokens])
+
     def languages(self, samples: "Tensor") -> list[Languages]:
         """What each of (batch, 48000) samples may be spoken in, by the decoder's first step."""
         import torch
