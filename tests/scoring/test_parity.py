@@ -4,8 +4,8 @@ Plain: float32 weights in openai-whisper's own decoder, transformers' text encod
 states of each segment, one segment at a time. Fast: packed weights, cached keys and values of the silence, our decoder,
 batches of four.
 Speech comes from PARITY_SPEECH, folders with a `manifest.csv` (path, split or none) joined by colons;
-PARITY_SEGMENTS of them are drawn (0: all), of PARITY_SHARD of the recordings ("2/6": every sixth from the 2nd).
-Words are those that may count. A loop's count in neither way: ours leaves it at its third run, the plain one follows it.
+PARITY_SEGMENTS of them are drawn (0: all), of PARITY_SHARD of the recordings ("2/6": each sixth, from the 2nd).
+Words are those that may count. A loop's count in neither way: ours leaves it at its third run, the plain one goes on.
 """
 
 import csv

@@ -15,7 +15,14 @@ from sadstream.events import TextReason
 from sadstream.scoring.fusion.header import WhisperStatesConfig
 from sadstream.scoring.weights.openai_whisper import library
 from sadstream.scoring.weights.store import load_tensors
-from sadstream.scoring.whisper.decoder import CutEncoder, GreedyDecoder, convolved, log_mels
+from sadstream.scoring.whisper.decoder import (
+    ENCODED_POSITIONS,
+    OTHER_LANGUAGES_POSITIONS,
+    CutEncoder,
+    GreedyDecoder,
+    convolved,
+    log_mels,
+)
 from sadstream.scoring.whisper.trust import Evidence, Languages, judge
 
 if TYPE_CHECKING:
@@ -72,7 +79,12 @@ class Whisper:
             self._tokenizer: Any = openai_whisper.tokenizer.get_tokenizer(
                 model.is_multilingual, num_languages=model.num_languages, language=language, task="transcribe"
             )
-        self._cut_encoder = CutEncoder(self._model, self._log_mel, half=device == "cuda" if half is None else half)
+        self._cut_encoder = CutEncoder(
+            self._model,
+            self._log_mel,
+            half=device == "cuda" if half is None else half,
+            positions=ENCODED_POSITIONS if language == "en" else OTHER_LANGUAGES_POSITIONS,
+        )
         self._decoder = GreedyDecoder(self._model, self._tokenizer)
 
     def transcribe(
