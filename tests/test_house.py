@@ -162,6 +162,13 @@ def test_the_linters_are_content(words: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_no_two_files_of_tests_are_called_alike() -> None:
+    """pytest takes the second one for the first and tests neither: folders of tests are no packages."""
+    names = sorted(path.name for path in Path("tests").rglob("*.py"))
+
+    assert [name for name in set(names) if names.count(name) > 1] in ([], ["conftest.py"])
+
+
 def test_importing_sadstream_is_quick_and_pulls_in_no_torch() -> None:
     """The best of five: under 50 ms."""
     times = []
