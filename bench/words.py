@@ -13,6 +13,7 @@ formats; openai-whisper gets them in float32, as its user would.
 
 import argparse
 import csv
+import importlib.util
 import json
 import os
 import platform
@@ -38,6 +39,7 @@ OURS = "ours"
 WAYS = (
     "ours", "whisper.decode", "whisper.transcribe", "faster-whisper int8", "faster-whisper float32", "whisper.cpp",
 )  # fmt: skip
+LIBRARIES = {"faster-whisper": "faster_whisper", "whisper.cpp": "pywhispercpp"}  # by the first word of a way
 HEADLINE = (
     "librispeech_test_other", "vctk", "vctk_noisy", "ljspeech", "jfk", "pocketsphinx_cards", "pocketsphinx_librivox",
     "speechbrain_samples",
@@ -305,6 +307,10 @@ def main() -> None:
     if options.serve:
         serve(options)
         return
+    for name in options.ways.split(","):
+        library = LIBRARIES.get(name.split()[0])
+        if library is not None and importlib.util.find_spec(library) is None:
+            parser.error(f"{name}: {library} is not installed; pip install '.[bench]', or name other --ways")
     utterances = load(options.speech, tuple(options.corpora.split(",")), options.segments, options.seed)
     utterances = [utterance for utterance in utterances if utterance.segments]
     options.ct2 = options.ct2 or (ct2_folder(options.model) if "faster-whisper" in options.ways else "-")
