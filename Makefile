@@ -13,7 +13,7 @@ BIN := .venv/bin
 DATA ?= data
 SYSTEM := libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins espeak-ng systemd libzmq3-dev mosquitto chromium
 
-.PHONY: demo test test-oldest test-newest test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench gpu bench-wire bench-rooms bench-views bench-dashboard bench-browser ear eval bench-train screenshots first-hour site release check installed setup system models clean
+.PHONY: demo test test-oldest test-newest test-systemd test-systemd-serve test-systemd-house test-containers test-slow soak fuzz inputs bench gpu flame bench-wire bench-rooms bench-views bench-dashboard bench-browser ear eval bench-train screenshots first-hour site release check installed setup system models clean
 
 demo: installed models
 	$(BIN)/sadstream demo

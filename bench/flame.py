@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from page import put
 from streams import processor_s
 
 RATE_HZ = 250
@@ -231,8 +232,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps([asdict(one) for one in profiles], indent=1) + "\n")
     if options.write:
-        before, rest = PAGE.read_text().split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{markdown(profiles)}\n{END}{rest.split(END)[1]}")
+        put(PAGE, BEGIN, END, markdown(profiles))
 
 
 if __name__ == "__main__":

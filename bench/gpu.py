@@ -25,6 +25,7 @@ from gpu_memory import CONSTANT, FULL_CARD
 from gpu_speech import BATCHES, LATENCY, PARITY, STREAMS, spoken
 from gpu_table import SCALES, Bench, Report, machine, measured, unmeasured
 from gpu_training import TRAINING
+from page import put
 
 # What may leave a card in disorder comes late, and last what compiles for a minute.
 PARTS = (PARITY, LATENCY, STREAMS, BATCHES, CONSTANT, TRAINING, FULL_CARD, KERNELS)
@@ -32,13 +33,6 @@ PAGE = Path(__file__).parents[1] / "docs/performance.md"
 BEGIN, END = "<!-- gpu -->", "<!-- end of gpu -->"
 NO_GPU = "no GPU was at hand"
 UNAVAILABLE = 69
-
-
-def write(report: Report) -> None:
-    """Put the table into the page."""
-    before, rest = PAGE.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{report.markdown()}\n{END}{after}")
 
 
 def run(options: argparse.Namespace) -> Report:
@@ -80,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n")
     if options.write:
-        write(report)
+        put(PAGE, BEGIN, END, report.markdown())
     if options.device == "cuda" and not torch.cuda.is_available():
         print("gpu: this torch finds no GPU; rehearse with --device cpu --scale small", file=sys.stderr)
         return UNAVAILABLE

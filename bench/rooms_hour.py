@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from page import put
 from streams import START_S, memory_mb, processor, processor_s, service_allocator
 
 from sadstream.client import subscribe
@@ -205,8 +206,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.write:
-        before, rest = PAGE.read_text().split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n{markdown(report, parts)}\n{END}{rest.split(END)[1]}")
+        put(PAGE, BEGIN, END, markdown(report, parts))
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ class Segmenter:
         self._spare = 0  # samples of pre-roll in the open segment
         self._number = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Somebody speaks: a segment is under way."""
+        return self._open
+
     def feed(self, frame: AudioFrame) -> list[Segment]:
         """The segments that this frame completes: none, one, or after a gap up to two."""
         segments = self.flush() if frame.gap else []

@@ -33,13 +33,6 @@ class Switches:
     resumed: threading.Event = field(default_factory=threading.Event)  # not set: paused
 
 
-class _OpenSegmenter(Segmenter):
-    @property
-    def is_open(self) -> bool:
-        """Somebody speaks: a segment is under way."""
-        return self._open
-
-
 class StreamReader:
     """One stream from its source to the inbox; `run` is its thread's, all else may be asked by any."""
 
@@ -79,7 +72,7 @@ class StreamReader:
 
     def run(self) -> None:
         """Listen to the source's end; a failure of it is said when all that came before it is analysed."""
-        segmenter = _OpenSegmenter(self._config.vad, self._config.segment)
+        segmenter = Segmenter(self._config.vad, self._config.segment)
         failure = None
         try:
             self._hear(segmenter)
@@ -96,7 +89,7 @@ class StreamReader:
         self._alive_s = time.monotonic()
         return self._switches.stopped.is_set() or (self._source.live and not self._switches.resumed.is_set())
 
-    def _hear(self, segmenter: _OpenSegmenter) -> None:
+    def _hear(self, segmenter: Segmenter) -> None:
         """Take what the source gives until its end, or until a pause where it is live."""
         source = self._source
         items: Iterator[Item] = source.listen(self._stopped)
@@ -123,7 +116,7 @@ class StreamReader:
             for sentence in record.sentences():
                 self._report(SignalNote(self.stream, sentence))
 
-    def _take(self, frame: AudioFrame, segmenter: _OpenSegmenter) -> None:
+    def _take(self, frame: AudioFrame, segmenter: Segmenter) -> None:
         self._heard_s = self._alive_s = time.monotonic()
         if frame.gap:
             self._report(AudioGap(self.stream, frame.index / SAMPLE_RATE))

@@ -16,7 +16,7 @@ from sadstream.base.samples import SEGMENT_SAMPLES, exact_div
 if TYPE_CHECKING:
     from torch import Tensor
 
-KeysValues: TypeAlias = "tuple[Tensor, Tensor]"  # (batch, heads, positions, width of a head) each
+KeysValues: TypeAlias = "tuple[Tensor, Tensor]"  # of each head; of cross attention the keys are columns
 
 POSITION_SAMPLES = 320  # 20 ms: 10 ms hop, and a convolution with stride 2
 SEGMENT_POSITIONS = exact_div(SEGMENT_SAMPLES, POSITION_SAMPLES)  # 150
@@ -39,6 +39,22 @@ class Hypothesis:
     no_speech: float  # probability of Whisper's no-speech token
     avg_logprob: float
     looped: bool  # ended because it repeated itself or ran into the cap
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What is computed inside wakes no second thread.
+
+    A token's layers are small: 19 to 38 us each, and 70 more to wake a thread that sleeps.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class GreedyDecoder:
@@ -83,8 +99,7 @@ class GreedyDecoder:
         tokens = torch.tensor([self._start] * batch, device=states.device)
         offset = 0
         for step in range(MAX_TOKENS):
-            with one_thread():
-                hidden = self._step(tokens, offset, crossed, behind, cache)
+            hidden = self._step(tokens, offset, crossed, behind, cache)
             offset += tokens.shape[1]
             if step == 0:
                 at_sot, logits = self._vocabulary(hidden[:, [self._sot_at, -1]]).float().unbind(1)
@@ -126,8 +141,7 @@ class GreedyDecoder:
         token, *among = [token, *among] if self._rows is None else [self._rows[one] for one in (token, *among)]
         said = torch.full((states.shape[0], 1), token, device=states.device)
         cache: list[Any] = [None] * len(self._decoder.blocks)
-        with one_thread():
-            hidden = self._step(said, 0, self._crossed(states), self._behind(silence), cache)
+        hidden = self._step(said, 0, self._crossed(states), self._behind(silence), cache)
         rows = self._decoder.token_embedding.weight[among].to(hidden.dtype)
         logits: Tensor = (hidden[:, 0] @ rows.T).float()
         return logits
@@ -143,6 +157,7 @@ class GreedyDecoder:
             self._silence = self._crossed(silence)
         return None if silence is None else self._silence
 
+    @one_thread()
     def _step(
         self,
         tokens: "Tensor",
@@ -212,22 +227,6 @@ def across(query: "Tensor", heard: "KeysValues", behind: "KeysValues | None") ->
     silent = far.transpose(0, 1).reshape(heads, batch * n, -1) @ values_behind
     answer: Tensor = near @ values + silent.view(heads, batch, n, width).transpose(0, 1)
     return answer
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """What is computed inside wakes no second thread.
-
-    A token's layers are small: 19 to 38 us each, and 70 more to wake a thread that sleeps.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class CutEncoder:
