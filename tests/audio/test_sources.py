@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sadstream.audio.segmenter import Segmenter
 from sadstream.audio.sources.pipe import PcmPipe
 from sadstream.audio.sources.recording import Recording
-from sadstream.audio.sources.source import SourceChange, paced
+from sadstream.audio.sources.source import QUIET_FRAMES, Item, SourceChange, gathered, paced
 from sadstream.base.errors import DataError, MissingFileError
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame, rms_dbfs, to_pcm
 from sadstream.config import Config
@@ -293,3 +293,50 @@ def test_floats_beyond_any_integer_are_no_sound(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="1e\\+38"):
         Recording(tmp_path / "huge.wav")
+
+
+def sound_of(index: int, gap: bool = False) -> AudioFrame:
+    return AudioFrame(bytes(2 * FRAME_SAMPLES), index * FRAME_SAMPLES, 0.0, gap)
+
+
+def taken(source: list[Item], at_once: bool) -> list[tuple[Item, int]]:
+    """What comes of it, and how much of the source had to be waited for."""
+    waited = [0]
+
+    def counted() -> Iterator[Item]:
+        for item in source:
+            waited[0] += 1
+            yield item
+
+    return [(item, waited[0]) for item in gathered(counted(), lambda: at_once)]
+
+
+def test_frames_wait_for_each_other_only_while_nobody_speaks() -> None:
+    """Waking for every frame is what silence costs; of a segment nothing may wait."""
+    source: list[Item] = [sound_of(n) for n in range(2 * QUIET_FRAMES)]
+
+    assert taken(source, True) == [(item, n) for n, item in enumerate(source, start=1)]
+    assert taken(source, False) == [
+        (item, n // QUIET_FRAMES * QUIET_FRAMES) for n, item in enumerate(source, start=QUIET_FRAMES)
+    ]
+
+
+@pytest.mark.parametrize(
+    "item", [sound_of(1, gap=True), SourceChange("no-device", "device-lost")], ids=["gap", "change"]
+)
+def test_nothing_waits_for_long_before_a_gap_or_a_change(item: Item) -> None:
+    source: list[Item] = [sound_of(0), item, sound_of(2)]
+
+    assert taken(source, False) == [(source[0], 2), (item, 2), (source[2], 3)]
+
+
+def test_what_waits_is_heard_before_a_fault() -> None:
+    def broken() -> Iterator[Item]:
+        yield sound_of(0)
+        raise DataError("cut off")
+
+    items = gathered(broken(), never)
+
+    assert next(items) == sound_of(0)
+    with pytest.raises(DataError):
+        next(items)

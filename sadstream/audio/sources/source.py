@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sadstream.audio.filters.mixer import LEFT_OUT
+from sadstream.base.errors import SadstreamError
 from sadstream.base.samples import FRAME_SAMPLES, SAMPLE_RATE, AudioFrame
 from sadstream.events import Reason, State
 
 POLL_S = 0.1  # how soon a stop is noticed
+QUIET_FRAMES = 5  # that are heard together while nobody speaks: waking for each costs ten times what is done with it
 LATE_S = 0.25  # a source later than this was paused: its clock moves on, it does not hurry
 
 
@@ -56,6 +58,25 @@ def paced(items: Iterator[Item], stopped: Stopped, speed: float = 1.0) -> Iterat
             yield AudioFrame(item.pcm, item.index, time.monotonic(), item.gap)
         else:
             yield item
+
+
+def gathered(items: Iterator[Item], at_once: Callable[[], bool]) -> Iterator[Item]:
+    """The same items in the same order, frames QUIET_FRAMES at a time unless `at_once()`, a gap or the end is near.
+
+    A processor that slept for 30 ms has forgotten all it knew: 0.43 ms a frame for what takes 0.05 one after the other.
+    """
+    waiting: list[Item] = []
+    try:
+        for item in items:
+            waiting.append(item)
+            quiet = isinstance(item, AudioFrame) and not item.gap and not at_once()
+            if not quiet or len(waiting) == QUIET_FRAMES:
+                ready, waiting = waiting, []
+                yield from ready
+    except SadstreamError:
+        yield from waiting
+        raise
+    yield from waiting
 
 
 def readable(fd: int, timeout_s: float) -> bool:

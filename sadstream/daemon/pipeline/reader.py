@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sadstream.audio.health import DcOffset, SignalHealth, SignalRecord, offset_of
 from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.audio.sources.clock import boottime
-from sadstream.audio.sources.source import POLL_S, Item, Source, paced
+from sadstream.audio.sources.source import POLL_S, Item, Source, gathered, paced
 from sadstream.base.errors import SadstreamError
 from sadstream.base.samples import SAMPLE_RATE, AudioFrame
 from sadstream.config import Config
@@ -95,6 +95,7 @@ class StreamReader:
         items: Iterator[Item] = source.listen(self._stopped)
         if self._pace_realtime and source.speed is not None:
             items = paced(items, self._stopped, source.speed)
+        items = gathered(items, lambda: segmenter.is_open)
         health, offset, record = SignalHealth(), DcOffset(), SignalRecord()
         try:
             for item in items:
