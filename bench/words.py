@@ -33,9 +33,8 @@ from typing import Any
 
 from ggml import ggml_file
 
-import sadstream  # noqa: F401  sets the environment that torch reads when it is imported
-
 OURS = "ours"
+ENVIRONMENT = dict(os.environ)  # as it is before sadstream asks OpenMP to sleep: others run as their users run them
 WAYS = (
     "ours", "whisper.decode", "whisper.transcribe", "faster-whisper int8", "faster-whisper float32", "whisper.cpp",
 )  # fmt: skip
@@ -131,6 +130,8 @@ def way(name: str, options: argparse.Namespace) -> Callable[[Any], str]:
 
         cpp = Model(options.ggml, n_threads=os.cpu_count() or 1, print_progress=False, redirect_whispercpp_logs_to=None)
         return lambda samples: " ".join(found.text for found in cpp.transcribe(samples, language=options.language))
+    if name == OURS:
+        import sadstream  # noqa: F401  before torch, which reads its environment when it is imported
     import torch
     import whisper
 
@@ -213,7 +214,7 @@ def measure(names: list[str], utterances: list[Utterance], options: argparse.Nam
             command = [sys.executable, __file__, "--serve", name, "--address", address, "."]
             for option in ("ct2", "ggml", "model", "language"):
                 command += [f"--{option}", getattr(options, option)]
-            processes.append(subprocess.Popen(command))
+            processes.append(subprocess.Popen(command, env=ENVIRONMENT))
             connections[name] = listener.accept()
             for _ in range(WARM_UPS):
                 connections[name].send(utterances[0].segments[0])

@@ -46,3 +46,8 @@ def test_an_unknown_part_is_a_wrong_command_line() -> None:
 def test_who_makes_the_log_mels_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.examine(only="log-Mel") == 0
     assert "log-Mel: (94, 128) by torchaudio" in capsys.readouterr().out
+
+
+def test_which_linear_layers_compute_is_said(layers: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.examine(only="torch") == 0
+    assert ("packed float16 layers" if layers == "packed" else "thread(s), float32 layers") in capsys.readouterr().out

@@ -1,6 +1,8 @@
 """Layers that keep half-precision weights say what plain ones say, and take nothing that they would have to round."""
 
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,15 @@ from sadstream.events import Score
 from sadstream.scoring.analyzer.analyzer import Analyzer
 from sadstream.scoring.analyzer.models import load_models
 from sadstream.scoring.recording import RecordedSegment, score_recording
-from sadstream.scoring.weights.packed import AdaptingLinear, PackedLinear, Uninitialised, can_pack, pack, packed
+from sadstream.scoring.weights.packed import (
+    AdaptingLinear,
+    PackedLinear,
+    Uninitialised,
+    can_pack,
+    one_thread,
+    pack,
+    packed,
+)
 
 OF_AARCH64 = ("qnnpack", "onednn")  # what PyTorch 2.13 for it says
 packs = pytest.mark.skipif(not can_pack(), reason="this processor has no packed layers")
@@ -99,6 +109,29 @@ def test_where_the_operators_are_gone_or_wrong_layers_stay_plain(
 
     assert not isinstance(layer, PackedLinear)
     torch.testing.assert_close(layer(torch.ones(1, 8)), torch.ones(1, 8) @ weight.float().T)
+
+
+@pytest.mark.usefixtures("anew")
+def test_where_packing_is_emulated_layers_stay_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = torch.ops.quantized.linear_dynamic_fp16
+
+    def slow(x: torch.Tensor, layer: object) -> torch.Tensor:
+        time.sleep(0.001)
+        answer: torch.Tensor = quick(x, layer)
+        return answer
+
+    monkeypatch.setattr(torch.ops.quantized, "linear_dynamic_fp16", slow)
+
+    assert not isinstance(packed(torch.randn(4, 8).half()), PackedLinear)
+
+
+def test_who_counts_on_several_threads_has_them_again() -> None:
+    threads, inside = torch.get_num_threads(), 0
+    with suppress(ValueError), one_thread():
+        inside = torch.get_num_threads()
+        raise ValueError
+
+    assert (inside, torch.get_num_threads()) == (1, threads)
 
 
 @pytest.mark.usefixtures("anew")

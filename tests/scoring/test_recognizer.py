@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-from contextlib import suppress
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from sadstream.base.samples import AudioFrame
 from sadstream.cli.demo.play import scene_path
 from sadstream.config.tables import SegmentConfig, VadConfig
 from sadstream.scoring.weights.locate import locate
-from sadstream.scoring.whisper.decoder import across, one_thread, repeats
+from sadstream.scoring.whisper.decoder import across, repeats
 from sadstream.scoring.whisper.recognizer import Whisper
 from sadstream.scoring.whisper.trust import Evidence, judge
 
@@ -94,15 +93,6 @@ def test_a_segment_and_the_silence_behind_it_are_attended_to_as_one() -> None:
     expected = scaled_dot_product_attention(query, joined, torch.cat([values, values_behind.expand(3, -1, -1, -1)], 2))
 
     torch.testing.assert_close(across(query, (columns, values), (columns_behind, values_behind)), expected)
-
-
-def test_who_counts_on_several_threads_has_them_again() -> None:
-    threads, inside = torch.get_num_threads(), 0
-    with suppress(ValueError), one_thread():
-        inside = torch.get_num_threads()
-        raise ValueError
-
-    assert (inside, torch.get_num_threads()) == (1, threads)
 
 
 @pytest.mark.models

@@ -44,7 +44,10 @@ def _vad() -> str:
 def _torch() -> str:
     import torch
 
-    return f"{torch.__version__}, {torch.get_num_threads()} thread(s)"
+    from sadstream.scoring.weights.packed import can_pack
+
+    layers = "packed float16" if can_pack() else "float32"
+    return f"{torch.__version__}, {torch.get_num_threads()} thread(s), {layers} layers"
 
 
 def _log_mel() -> str:

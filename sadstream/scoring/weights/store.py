@@ -45,6 +45,7 @@ __all__ = [
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,86}")  # of a user's own; 9 more for what it holds
+_IDENTITIES: dict[str, str] = {}  # of weights by the SHA-256 of their file
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +148,16 @@ def load_tensors(directory: Path) -> LoadedModel:
             raise UnavailableError(f"{directory / MANIFEST}: does not list {name}; {again(directory)}")
     _refuse_unlisted(directory, {MANIFEST, *files})
     tensors = _tensors(directory / WEIGHTS, files.pop(WEIGHTS))
-    _compare(directory, claimed, identity(tensors))
+    _compare(directory, claimed, _identity_of(claimed, tensors))
     return LoadedModel(_described(directory, claimed), _json(directory / CONFIG, files[CONFIG]), tensors)
+
+
+def _identity_of(claimed: ModelManifest, tensors: "Mapping[str, Array]") -> str:
+    """Once for a file, whose own hash was checked: models that were let go are back 0.2 s sooner."""
+    file = next(listed.sha256 for listed in claimed.files if listed.path == WEIGHTS)
+    if file not in _IDENTITIES:
+        _IDENTITIES[file] = identity(tensors)
+    return _IDENTITIES[file]
 
 
 def _is_fetched(directory: Path) -> bool:

@@ -6,8 +6,6 @@ seconds, and what it would have made of the silence behind is computed once and 
 positions as in training, for a sixth of the encoder's work.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,6 +28,10 @@ MAX_TOKENS = 48
 LOOP_RUNS = 3  # the same run of tokens this often is a loop ("no, no, no" is one token and a comma)
 LOOP_TOKENS = range(2, 9)
 
+# What encoders made of silence, by their name and positions: 2.5 MB of `base` that its next loading need not compute
+# again, which takes 0.4 s.
+SILENCES: "dict[tuple[str, int], Tensor]" = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -39,22 +41,6 @@ class Hypothesis:
     no_speech: float  # probability of Whisper's no-speech token
     avg_logprob: float
     looped: bool  # ended because it repeated itself or ran into the cap
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """What is computed inside wakes no second thread.
-
-    A token's layers are small: 19 to 38 us each, and 70 more to wake a thread that sleeps.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class GreedyDecoder:
@@ -157,7 +143,6 @@ class GreedyDecoder:
             self._silence = self._crossed(silence)
         return None if silence is None else self._silence
 
-    @one_thread()
     def _step(
         self,
         tokens: "Tensor",
@@ -170,23 +155,26 @@ class GreedyDecoder:
         import torch
         from torch.nn.functional import scaled_dot_product_attention as attend
 
-        decoder = self._decoder
-        n = tokens.shape[1]
-        x = decoder.token_embedding(tokens) + decoder.positional_embedding[offset : offset + n]
-        x = x.to(crossed[0][0].dtype)
-        for number, block in enumerate(decoder.blocks):
-            y = block.attn_ln(x)
-            key, value = self._split(block.attn, y)
-            if (before := cache[number]) is not None:
-                key, value = torch.cat([before[0], key], 2), torch.cat([before[1], value], 2)
-            cache[number] = (key, value)
-            x = x + self._join(block.attn, attend(self._query(block.attn, y), key, value, is_causal=n > 1))
-            query = self._query(block.cross_attn, block.cross_attn_ln(x))
-            x = x + self._join(
-                block.cross_attn, across(query, crossed[number], None if behind is None else behind[number])
-            )
-            x = x + block.mlp(block.mlp_ln(x))
-        hidden: Tensor = decoder.ln(x)
+        from sadstream.scoring.weights.packed import one_thread
+
+        with one_thread():
+            decoder = self._decoder
+            n = tokens.shape[1]
+            x = decoder.token_embedding(tokens) + decoder.positional_embedding[offset : offset + n]
+            x = x.to(crossed[0][0].dtype)
+            for number, block in enumerate(decoder.blocks):
+                y = block.attn_ln(x)
+                key, value = self._split(block.attn, y)
+                if (before := cache[number]) is not None:
+                    key, value = torch.cat([before[0], key], 2), torch.cat([before[1], value], 2)
+                cache[number] = (key, value)
+                x = x + self._join(block.attn, attend(self._query(block.attn, y), key, value, is_causal=n > 1))
+                query = self._query(block.cross_attn, block.cross_attn_ln(x))
+                x = x + self._join(
+                    block.cross_attn, across(query, crossed[number], None if behind is None else behind[number])
+                )
+                x = x + block.mlp(block.mlp_ln(x))
+            hidden: Tensor = decoder.ln(x)
         return hidden
 
     def _heads_of(self, x: "Tensor") -> "Tensor":
@@ -232,13 +220,17 @@ def across(query: "Tensor", heard: "KeysValues", behind: "KeysValues | None") ->
 class CutEncoder:
     """Encoder states of short segments, and once for all of them, of the silence behind up to 1,500 positions."""
 
-    def __init__(self, model: Any, log_mel: Any, half: bool, positions: int = ENCODED_POSITIONS) -> None:
+    def __init__(
+        self, model: Any, log_mel: Any, half: bool, positions: int = ENCODED_POSITIONS, name: str | None = None
+    ) -> None:
+        """name: of its weights and of how they compute; what it once made of silence outlives it under that name."""
+        self._name = name
         self._positions = positions
         self._half = half
         self._encoder = model.encoder
         self._log_mel = log_mel
         self._n_mels = model.dims.n_mels
-        self._silence: Tensor | None = None
+        self._silence = SILENCES.get((name, positions)) if name else None
 
     def __call__(self, samples: "Tensor") -> "Tensor":
         """(batch, 250, width) of (batch, 48000) samples; other positions where they were asked for."""
@@ -251,6 +243,8 @@ class CutEncoder:
         if self._silence is None:
             zeros = torch.zeros(1, SEGMENT_SAMPLES, device=self._encoder.positional_embedding.device)
             self._silence = self._encode(zeros, FULL_POSITIONS)[:, self._positions :].clone()
+            if self._name:
+                SILENCES[self._name, self._positions] = self._silence
         return self._silence
 
     def _encode(self, samples: "Tensor", positions: int) -> "Tensor":

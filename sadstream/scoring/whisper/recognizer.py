@@ -53,7 +53,7 @@ class Whisper:
     def __init__(self, directory: Path, device: str, language: str, half: bool | None = None) -> None:
         import torch
 
-        from sadstream.scoring.weights.packed import Uninitialised, pack
+        from sadstream.scoring.weights.packed import Uninitialised, can_pack, pack
 
         openai_whisper = library()
         loaded = load_tensors(directory)
@@ -79,11 +79,13 @@ class Whisper:
             self._tokenizer: Any = openai_whisper.tokenizer.get_tokenizer(
                 model.is_multilingual, num_languages=model.num_languages, language=language, task="transcribe"
             )
+        half = device == "cuda" if half is None else half
         self._cut_encoder = CutEncoder(
             self._model,
             self._log_mel,
-            half=device == "cuda" if half is None else half,
+            half=half,
             positions=ENCODED_POSITIONS if language == "en" else OTHER_LANGUAGES_POSITIONS,
+            name=f"{self.identity} {device} {half} {can_pack()}",
         )
         self._decoder = GreedyDecoder(self._model, self._tokenizer)
 
