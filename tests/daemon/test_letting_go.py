@@ -137,6 +137,36 @@ def test_a_run_ends_while_they_are_away(tmp_path: Path) -> None:
     assert room.pipeline.stop(2.0)
 
 
+def test_models_that_never_come_back_are_a_hang_and_slow_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room(tmp_path, load(), 0.2)
+    room.until(room.has(ModelsReleased))
+    again, restore = threading.Event(), Fallback.restore
+
+    def slowly(models: Fallback) -> None:
+        again.wait(30.0)
+        restore(models)
+
+    monkeypatch.setattr(Fallback, "restore", slowly)
+    room.speak()
+    time.sleep(0.5)
+    slow_s = room.pipeline.busy_s()
+    again.set()
+    room.until(room.has(ModelsReleased, 2))
+
+    monkeypatch.setattr("sadstream.daemon.pipeline.pipeline.RESTORE_S", 0.0)
+    again.clear()
+    room.pipeline.release_after(None)
+    time.sleep(0.5)
+    hung_s = room.pipeline.busy_s()
+    again.set()
+
+    assert slow_s == 0.0
+    assert hung_s > 0.2
+    assert room.pipeline.stop(5.0)
+
+
 @pytest.mark.models
 @pytest.mark.usefixtures("real_models")
 def test_the_real_models_score_as_before_they_rested(tmp_path: Path) -> None:

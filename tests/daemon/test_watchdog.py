@@ -18,7 +18,7 @@ def test_an_analyser_at_one_segment_for_longer_than_the_limit_has_hung() -> None
     watchdog, now_s = ticked(1.0)
 
     assert watchdog.hung(now_s, LIMIT_S, LIMIT_S, {}) is None
-    assert watchdog.hung(now_s, LIMIT_S, LIMIT_S + 0.1, {}) == "the analyser has been at one segment for 10 s"
+    assert watchdog.hung(now_s, LIMIT_S, LIMIT_S + 0.1, {}) == "the analyser has hung for 10 s"
 
 
 def test_a_reader_without_a_sign_of_life_is_named() -> None:

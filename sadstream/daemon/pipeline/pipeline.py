@@ -42,6 +42,7 @@ from sadstream.scoring.analysis import Analysis, LostSegment, SegmentAnalyzer, T
 BATCH_SEGMENTS = 4  # at most this many streams are analysed at once
 ASKED_SEGMENTS = 16  # at most this many are asked about elsewhere at once
 MAX_AGE_S = 6.0  # a live segment that waited longer since its last sample is not scored as new
+RESTORE_S = 60.0  # that loading models again may take longer than a segment may: 17 s were seen on a busy machine
 SUSPENDED_S = 1.0  # the boot clock runs ahead of the monotonic one by this much only in a suspend
 
 
@@ -103,9 +104,9 @@ class Pipeline:
             self._inbox.rouse()
 
     def busy_s(self) -> float:
-        """How long the analyser has been at one segment; 0 while it waits for one."""
+        """How long the analyser has been at one segment, or too long at its models; 0 while it waits for one."""
         since_s = self._busy_since_s
-        return 0.0 if since_s is None or self._loading else time.monotonic() - since_s
+        return 0.0 if since_s is None or self._loading else max(0.0, time.monotonic() - since_s)
 
     def silent_s(self, stream: str, frames_due: bool) -> float:
         """How long a stream's reader has given no frame, or where none is due, no sign of life."""
@@ -179,7 +180,9 @@ class Pipeline:
         if self._switches.stopped.is_set():
             return
         start_s = time.monotonic()
+        self._busy_since_s = start_s + RESTORE_S
         models.restore()
+        self._busy_since_s = None
         self._restored_s = boottime()
         self._report(ModelsRestored(time.monotonic() - start_s))
 

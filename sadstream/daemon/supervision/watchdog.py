@@ -14,7 +14,7 @@ class Watchdog:
     def hung(self, now_s: float, limit_s: float, busy_s: float, silent_s: Mapping[str, float]) -> str | None:
         """What has hung for longer than the limit, in words; None while all get on.
 
-        busy_s: how long the analyser has been at one segment; silent_s: of each stream that has to show signs of life,
+        busy_s: how long the analyser has been at one thing; silent_s: of each stream that has to show signs of life,
         how long it has shown none.
         """
         if now_s - self._ticked_s > ABSENCE_S:
@@ -25,4 +25,4 @@ class Watchdog:
         for stream, seconds in silent_s.items():
             if seconds > limit_s:
                 return f"{stream}: its reader has hung for {limit_s:g} s"
-        return f"the analyser has been at one segment for {limit_s:g} s" if busy_s > limit_s else None
+        return f"the analyser has hung for {limit_s:g} s" if busy_s > limit_s else None
