@@ -7,7 +7,7 @@ import secrets
 import stat
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,7 +58,7 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o666) -> None:
         with path.open("wb") as device:
             device.write(content)
         return
-    with replacing(path.resolve() if path.is_symlink() else path, mode) as file:
+    with replacing(_target(path), mode) as file:
         file.write(content)
 
 
@@ -104,12 +104,20 @@ def expect_place(
             raise BusyError(f"{option} {path}: there already, and no file; choose another")
         if found is not None and not force and not _is_marked(path, mark):
             raise BusyError(f"{option} {path}: there already, made by something else; choose another, or add --force")
-        _probe(path.resolve() if path.is_symlink() else path)
-    except (OSError, RuntimeError) as error:  # pathlib's own for a loop of links
-        reason = getattr(error, "strerror", None) or "a loop of links"
+        _probe(_target(path))
+    except OSError as error:
         raise UnavailableError(
-            f"{option} {path}: cannot be written: {reason}; choose a place in a folder of yours"
+            f"{option} {path}: cannot be written: {error.strerror}; choose a place in a folder of yours"
         ) from None
+
+
+def _target(path: Path) -> Path:
+    """Where a link leads, or what is none; OSError for a loop of links, which `resolve` takes from Python 3.13 on."""
+    if not path.is_symlink():
+        return path
+    with suppress(FileNotFoundError):
+        path.stat()
+    return path.resolve()
 
 
 def make_folder(option: str, folder: Path) -> None:
