@@ -67,16 +67,16 @@ inputs: setup models
 	$(BIN)/python bench/inputs.py --write
 
 # Needs speech with known words: DATA=DIR with english/ and speech/, each with a manifest.csv (path, corpus, speaker,
-# transcript) and its recordings. An hour and a half on two cores that have nothing else to do.
-WORDS = $(BIN)/python bench/words.py --json docs/bench-words.json
+# transcript) and its recordings. Three quarters of an hour on two cores that have nothing else to do.
+WORDS = $(BIN)/python bench/words.py --json docs/bench-words.json --write
 bench: setup models
 	$(BIN)/python -m pip install --quiet --editable '.[bench,plot]'
-	$(WORDS) $(DATA)/english --segments 0 --repeats 2 --name headline
+	$(WORDS) $(DATA)/english --segments 0 --repeats 1 --name headline
 	$(WORDS) $(DATA)/english --segments 150 --repeats 1 --name second-language --corpora speechocean762_adult
 	$(WORDS) $(DATA)/speech --segments 100 --repeats 1 --name ravdess --corpora ravdess
 	$(WORDS) $(DATA)/speech --segments 60 --repeats 1 --name nemo-base --corpora nemo --model base --language pl
 	$(WORDS) $(DATA)/english --repeats 1 --name repeats --corpora repeats
-	$(BIN)/python bench/streams.py $(DATA)/english --json docs/bench-streams.json --plot docs/bench-streams.svg
+	$(BIN)/python bench/streams.py $(DATA)/english --json docs/bench-streams.json --plot docs/bench-streams.svg --write
 
 # Needs PyTorch's build for CUDA: that is pip's own for Linux, unless an index names the one for CPUs (the installer's
 # --torch-backend cpu); `sadstream doctor` says which it found. No network after setup. Without a GPU it says so and

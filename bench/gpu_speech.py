@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpu_shape import LAYERS, SHAPE, shaped
-from gpu_table import NOT_HERE, Bench, Line, Part, Reading, attempt, first_line, median, percentiles, quantile
+from gpu_table import NOT_HERE, Bench, Line, Part, Reading, attempt, first_line, median, percentiles
+from quantiles import quantile
 
 from sadstream.audio.segmenter import Segment, Segmenter
 from sadstream.audio.silero import UnscoredSegment

@@ -21,8 +21,10 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from circumstances import Circumstances, circumstances, told
 from page import put
-from streams import START_S, memory_mb, processor, processor_s, service_allocator
+from quantiles import quantile
+from streams import START_S, memory_mb, processor_s, service_allocator
 
 from sadstream.client import subscribe
 from sadstream.events import Score, Status
@@ -117,14 +119,14 @@ def listen(recordings: list[Path], folder: Path, linguist: str) -> Heard:
 
 def window(heard: Heard, minutes: str, from_s: float, to_s: float) -> Window:
     """What came to pass between two moments."""
-    found = sorted(ms for at_s, ms in heard.scores if from_s <= at_s < to_s)
+    found = [ms for at_s, ms in heard.scores if from_s <= at_s < to_s]
     samples = [one for one in heard.samples if from_s <= one.at_s < to_s] or heard.samples[-1:]
     first, last = samples[0], samples[-1]
     took_s = max(last.at_s - first.at_s, 1e-9)
     return Window(
         minutes=minutes,
         segments=len(found),
-        ms_p50_p95_p99=tuple(round(found[min(len(found) - 1, int(s * len(found)))]) for s in SHARES) if found else (),
+        ms_p50_p95_p99=tuple(round(quantile(found, share)) for share in SHARES) if found else (),
         dropped=sum(count for at_s, count in heard.drops if from_s <= at_s < to_s),
         rss_mb=round(last.rss_mb),
         processor_percent=round(100 * (last.processor_s - first.processor_s) / took_s, 1),
@@ -150,8 +152,7 @@ def markdown(report: dict[str, Any], parts: list[Window]) -> str:
     """What was done, and a table."""
     lines = [
         f"{report['streams']} streams for {report['minutes']:g} minutes, {100 * report['talk']:.0f} % of it talk; "
-        f"{report['processor']}, {report['cores']} cores, load {report['load_average']:.1f} before it; commit "
-        f"{report['commit']}; {report['rss_mb_at_start']:.0f} MB resident at the start.",
+        f"{told(Circumstances(**report['machine']))}; {report['rss_mb_at_start']:.0f} MB resident at the start.",
         "",
         "| minutes | segments | median | 95th percentile | 99th | dropped | resident, at its end | processor |",
         "|---|---|---|---|---|---|---|---|",
@@ -179,7 +180,7 @@ def main() -> None:
     with (options.speech / "manifest.csv").open(newline="") as file:
         wanted = options.corpora.split(",")
         rows = [options.speech / row["path"] for row in csv.DictReader(file) if row["corpus"] in wanted]
-    load = os.getloadavg()[0]
+    machine = circumstances()
     with tempfile.TemporaryDirectory(prefix="sadstream-") as name:
         folder = Path(name)
         recordings = [folder / f"{n}.flac" for n in range(options.streams)]
@@ -189,12 +190,8 @@ def main() -> None:
         ]
         heard = listen(recordings, folder, options.linguist)
     parts = windows(heard)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     report = {
-        "commit": commit.stdout.strip(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "load_average": load,
+        "machine": asdict(machine),
         "streams": options.streams,
         "minutes": options.minutes,
         "talk": round(sum(shares) / len(shares), 3),

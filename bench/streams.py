@@ -1,6 +1,6 @@
 """The whole path under load: segment closed to event received, by stage, with more and more paced real-time streams.
 
-    python bench/streams.py SPEECH_DIR [--seconds 60] [--json docs/bench-streams.json] [--plot docs/bench-streams.svg]
+    python bench/streams.py SPEECH_DIR [--seconds 60] [--json FILE] [--plot FILE] [--write]
 
 SPEECH_DIR holds `manifest.csv` (path, corpus) and the recordings it names; their speech is joined to continuous talk,
 a different one for each stream. The daemon runs as its users run it, in a process of its own.
@@ -14,17 +14,19 @@ import json
 import os
 import random
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
+from circumstances import Circumstances, circumstances, told
+from page import put
+from quantiles import interval, quantile
 
 from sadstream.client import subscribe
 from sadstream.events import Score, Status
@@ -34,6 +36,9 @@ LIMIT_MS = 1000.0  # streams are added until the 95th percentile of `total` pass
 TICKS = os.sysconf("SC_CLK_TCK")
 START_S = 120.0
 SETTLE_S = 3.0  # of what is left of the start
+QUIET = {"digital silence": -200.0, "a room's noise at -80 dBFS": -80.0}  # under half a step of 16 bits
+PAGE = Path(__file__).parents[1] / "docs/performance.md"
+BEGIN, END = "<!-- streams -->", "<!-- end of streams -->"
 LINGUISTS = {"off": "words by tiny.en alone", "auto": "base asked for the language in doubt"}
 
 
@@ -54,8 +59,8 @@ class Load:
 
     def percentile(self, stage: str, share: float) -> float:
         """The milliseconds below which this share of the segments stayed."""
-        values = sorted(latency[stage] for latency in self.latencies)
-        return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+        values = [latency[stage] for latency in self.latencies]
+        return quantile(values, share) if values else float("nan")
 
 
 def service_allocator() -> dict[str, str]:
@@ -147,6 +152,7 @@ def summary(load: Load) -> dict[str, Any]:
         "pss_mb": round(load.pss_mb),
         "cpu_s_per_hour_of_audio": round(3600 * load.cpu_s / load.cpu_window_s / load.streams, 1),
         "ms_p50_p95_p99": stages,
+        "ms_p95_interval": [round(ms, 1) for ms in interval([one["total"] for one in load.latencies], 0.95)],
     }
 
 
@@ -164,9 +170,10 @@ def plot(report: dict[str, Any], path: Path) -> None:
             times = [row["ms_p50_p95_p99"]["total"][at] for row in runs]
             axes.plot(counts, times, style, color=colour, marker=".", label=f"{LINGUISTS[linguist]}, {share}")
     axes.axhline(LIMIT_MS, color="grey", linewidth=0.8)
+    machine = Circumstances(**report["machine"])
     axes.set(
         xlabel="streams of continuous talk", ylabel="ms, last sample to event", xscale="log", yscale="log",
-        title=f"{report['cores']} cores, {report['processor']}, commit {report['commit']}",
+        title=f"{machine.cores} cores, {machine.processor}, commit {machine.commit}",
     )  # fmt: skip
     axes.set_xticks(counts, map(str, counts))
     axes.legend(fontsize=7)
@@ -183,35 +190,69 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     options = parser.parse_args()
+    machine = circumstances()
     with tempfile.TemporaryDirectory(prefix="sadstream-") as name:
         folder = Path(name)
-        quiet = folder / "silence.flac"
-        soundfile.write(quiet, np.zeros(int((options.seconds + 10.0) * 16_000), dtype=np.float32), 16_000)
-        silence = run([quiet], folder, options.linguist.split(",")[0])
-        idle = 100 * silence.cpu_s / silence.cpu_window_s
-        print(
-            f"silence: {idle:.2f} % of a core over {silence.cpu_window_s:.0f} s; start {silence.start_s:.1f} s; "
-            f"{silence.rss_mb:.0f} MB resident",
-            flush=True,
-        )
+        silences = {what: heard_nobody(options, folder, dbfs) for what, dbfs in QUIET.items()}
         runs = {linguist: loaded(options, folder, linguist) for linguist in options.linguist.split(",")}
-    starts = [silence.start_s, *(row["start_s"] for rows in runs.values() for row in rows)]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    starts = {"off": [one.start_s for one in silences.values()], "auto": []}
+    for linguist, rows in runs.items():
+        starts[linguist] += [row["start_s"] for row in rows]
     report = {
-        "commit": commit.stdout.strip(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg()[0],
+        "machine": asdict(machine),
         "seconds": options.seconds,
-        "idle_percent_of_a_core": round(idle, 2),
-        "start_s": round(statistics.median(starts), 2),
+        "idle_percent_of_a_core": {
+            what: round(100 * one.cpu_s / one.cpu_window_s, 2) for what, one in silences.items()
+        },
+        "start_s": {linguist: [round(one, 2) for one in sorted(found)] for linguist, found in starts.items() if found},
         "runs": runs,
     }
+    print(markdown(report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
     if options.plot:
         plot(report, options.plot)
+    if options.write:
+        put(PAGE, BEGIN, END, markdown(report))
+
+
+def heard_nobody(options: argparse.Namespace, folder: Path, dbfs: float) -> Load:
+    """A run of one stream in which there is only noise of this level."""
+    noise = np.random.default_rng(0).standard_normal(int((options.seconds + 10.0) * 16_000)) * 10 ** (dbfs / 20)
+    soundfile.write(folder / "silence.flac", noise.astype(np.float32), 16_000)
+    found = run([folder / "silence.flac"], folder, "off")
+    print(f"silence at {dbfs:g} dBFS: {100 * found.cpu_s / found.cpu_window_s:.2f} % of a core", flush=True)
+    return found
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """What was done, and a table."""
+    idle = "; ".join(f"of {what} {percent:.2f} %" for what, percent in report["idle_percent_of_a_core"].items())
+    starts = [
+        f"{LINGUISTS[linguist]}: {quantile(found, 0.5):.1f} s (at most {found[-1]:.1f}, n = {len(found)})"
+        for linguist, found in report["start_s"].items()
+    ]
+    lines = [
+        f"{told(Circumstances(**report['machine']))}. What silence costs, of a core, over "
+        f"{report['seconds'] + 4:.0f} s: {idle}. From the command to the first `listening`: {'; '.join(starts)}.",
+        "",
+        "| words | streams | segments | dropped | median | 95th percentile [95 % interval] | waiting, 95th | resident "
+        "| an hour of talk |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for linguist, rows in report["runs"].items():
+        for row in rows:
+            total, queue = (row["ms_p50_p95_p99"][stage] for stage in ("total", "queue"))
+            low, high = row["ms_p95_interval"]
+            cells = (
+                LINGUISTS[linguist], row["streams"], row["segments"], row["dropped"], f"{total[0]:.0f} ms",
+                f"{total[1]:.0f} ms [{low:.0f}, {high:.0f}]", f"{queue[1]:.0f} ms", f"{row['rss_mb']} MB",
+                f"{row['cpu_s_per_hour_of_audio']:.0f} s of processor",
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
 
 
 def loaded(options: argparse.Namespace, folder: Path, linguist: str) -> list[dict[str, Any]]:
@@ -234,12 +275,6 @@ def loaded(options: argparse.Namespace, folder: Path, linguist: str) -> list[dic
         if row["ms_p50_p95_p99"]["total"][1] > LIMIT_MS:
             break
     return rows
-
-
-def processor() -> str:
-    """What the processor calls itself."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 if __name__ == "__main__":

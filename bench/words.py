@@ -1,6 +1,6 @@
 """Every way to transcribe three seconds, on the same segments, in turn and repeated: time, word errors, memory.
 
-    python bench/words.py SPEECH_DIR [--segments 60] [--repeats 3] [--json docs/bench-words.json --name headline]
+    python bench/words.py SPEECH_DIR [--segments 60] [--repeats 3] [--json FILE --name headline --write]
     python bench/words.py SPEECH_DIR --corpora nemo --model base --language pl
     python bench/words.py SPEECH_DIR --corpora repeats      (honest repeats, spoken by espeak-ng; needs no SPEECH_DIR)
 
@@ -16,7 +16,6 @@ import csv
 import importlib.util
 import json
 import os
-import platform
 import random
 import re
 import resource
@@ -26,12 +25,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from typing import Any
 
+from circumstances import Circumstances, circumstances, told
 from ggml import ggml_file
+from page import put
+from quantiles import interval, quantile
 
 OURS = "ours"
 ENVIRONMENT = dict(os.environ)  # as it is before sadstream asks OpenMP to sleep: others run as their users run them
@@ -43,6 +45,15 @@ HEADLINE = (
     "librispeech_test_other", "vctk", "vctk_noisy", "ljspeech", "jfk", "pocketsphinx_cards", "pocketsphinx_librivox",
     "speechbrain_samples",
 )  # fmt: skip
+SPEECH = {
+    "headline": "All of the English recordings but the digits and the second-language speakers",
+    "second-language": "Second-language speakers",
+    "ravdess": "RAVDESS, acted",
+    "nemo-base": "nEMO, acted Polish, in Polish",
+    "repeats": "Honest repeats, by espeak-ng",
+}
+PAGE = Path(__file__).parents[1] / "docs/performance.md"
+BEGIN, END = "<!-- words -->", "<!-- end of words -->"
 BOOTSTRAP = 2000
 WARM_UPS = 3
 # What people do say three times and more: a remedy for loops must not cut it short.
@@ -271,21 +282,48 @@ def table(utterances: list[Utterance], found: dict[str, Any]) -> list[dict[str, 
     }
     rows = []
     for name, result in found.items():
-        seconds = sorted(result["seconds"])
+        seconds = result["seconds"]
         ratios = [ours / theirs for ours, theirs in zip(found[OURS]["seconds"], result["seconds"], strict=True)]
         point, low, high = difference(utterances, wrong[OURS], wrong[name])
         rows.append(
             {
                 "way": name,
                 "median_s": statistics.median(seconds),
-                "p95_s": seconds[int(0.95 * len(seconds))],
+                "p95_s": quantile(seconds, 0.95),
                 "ours_to_this": statistics.median(ratios),
+                "ours_to_this_interval": interval(ratios, 0.5),
                 "wer_percent": 100 * sum(wrong[name]) / words,
                 "ours_minus_this_points": [point, low, high],
                 "peak_mb": result["peak_mb"],
             }
         )
     return rows
+
+
+def markdown(reports: dict[str, Any]) -> str:
+    """The tables of all runs, each with what it was made with."""
+    return "\n\n".join(f"{SPEECH.get(name, name)}: {_table(report)}" for name, report in reports.items())
+
+
+def _table(report: dict[str, Any]) -> str:
+    lines = [
+        f"{report['segments']} segments of {report['recordings']} recordings, {report['words']} words, "
+        f"{report['model']}, rounds: {report['repeats']}; {told(Circumstances(**report['machine']))}.",
+        "",
+        "| way | median | 95th percentile | ours / this [95 % interval] | word error rate | ours minus this, points "
+        "| peak memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in report["ways"]:
+        (low, high), (point, least, most) = row["ours_to_this_interval"], row["ours_minus_this_points"]
+        ours = row["way"] == OURS
+        ratio = "1" if ours else f"{row['ours_to_this']:.2f} [{low:.2f}, {high:.2f}]"
+        more = "" if ours else f"{point:+.1f} [{least:+.1f}, {most:+.1f}]"
+        lines.append(
+            f"| {row['way']} | {row['median_s']:.3f} s | {row['p95_s']:.3f} s | {ratio} | {row['wer_percent']:.1f} % "
+            f"| {more} | {row['peak_mb']:.0f} MB |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -302,6 +340,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--name", default="headline", help="of this table in the JSON file; the others in it stay")
+    parser.add_argument("--write", action="store_true", help=f"put the tables of the JSON file into {PAGE.name}")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--address", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -312,13 +351,13 @@ def main() -> None:
         library = LIBRARIES.get(name.split()[0])
         if library is not None and importlib.util.find_spec(library) is None:
             parser.error(f"{name}: {library} is not installed; pip install '.[bench]', or name other --ways")
+    machine = circumstances()
     utterances = load(options.speech, tuple(options.corpora.split(",")), options.segments, options.seed)
     utterances = [utterance for utterance in utterances if utterance.segments]
     options.ct2 = options.ct2 or (ct2_folder(options.model) if "faster-whisper" in options.ways else "-")
     options.ggml = options.ggml or (ggml_file(options.model) if "whisper.cpp" in options.ways else "-")
     rows = table(utterances, measure(options.ways.split(","), utterances, options))
     segments = sum(len(utterance.segments) for utterance in utterances)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     report = {
         "recordings": len(utterances),
         "segments": segments,
@@ -326,10 +365,7 @@ def main() -> None:
         "repeats": options.repeats,
         "corpora": options.corpora,
         "model": options.model,
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "load_average": os.getloadavg()[0],
-        "commit": commit.stdout.strip(),
+        "machine": asdict(machine),
         "ways": rows,
     }
     print(f"{segments} segments of {len(utterances)} recordings, {options.repeats} repeats, {os.cpu_count()} cores")
@@ -344,7 +380,10 @@ def main() -> None:
         )
     if options.json:
         known = json.loads(options.json.read_text()) if options.json.exists() else {}
-        options.json.write_text(json.dumps(known | {options.name: report}, indent=2) + "\n")
+        known |= {options.name: report}
+        options.json.write_text(json.dumps(known, indent=2) + "\n")
+        if options.write:
+            put(PAGE, BEGIN, END, markdown(known))
 
 
 if __name__ == "__main__":

@@ -119,6 +119,18 @@ def test_the_table_of_milliseconds_is_that_of_its_last_run_and_a_sample_counts_f
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("bench", "report"), [("words", "bench-words"), ("streams", "bench-streams")], ids=["words", "streams"]
+)
+def test_the_tables_of_words_and_streams_are_those_of_their_last_run(
+    bench: str, report: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend("bench")
+    markdown = runpy.run_path(f"bench/{bench}.py", run_name=bench)["markdown"]
+
+    assert markdown(json.loads(Path(f"docs/{report}.json").read_text())) in Path("docs/performance.md").read_text()
+
+
 def test_the_table_of_the_browsers_microphone_is_that_of_its_last_run() -> None:
     pytest.importorskip("playwright", reason="playwright is missing")
     table = runpy.run_path("bench/browser.py")["table"]

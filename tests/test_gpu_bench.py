@@ -25,7 +25,8 @@ import gpu  # noqa: E402
 import gpu_memory  # noqa: E402
 import gpu_speech  # noqa: E402
 import gpu_table  # noqa: E402
-from gpu_table import SMALL, Bench, Line, Part, Reading, Report, Row, interval, measured, quantile  # noqa: E402
+from gpu_table import SMALL, Bench, Line, Part, Reading, Report, Row, measured  # noqa: E402
+from quantiles import interval, quantile  # noqa: E402
 
 BENCH = Bench("cpu", SMALL, (), float("inf"))
 LINES = (Line("first", "ms", 10.0), Line("second", "ms"))
