@@ -11,11 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from daemon import run
@@ -26,6 +27,8 @@ from sadstream.daemon.pipeline.background_worker import BackgroundWorker
 from sadstream.events import Score, to_json
 from sadstream.events.journal import PENDING, Journal, check_path, read, read_columns, unix_s
 from sadstream.views.history import moment_s, print_history
+
+Opened: TypeAlias = Callable[..., Journal]
 
 DAY_S = 86_400.0
 
@@ -52,6 +55,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "scores.sqlite"
 
 
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    """Journals that are closed at the end."""
+    with ExitStack() as stack:
+        yield lambda *told, **more: stack.enter_context(closing(Journal(*told, **more)))
+
+
 def test_what_is_written_is_read_again_in_order(path: Path) -> None:
     journal = Journal(path, 30.0)
     journal.write([scored(2, 10.0), scored(1, 20.0)])
@@ -62,8 +72,8 @@ def test_what_is_written_is_read_again_in_order(path: Path) -> None:
     assert [score.seq for score in read(path, 0.0, time.time(), stream="door")] == []
 
 
-def test_columns_are_what_the_scores_say(path: Path) -> None:
-    Journal(path, 30.0).write([scored(2, 10.0), scored(1, 20.0, mood=None), scored(3, 5.0)])
+def test_columns_are_what_the_scores_say(path: Path, opened: Opened) -> None:
+    opened(path, 30.0).write([scored(2, 10.0), scored(1, 20.0, mood=None), scored(3, 5.0)])
     names = ("p_sad", "sad", "text_logit", "mood", "seq")
     found = read_columns(path, names)
     rows = sorted(zip(found.time_s, found.stream, *found.values, strict=True))
@@ -194,13 +204,13 @@ def test_a_row_that_no_daemon_wrote_is_one_line(path: Path, columns: dict[str, A
         stored(damaged(path, **columns))
 
 
-def test_a_schema_that_is_no_text_is_one_line(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_schema_that_is_no_text_is_one_line(path: Path, caplog: pytest.LogCaptureFixture, opened: Opened) -> None:
     """SQLite repeats the damaged words in its complaint, and those are no UTF-8 either."""
     content = damaged(path).read_bytes()
     path.write_bytes(content.replace(b"CREATE TABLE score (\n", b"CREATE TABLE score (\xff", 1))
     with pytest.raises(DataError, match="cannot be read as a journal"):
         stored(path)
-    Journal(path, 30.0).write([scored(2)])
+    opened(path, 30.0).write([scored(2)])
 
     assert "the scoring goes on" in caplog.text
 
@@ -215,11 +225,13 @@ def test_a_deleted_file_is_made_anew(path: Path) -> None:
     assert [score.seq for score in stored(path)] == [1]
 
 
-def test_a_journal_of_another_version_is_not_touched(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_journal_of_another_version_is_not_touched(
+    path: Path, caplog: pytest.LogCaptureFixture, opened: Opened
+) -> None:
     other = sqlite3.connect(path)
     other.execute("PRAGMA user_version = 7")
     other.close()
-    Journal(path, 30.0).write([scored(0)])
+    opened(path, 30.0).write([scored(0)])
 
     assert "version 7, expected 1" in caplog.text
 
@@ -237,7 +249,7 @@ for number in range(1_000_000):
 
 
 @pytest.mark.parametrize("after", [1, 30, 400])
-def test_what_was_written_survives_kill_9(path: Path, after: int) -> None:
+def test_what_was_written_survives_kill_9(path: Path, after: int, opened: Opened) -> None:
     """Every score whose write had returned is there, and the next daemon goes on in the same file."""
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)],
@@ -253,7 +265,7 @@ def test_what_was_written_survives_kill_9(path: Path, after: int) -> None:
     rest = [int(line) for line in writer.communicate()[0].split()[:-1]]
     written = max([after, *rest])
     seqs = [score.seq for score in sorted(stored(path), key=lambda score: score.seq)]
-    Journal(path, 30.0).write([scored(0, session="c" * 16)])
+    opened(path, 30.0).write([scored(0, session="c" * 16)])
 
     assert seqs[: written + 1] == list(range(written + 1))
     assert len(stored(path)) == len(seqs) + 1
@@ -299,9 +311,9 @@ def test_a_place_that_cannot_be_written_is_known_at_the_start(tmp_path: Path) ->
         check_path(tmp_path)
 
 
-def test_history_prints_people_json_csv_and_a_picture(path: Path, tmp_path: Path) -> None:
+def test_history_prints_people_json_csv_and_a_picture(path: Path, tmp_path: Path, opened: Opened) -> None:
     felt = [None, {"sad": 0.75, "calm": 0.25}]
-    Journal(path, 30.0).write([scored(n, 7200.0 - 600 * n, audio_logit=n / 4, emotions=felt[n % 2]) for n in range(13)])
+    opened(path, 30.0).write([scored(n, 7200.0 - 600 * n, audio_logit=n / 4, emotions=felt[n % 2]) for n in range(13)])
     base = ("history", "--journal", str(path))
     as_json = run(*base, "--since", "61m", "--json").stdout.splitlines()
     table = list(csv.DictReader(io.StringIO(run(*base, "--since", "3h", "--csv").stdout)))
@@ -318,8 +330,8 @@ def test_history_prints_people_json_csv_and_a_picture(path: Path, tmp_path: Path
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_history_of_nothing_says_so(path: Path) -> None:
-    Journal(path, 30.0).write([scored(0, DAY_S)])
+def test_history_of_nothing_says_so(path: Path, opened: Opened) -> None:
+    opened(path, 30.0).write([scored(0, DAY_S)])
     done = run("history", "--journal", str(path))
 
     assert (done.returncode, done.stdout) == (0, "")

@@ -379,7 +379,8 @@ def test_what_the_daemon_deleted_is_forgotten_and_a_new_file_is_read_anew(tmp_pa
     past = JournalReader(path)
     assert len(past.table().time_s) == 3
 
-    Journal(path, keep_days=1).write([replace(a_score(9), time=at(now))])
+    with closing(Journal(path, keep_days=1)) as writer:
+        writer.write([replace(a_score(9), time=at(now))])
     assert len(past.table().time_s) == 2
 
     path.unlink()
