@@ -29,7 +29,7 @@ RATE = 16_000
 LENGTHS_S = (0.8, 1.5, 2.5, 3.5)
 PAUSE_S = 13.0  # the models go after ten
 AWAKE_S = 6.0  # since the last score: still in memory
-RESTED_S = 11.0, 12.5  # let go, and nobody speaks yet
+RESTED_S = 9.0  # about to be let go: the least from now on is that of the rest
 
 
 def recording(folder: Path, corpora: tuple[str, ...], utterances: int, rng: random.Random, path: Path) -> None:
@@ -55,7 +55,7 @@ def run(path: Path, folder: Path, linguist: str, release: bool) -> dict[str, Any
     daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | service_allocator())
     first_ms: dict[float, float] = {}
     awake_mb: list[float] = []
-    rested_mb: list[float] = []
+    rested_mb: dict[float, float] = {}  # the least in each pause, by where it began
     scored_s = ended_s = 0.0
     try:
         for event in subscribe(f"ipc://{folder}/pub", timeout_s=START_S + 1000):
@@ -70,8 +70,9 @@ def run(path: Path, folder: Path, linguist: str, release: bool) -> dict[str, Any
                 quiet_s = now_s - scored_s
                 if quiet_s < AWAKE_S:
                     awake_mb.append(memory_mb(daemon.pid, "Rss"))
-                elif RESTED_S[0] < quiet_s < RESTED_S[1]:
-                    rested_mb.append(memory_mb(daemon.pid, "Rss"))
+                elif quiet_s > RESTED_S:
+                    found_mb = memory_mb(daemon.pid, "Rss")
+                    rested_mb[ended_s] = min(found_mb, rested_mb.get(ended_s, found_mb))
         daemon.wait(30)
     finally:
         daemon.kill()
@@ -80,7 +81,7 @@ def run(path: Path, folder: Path, linguist: str, release: bool) -> dict[str, Any
         "first_ms": first_ms,
         "awake_mb": round(statistics.median(awake_mb)),
         "awake_last_mb": round(awake_mb[-1]),
-        "rested_mb": round(statistics.median(rested_mb)),
+        "rested_mb": round(statistics.median(rested_mb.values())),
     }
 
 
