@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from fuzz.targets import target
@@ -24,6 +25,7 @@ HANG_S = 10.0
 GROWTH_MB = 200.0
 OPEN_S = 120.0  # importing torch on a machine with other things to do
 ROOM_MB = 4096  # beyond what is mapped after the opening, so that a flood ends in this process
+CUDA_MB = 16_384  # that PyTorch's build for CUDA maps of its libraries, when a case imports it
 LAST_BYTES = 20_000  # of what a worker said before it ended
 PROGRESS = struct.Struct("<qqd")  # the piece and the case under way, and since when; case -1: it opens
 SCRATCH = next((place for place in ("/dev/shm",) if os.access(place, os.W_OK)), None)
@@ -136,7 +138,10 @@ def _peak_mb() -> float:
 
 def _bound(base_mb: float) -> None:
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + ROOM_MB * 2**20, resource.RLIM_INFINITY))
+    torch = find_spec("torch")
+    cuda = torch is not None and torch.origin and (Path(torch.origin).parent / "lib/libtorch_cuda.so").exists()
+    room_mb = ROOM_MB + (CUDA_MB if cuda else 0)
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + room_mb * 2**20, resource.RLIM_INFINITY))
 
 
 # In the process that watches.
