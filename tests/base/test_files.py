@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -242,7 +243,7 @@ def test_a_pipe_and_somebody_elses_database_are_no_journals(tmp_path: Path) -> N
     import sqlite3
 
     os.mkfifo(tmp_path / "pipe")
-    with sqlite3.connect(tmp_path / "mail.sqlite") as mail:
+    with closing(sqlite3.connect(tmp_path / "mail.sqlite")) as mail:
         mail.execute("CREATE TABLE letters (text)")
     for name in ("pipe", "mail.sqlite"):
         with pytest.raises(ConfigError, match="no journal of ours"):

@@ -62,8 +62,8 @@ def opened() -> Iterator[Opened]:
         yield lambda *told, **more: stack.enter_context(closing(Journal(*told, **more)))
 
 
-def test_what_is_written_is_read_again_in_order(path: Path) -> None:
-    journal = Journal(path, 30.0)
+def test_what_is_written_is_read_again_in_order(path: Path, opened: Opened) -> None:
+    journal = opened(path, 30.0)
     journal.write([scored(2, 10.0), scored(1, 20.0)])
     journal.write([scored(3, 5.0)])
 
@@ -88,8 +88,8 @@ def test_columns_are_what_the_scores_say(path: Path, opened: Opened) -> None:
         read_columns(path, ("p_sad') FROM score --",))
 
 
-def test_words_and_names_never_reach_the_disk(path: Path) -> None:
-    journal = Journal(path, 30.0)
+def test_words_and_names_never_reach_the_disk(path: Path, opened: Opened) -> None:
+    journal = opened(path, 30.0)
     journal.write([scored(0, text="canary in the coal mine", speaker="canary")])
     journal.close()
 
@@ -98,29 +98,29 @@ def test_words_and_names_never_reach_the_disk(path: Path) -> None:
         assert b"canary" not in file.read_bytes()
 
 
-def test_a_provisional_score_is_not_kept(path: Path) -> None:
-    journal = Journal(path, 30.0)
+def test_a_provisional_score_is_not_kept(path: Path, opened: Opened) -> None:
+    journal = opened(path, 30.0)
     journal.write([scored(0, provisional=True), scored(1)])
 
     assert [score.seq for score in stored(path)] == [1]
 
 
-def test_the_file_is_its_owners_alone(path: Path) -> None:
-    journal = Journal(path, 30.0)
+def test_the_file_is_its_owners_alone(path: Path, opened: Opened) -> None:
+    journal = opened(path, 30.0)
     journal.write([scored(0)])
 
     assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
 
 
-def test_what_is_too_old_is_deleted(path: Path) -> None:
-    journal = Journal(path, 2.0)
+def test_what_is_too_old_is_deleted(path: Path, opened: Opened) -> None:
+    journal = opened(path, 2.0)
     journal.write([scored(0, 3 * DAY_S), scored(1, DAY_S)])
 
     assert [score.seq for score in stored(path)] == [1]
 
 
-def test_a_daemon_that_writes_and_one_that_reads_do_not_wait_for_each_other(path: Path) -> None:
-    journal = Journal(path, 30.0)
+def test_a_daemon_that_writes_and_one_that_reads_do_not_wait_for_each_other(path: Path, opened: Opened) -> None:
+    journal = opened(path, 30.0)
     journal.write([scored(0)])
     reading = sqlite3.connect(path)
     reading.execute("BEGIN")
@@ -132,8 +132,10 @@ def test_a_daemon_that_writes_and_one_that_reads_do_not_wait_for_each_other(path
     assert len(stored(path)) == 2
 
 
-def test_a_locked_file_costs_nothing_but_a_wait_in_memory(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    journal = Journal(path, 30.0, retry_s=0.0)
+def test_a_locked_file_costs_nothing_but_a_wait_in_memory(
+    path: Path, caplog: pytest.LogCaptureFixture, opened: Opened
+) -> None:
+    journal = opened(path, 30.0, retry_s=0.0)
     journal.write([scored(0)])
     other = sqlite3.connect(path)
     other.execute("BEGIN IMMEDIATE")
@@ -149,10 +151,10 @@ def test_a_locked_file_costs_nothing_but_a_wait_in_memory(path: Path, caplog: py
 
 
 def test_a_full_disk_is_announced_once_counted_and_survived(
-    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, opened: Opened
 ) -> None:
     """The scores that wait are written when there is room again; only what the memory cannot hold is lost."""
-    journal = Journal(path, 30.0, retry_s=0.0)
+    journal = opened(path, 30.0, retry_s=0.0)
     journal.write([scored(0)])
     journal.close()
     monkeypatch.setattr("sadstream.events.journal._opened", refuse)
@@ -172,10 +174,10 @@ def refuse(_: Path) -> sqlite3.Connection:
 
 @pytest.mark.parametrize("content", [b"this is no database, but long enough to look like a header" * 9, b"\0" * 8192])
 def test_a_file_that_is_no_journal_is_announced_and_left_alone(
-    path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+    path: Path, content: bytes, caplog: pytest.LogCaptureFixture, opened: Opened
 ) -> None:
     path.write_bytes(content)
-    journal = Journal(path, 30.0)
+    journal = opened(path, 30.0)
     journal.write([scored(0)])
 
     assert "journal" in caplog.text
@@ -215,8 +217,8 @@ def test_a_schema_that_is_no_text_is_one_line(path: Path, caplog: pytest.LogCapt
     assert "the scoring goes on" in caplog.text
 
 
-def test_a_deleted_file_is_made_anew(path: Path) -> None:
-    journal = Journal(path, 30.0)
+def test_a_deleted_file_is_made_anew(path: Path, opened: Opened) -> None:
+    journal = opened(path, 30.0)
     journal.write([scored(0)])
     for file in list(path.parent.iterdir()):
         file.unlink()
@@ -366,7 +368,7 @@ def test_a_missing_journal_says_how_to_have_one(path: Path) -> None:
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "Europe/Berlin", "America/St_Johns", "UTC"])
 def test_a_time_without_a_zone_is_local_as_what_is_printed(
-    zone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    zone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], opened: Opened
 ) -> None:
     """Winter, summer, and either side of a change of the clocks; what history prints finds the score again."""
     monkeypatch.setenv("TZ", zone)
@@ -375,7 +377,7 @@ def test_a_time_without_a_zone_is_local_as_what_is_printed(
         path = tmp_path / "scores.sqlite"
         moments = ["2026-01-15T12:00:00.000Z", "2026-07-15T12:00:00.000Z", "2026-03-29T00:59:59.000Z"]
         moments += ["2026-03-29T01:00:01.000Z"]
-        journal = Journal(path, 36_500.0)
+        journal = opened(path, 36_500.0)
         journal.write([replace(scored(number), time=moment) for number, moment in enumerate(moments)])
         journal.close()
         for moment in moments:
