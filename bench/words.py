@@ -6,7 +6,8 @@
 
 SPEECH_DIR holds `manifest.csv` (path, corpus, speaker, transcript) and the recordings it names. Each recording is cut
 into the daemon's own segments; the words of a recording are those of its segments joined. Every way has a process of
-its own, so that peak memory is its own; the ways take turns segment by segment, so that a busy machine is busy for all.
+its own, so that peak memory is its own; the ways take turns segment by segment, so that a busy machine is busy for all,
+each once the threads of the one before sleep.
 faster-whisper and whisper.cpp (extra `bench`) read the weights that `sadstream models fetch` converts, in their own
 formats; openai-whisper gets them in float32, as its user would.
 """
@@ -56,6 +57,7 @@ PAGE = Path(__file__).parents[1] / "docs/performance.md"
 BEGIN, END = "<!-- words -->", "<!-- end of words -->"
 BOOTSTRAP = 2000
 WARM_UPS = 3
+SPIN_S = 0.3  # for 0.2 s threads of the way before spin, and took 0.06 s of ours
 # What people do say three times and more: a remedy for loops must not cut it short.
 REPEATS = (
     "no no no", "no no no no", "yes yes yes", "go go go go", "bye bye bye", "very very very sad", "never never never",
@@ -235,6 +237,7 @@ def measure(names: list[str], utterances: list[Utterance], options: argparse.Nam
                 heard: dict[str, list[str]] = {name: [] for name in names}
                 for samples in utterance.segments:
                     for name in names:
+                        time.sleep(SPIN_S)
                         connections[name].send(samples)
                         words, seconds, peak_mb = connections[name].recv()
                         heard[name].append(words)
