@@ -148,7 +148,7 @@ def windows(heard: Heard) -> list[Window]:
     return [*parts, window(heard, "all", start_s, end_s)]
 
 
-def markdown(report: dict[str, Any], parts: list[Window]) -> str:
+def markdown(report: dict[str, Any]) -> str:
     """What was done, and a table."""
     lines = [
         f"{report['streams']} streams for {report['minutes']:g} minutes, {100 * report['talk']:.0f} % of it talk; "
@@ -157,7 +157,7 @@ def markdown(report: dict[str, Any], parts: list[Window]) -> str:
         "| minutes | segments | median | 95th percentile | 99th | dropped | resident, at its end | processor |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for part in parts:
+    for part in (Window(**one) for one in report["windows"]):
         times = [f"{ms:.0f} ms" for ms in part.ms_p50_p95_p99] or ["", "", ""]
         cells = (part.minutes, part.segments, *times, part.dropped, f"{part.rss_mb:.0f} MB")
         lines.append(f"| {' | '.join(map(str, cells))} | {part.processor_percent:.0f} % of a core |")
@@ -189,7 +189,6 @@ def main() -> None:
             for n, path in enumerate(recordings)
         ]
         heard = listen(recordings, folder, options.linguist)
-    parts = windows(heard)
     report = {
         "machine": asdict(machine),
         "streams": options.streams,
@@ -197,13 +196,13 @@ def main() -> None:
         "talk": round(sum(shares) / len(shares), 3),
         "linguist": options.linguist,
         "rss_mb_at_start": round(heard.samples[0].rss_mb),
-        "windows": [asdict(part) for part in parts],
+        "windows": [asdict(part) for part in windows(heard)],
     }
-    print(markdown(report, parts), flush=True)
+    print(markdown(report), flush=True)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.write:
-        put(PAGE, BEGIN, END, markdown(report, parts))
+        put(PAGE, BEGIN, END, markdown(report))
 
 
 if __name__ == "__main__":

@@ -120,9 +120,11 @@ def test_the_table_of_milliseconds_is_that_of_its_last_run_and_a_sample_counts_f
 
 
 @pytest.mark.parametrize(
-    ("bench", "report"), [("words", "bench-words"), ("streams", "bench-streams")], ids=["words", "streams"]
+    ("bench", "report"),
+    [("words", "bench-words"), ("streams", "bench-streams"), ("rooms_hour", "bench-rooms")],
+    ids=["words", "streams", "rooms"],
 )
-def test_the_tables_of_words_and_streams_are_those_of_their_last_run(
+def test_the_tables_of_words_streams_and_rooms_are_those_of_their_last_run(
     bench: str, report: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend("bench")
