@@ -15,7 +15,7 @@ from sadstream.audio.filters.framing import Framer
 from sadstream.audio.segmenter import Segment
 from sadstream.audio.silero import UnscoredSegment
 from sadstream.audio.sources.clock import boottime
-from sadstream.audio.sources.source import Item, SourceChange
+from sadstream.audio.sources.source import Item, SourceChange, Stopped
 from sadstream.base.errors import DataError
 from sadstream.base.samples import to_pcm
 from sadstream.daemon.messages import (
@@ -310,6 +310,26 @@ class TestPipeline:
             collect(pipeline, reports, lambda: len(of(reports, AnalyzedSegment)) == 2)
 
         assert len(of(reports, SourceChanged)) == 2
+
+    def test_a_pause_that_is_over_before_its_device_has_closed_ends_no_stream(self, tmp_path: Path) -> None:
+        """Closing a device takes a moment, and a busy machine a longer one."""
+        listened: list[int] = []
+        pipelines: list[Pipeline] = []
+
+        class Slow(FakeSource):
+            def listen(self, stopped: Stopped) -> Iterator[Item]:
+                listened.append(1)
+                yield SourceChange("listening", "none")
+                while not stopped():
+                    time.sleep(0.01)
+                pipelines[0].resume()
+
+        with running(tmp_path, [Slow(spoken(b""))], fake_load(), True) as (pipeline, reports):
+            pipelines.append(pipeline)
+            collect(pipeline, reports, lambda: len(listened) == 1)
+            pipeline.pause()
+            collect(pipeline, reports, lambda: len(listened) == 2)
+            assert not of(reports, SourceEnded)
 
     def test_a_pause_holds_a_recording_and_loses_nothing(self, tmp_path: Path) -> None:
         source = FakeSource(spoken(TALK), live=False)

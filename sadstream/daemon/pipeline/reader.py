@@ -53,6 +53,7 @@ class StreamReader:
         self._report = report
         self._switches = switches
         self._pace_realtime = pace_realtime
+        self._paused = False  # its source was told to end for a pause, which may be over before it has ended
         self._heard_s: float | None = None  # when it last had a frame
         self._alive_s: float | None = None  # when it last gave a sign of life
 
@@ -76,7 +77,8 @@ class StreamReader:
         failure = None
         try:
             self._hear(segmenter)
-            while not self._switches.resumed.is_set() and not self._switches.stopped.is_set():
+            while self._paused and not self._switches.stopped.is_set():
+                self._paused = False
                 self._put(segmenter.flush(), 0.0)
                 self._hold()
                 self._hear(segmenter)
@@ -87,7 +89,8 @@ class StreamReader:
 
     def _stopped(self) -> bool:
         self._alive_s = time.monotonic()
-        return self._switches.stopped.is_set() or (self._source.live and not self._switches.resumed.is_set())
+        self._paused |= self._source.live and not self._switches.resumed.is_set()
+        return self._switches.stopped.is_set() or self._paused
 
     def _hear(self, segmenter: Segmenter) -> None:
         """Take what the source gives until its end, or until a pause where it is live."""
