@@ -6,9 +6,9 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
+from circumstances import circumstances
 from quantiles import interval, quantile
 
 from sadstream.audio.segmenter import Segment
@@ -211,8 +211,7 @@ def median(what: str, values: Sequence[float]) -> Reading:
 
 def machine(device: str, scale: str) -> Machine:
     """This one."""
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    names = (line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name"))
+    here = circumstances()
     query = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     return Machine(
         gpu=torch.cuda.get_device_name() if device == "cuda" else "no GPU",
@@ -220,9 +219,9 @@ def machine(device: str, scale: str) -> Machine:
         torch=torch.__version__,
         cuda=torch.version.cuda or "none",
         python=platform.python_version(),
-        processor=next(names, "unknown"),
+        processor=here.processor,
         cores=len(os.sched_getaffinity(0)),
-        commit=said("git", "rev-parse", "--short", "HEAD"),
+        commit=here.commit,
         scale=scale,
     )
 

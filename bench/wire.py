@@ -14,7 +14,6 @@ A step that gets nothing for STEP_S ends the run with one line.
 
 import argparse
 import json
-import os
 import platform
 import signal
 import statistics
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import zmq
+from circumstances import circumstances
 from wire_ends import IDLERS, KINDS, RATE_HZ, resident_kib
 from wire_table import markdown, table
 
@@ -246,14 +246,14 @@ def free_tcp() -> str:
 
 def machine() -> dict[str, Any]:
     """Where and of what the figures are."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True)
+    here = circumstances()
     return {
-        "cores": os.cpu_count(),
-        "load_1min": round(os.getloadavg()[0], 2),
+        "cores": here.cores,
+        "load_1min": here.load_average,
         "python": platform.python_version(),
         "libzmq": zmq.zmq_version(),
         "pyzmq": zmq.pyzmq_version(),
-        "commit": commit.stdout.strip(),
+        "commit": here.commit,
     }
 
 

@@ -220,17 +220,14 @@ def across(query: "Tensor", heard: "KeysValues", behind: "KeysValues | None") ->
 class CutEncoder:
     """Encoder states of short segments, and once for all of them, of the silence behind up to 1,500 positions."""
 
-    def __init__(
-        self, model: Any, log_mel: Any, half: bool, positions: int = ENCODED_POSITIONS, name: str | None = None
-    ) -> None:
+    def __init__(self, model: Any, log_mel: Any, half: bool, name: str, positions: int = ENCODED_POSITIONS) -> None:
         """name: of its weights and of how they compute; what it once made of silence outlives it under that name."""
-        self._name = name
         self._positions = positions
         self._half = half
         self._encoder = model.encoder
         self._log_mel = log_mel
         self._n_mels = model.dims.n_mels
-        self._silence = SILENCES.get((name, positions)) if name else None
+        self._key = name, positions
 
     def __call__(self, samples: "Tensor") -> "Tensor":
         """(batch, 250, width) of (batch, 48000) samples; other positions where they were asked for."""
@@ -240,12 +237,10 @@ class CutEncoder:
         """(1, 1500 - positions, width), what follows."""
         import torch
 
-        if self._silence is None:
+        if self._key not in SILENCES:
             zeros = torch.zeros(1, SEGMENT_SAMPLES, device=self._encoder.positional_embedding.device)
-            self._silence = self._encode(zeros, FULL_POSITIONS)[:, self._positions :].clone()
-            if self._name:
-                SILENCES[self._name, self._positions] = self._silence
-        return self._silence
+            SILENCES[self._key] = self._encode(zeros, FULL_POSITIONS)[:, self._positions :].clone()
+        return SILENCES[self._key]
 
     def _encode(self, samples: "Tensor", positions: int) -> "Tensor":
         from torch.nn.functional import pad

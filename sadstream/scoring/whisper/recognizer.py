@@ -84,8 +84,8 @@ class Whisper:
             self._model,
             self._log_mel,
             half=half,
-            positions=ENCODED_POSITIONS if language == "en" else OTHER_LANGUAGES_POSITIONS,
             name=f"{self.identity} {device} {half} {can_pack()}",
+            positions=ENCODED_POSITIONS if language == "en" else OTHER_LANGUAGES_POSITIONS,
         )
         self._decoder = GreedyDecoder(self._model, self._tokenizer)
 
